@@ -1,0 +1,209 @@
+"""The stream of training examples: shuffled passes, one after the other, cut anywhere.
+
+Position p of the stream lies in pass p // N; the order of a pass, and what augmentation does to each of its
+places, follow from (seed, pass) alone. So a batch is a slice of the stream, exact across the border of two
+passes, the same whatever came before it, and the same from memory or through a DataLoader.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from batchlab.dataset import Dataset, Split
+from batchlab.prepare import Prepare
+
+CHUNK_BYTES = {"cpu": 1 << 20, "cuda": 1 << 26, "mps": 1 << 26}
+"""Several small batches are gathered at once: on a CPU as many as its cache holds, else to save launches."""
+
+
+@lru_cache(maxsize=4)
+def pass_permutation(num_examples: int, seed: int, epoch: int) -> Tensor:
+    """The order of pass `epoch`: [N] indices, each once."""
+    return torch.randperm(num_examples, generator=_generator(seed, epoch, 0))
+
+
+@lru_cache(maxsize=4)
+def pass_draws(num_examples: int, seed: int, epoch: int) -> Tensor:
+    """Uniform numbers in [0, 1) of pass `epoch`: [N, 3], for flip, vertical and horizontal shift."""
+    return torch.rand(num_examples, 3, generator=_generator(seed, epoch, 1))
+
+
+def _generator(seed: int, epoch: int, purpose: int) -> torch.Generator:
+    state = np.random.SeedSequence([seed, epoch, purpose]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which example stands at each position of the stream, and what its augmentation draws."""
+
+    num_examples: int
+    seed: int
+
+    def indices(self, start: int, count: int) -> Tensor:
+        """Examples at positions start to start + count: [count] int64."""
+        return self._rows(pass_permutation, start, count)
+
+    def draws(self, start: int, count: int) -> Tensor:
+        """Uniform numbers of positions start to start + count: [count, 3]."""
+        return self._rows(pass_draws, start, count)
+
+    def _rows(self, rows_of: Callable[[int, int, int], Tensor], start: int, count: int) -> Tensor:
+        parts = []
+        while count > 0:
+            epoch, offset = divmod(start, self.num_examples)
+            rows = rows_of(self.num_examples, self.seed, epoch)[offset : offset + count]
+            parts.append(rows)
+            start, count = start + len(rows), count - len(rows)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+class BatchStream:
+    """Batches of normalised, augmented training examples on the device, by position.
+
+    Args:
+        dataset: examples, their normalisation and augmentation; `placed` where resident.
+        seed: of order and augmentation.
+        device: where batches are wanted.
+        resident: the training split is one tensor on the device; else a DataLoader reads it.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int, device: torch.device, resident: bool) -> None:
+        self._order = Order(len(dataset.train), seed)
+        self._device = device
+        self._prepare = Prepare(dataset, device, dataset.augment)
+        source = gather if resident else LoadedChunks
+        self._read = source(dataset.train, self._order)
+        example_bytes = 4 * int(np.prod(dataset.input_shape))
+        self._chunk_examples = max(1, CHUNK_BYTES[device.type] // example_bytes)
+        self._start, self._inputs, self._targets = 0, torch.empty(0), torch.empty(0)
+
+    def take(self, start: int, count: int) -> tuple[Tensor, Tensor]:
+        """The examples at positions start to start + count.
+
+        Args:
+            start: first position, from 0.
+            count: examples wanted.
+
+        Returns:
+            inputs [count, *input_shape] float32 and targets [count]; valid until the next call.
+        """
+        offset = start - self._start
+        if offset < 0 or offset + count > len(self._targets):
+            self._gather(start, count * max(1, self._chunk_examples // count))
+            offset = 0
+        return self._inputs[offset : offset + count], self._targets[offset : offset + count]
+
+    def _gather(self, start: int, count: int) -> None:
+        raw, targets = self._read(start, count)
+        draws = self._order.draws(start, count) if self._prepare.augment else None
+        self._inputs = self._prepare(raw.to(self._device), draws)
+        self._targets, self._start = targets.to(self._device), start
+
+
+Reader = Callable[[int, int], tuple[Tensor, Tensor]]
+"""(start, count) -> raw inputs and targets at these positions of the stream."""
+
+
+def gather(split: Split, order: Order) -> Reader:
+    """Reads a split whose tensors lie on one device, there."""
+    inputs, targets = split.inputs, split.targets
+    assert isinstance(inputs, Tensor)
+
+    def read(start: int, count: int) -> tuple[Tensor, Tensor]:
+        index = order.indices(start, count).to(inputs.device)
+        return inputs.index_select(0, index), targets.index_select(0, index)
+
+    return read
+
+
+def placed(dataset: Dataset, device: torch.device) -> Dataset:
+    """The data set with all examples as tensors on the device."""
+
+    def place(split: Split) -> Split:
+        inputs = split.inputs
+        if not isinstance(inputs, Tensor):
+            inputs = inputs[torch.arange(len(split))]
+        return Split(inputs.to(device), split.targets.to(device))
+
+    return replace(
+        dataset, train=place(dataset.train), val=place(dataset.val), test=place(dataset.test)
+    )
+
+
+def in_order(
+    split: Split, prepare: Prepare, device: torch.device, size: int, most: int | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The examples of a split as they lie, `size` at a time; only the first `most` where given."""
+    count = len(split) if most is None else min(most, len(split))
+    for start in range(0, count, size):
+        index = torch.arange(start, min(start + size, count))
+        raw = split.inputs[start : start + len(index)] if isinstance(split.inputs, Tensor) else split.inputs[index]
+        yield prepare(raw.to(device)), split.targets[start : start + len(index)].to(device)
+
+
+@dataclass(frozen=True)
+class PositionRows:
+    """A data set whose keys are positions of the stream; what a DataLoader's workers hold."""
+
+    split: Split
+    order: Order
+
+    def __getitems__(self, positions: list[int]) -> tuple[Tensor, Tensor]:
+        index = self.order.indices(positions[0], len(positions))
+        return self.split.inputs[index], self.split.targets[index]
+
+
+def consecutive(start: int, count: int) -> Iterator[list[int]]:
+    """Without end: positions start to start + count, then the next `count`, and so on."""
+    while True:
+        yield list(range(start, start + count))
+        start += count
+
+
+def unchanged(chunk: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The chunk as it was read: it is a batch already."""
+    return chunk
+
+
+class LoadedChunks:
+    """The stream in chunks, read ahead by a DataLoader, cut as asked.
+
+    Args:
+        split: training split.
+        order: of the stream.
+        chunk_size: examples read at a time.
+    """
+
+    def __init__(self, split: Split, order: Order, chunk_size: int = 512) -> None:
+        self._rows, self._chunk_size = PositionRows(split, order), chunk_size
+        self._num_workers = 0 if isinstance(split.inputs, Tensor) else 2
+        self._restart(0)
+
+    def __call__(self, start: int, count: int) -> tuple[Tensor, Tensor]:
+        """Raw inputs and targets [count, ...] at positions start to start + count."""
+        if not self._begin <= start <= self._begin + len(self._targets):
+            self._restart(start)
+        inputs, targets = [self._inputs[start - self._begin :]], [self._targets[start - self._begin :]]
+        while sum(map(len, targets)) < count:
+            more_inputs, more_targets = next(self._chunks)
+            inputs.append(more_inputs)
+            targets.append(more_targets)
+        self._begin, self._inputs, self._targets = start, torch.cat(inputs), torch.cat(targets)
+        return self._inputs[:count], self._targets[:count]
+
+    def _restart(self, start: int) -> None:
+        loader = DataLoader(
+            self._rows,  # pyright: ignore[reportArgumentType]
+            batch_sampler=consecutive(start, self._chunk_size),  # pyright: ignore[reportArgumentType]
+            collate_fn=unchanged,
+            num_workers=self._num_workers,
+        )
+        self._chunks: Iterator[tuple[Tensor, Tensor]] = iter(loader)
+        nothing = torch.arange(0)
+        self._begin, self._inputs, self._targets = start, self._rows.split.inputs[nothing], self._rows.split.targets[nothing]

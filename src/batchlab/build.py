@@ -1,0 +1,201 @@
+"""From a configuration to what a run needs: the only place that calls `instantiate`."""
+
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from hydra.utils import get_object, instantiate
+from torch import Tensor, nn
+
+from batchlab.batches import BatchStream, placed
+from batchlab.clock import Clock
+from batchlab.config import Config
+from batchlab.dataset import Dataset
+from batchlab.fit import Learner, Schedule
+from batchlab.memory import free_bytes
+from batchlab.optim.lr_schedule import warm_up
+from batchlab.plan import Plan, make_plan
+
+WARMUP_FROM = 0.1
+"""Where warm-up starts unless lr_schedule.warmup_from says so, as a share of the lr."""
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Built:
+    """Everything that `run` drives.
+
+    Attributes:
+        dataset: placed on the device where resident.
+        forward: inputs -> logits under the run's precision.
+        loss_function: (logits, targets) -> scalar mean.
+        settings: the optimizer's arguments after lr scaling.
+    """
+
+    config: Config
+    seed: int
+    device: torch.device
+    dataset: Dataset
+    plan: Plan
+    learner: Learner
+    forward: Callable[[Tensor], Tensor]
+    loss_function: Callable[[Tensor, Tensor], Tensor]
+    stream: BatchStream
+    schedule: Schedule
+    clock: Clock
+    settings: dict[str, Any]
+
+
+def build(config: Config, seed: int) -> Built:
+    """Data, model, plan, scaled lr, optimizer, schedules: in that order, from a checked configuration.
+
+    Args:
+        config: passed both gates.
+        seed: of initialisation, order and augmentation.
+
+    Returns:
+        What `run` drives; the global torch generator is seeded with `seed`.
+    """
+    device = pick_device(config.device)
+    dataset, resident = load_placed(config.data, device)
+    torch.manual_seed(seed)
+    model = build_model(config, dataset).to(device)
+    plan = make_plan(config, len(dataset.train))
+    settings = scaled_settings(config, plan.batch_size)
+    optimizer = build_optimizer(config, model, settings)
+    loss_function = instantiate(config.loss)
+    forward = precise(torch.compile(model) if config.compile else model, config.precision, device)
+    learner = make_learner(model, forward, loss_function, optimizer, config.precision)
+    stream = BatchStream(dataset, seed, device, resident)
+    schedule, clock = make_schedule(config, plan), Clock(device)
+    return Built(
+        config, seed, device, dataset, plan, learner, forward, loss_function, stream, schedule, clock, settings
+    )
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a name: auto is CUDA where there is one, then MPS, then the CPU."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def load_dataset(data: dict[str, Any]) -> Dataset:
+    """The data set of a `data` node, read once per process.
+
+    Raises:
+        WrongInput: what the loader found wrong.
+    """
+    return _load(json.dumps({key: value for key, value in data.items() if key != "resident"}))
+
+
+@lru_cache(maxsize=2)
+def _load(data: str) -> Dataset:
+    return instantiate(json.loads(data), _convert_="all")
+
+
+def load_placed(data: dict[str, Any], device: torch.device) -> tuple[Dataset, bool]:
+    """The data set, and whether its examples lie on the device as tensors (`data.resident`)."""
+    dataset = load_dataset(data)
+    resident = data["resident"]
+    if resident == "auto":
+        lazy = not isinstance(dataset.train.inputs, Tensor)
+        splits = (dataset.train, dataset.val, dataset.test)
+        num_bytes = sum(split.inputs[:1].nbytes * len(split) for split in splits) if not lazy else 0
+        resident = not lazy and (device.type == "cpu" or num_bytes < free_bytes(device) / 2)
+    return (placed(dataset, device), True) if resident else (dataset, False)
+
+
+def build_model(config: Config, dataset: Dataset) -> nn.Module:
+    """The model, given `input_shape` and `num_classes` (1 for regression) where it asks for them."""
+    offered = {"input_shape": dataset.input_shape, "num_classes": dataset.num_classes or 1}
+    asked = inspect.signature(get_object(config.model["_target_"])).parameters
+    return instantiate(
+        config.model, **{name: value for name, value in offered.items() if name in asked}, _convert_="all"
+    )
+
+
+def scaled_settings(config: Config, batch_size: int) -> dict[str, Any]:
+    """The optimizer's arguments, lr among them, after the lr-scaling rule.
+
+    Raises:
+        WrongInput: where the rule does not hold at this batch size or for this optimizer.
+    """
+    settings = {key: value for key, value in config.optimizer.items() if not key.startswith("_")}
+    return instantiate(config.lr_scaling)(settings | {"lr": config.lr}, batch_size)
+
+
+def build_optimizer(config: Config, model: nn.Module, settings: dict[str, Any]) -> torch.optim.Optimizer:
+    """The optimizer over the model's parameters; a factory whose first parameter is `model` gets the model."""
+    factory = get_object(config.optimizer["_target_"])
+    first = next(iter(inspect.signature(factory).parameters))
+    return factory(model if first == "model" else model.parameters(), **settings)
+
+
+def precise(model: Callable[[Tensor], Tensor], precision: str, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """The model under autocast; as it is for float32."""
+    if precision == "float32":
+        return model
+
+    def forward(inputs: Tensor) -> Tensor:
+        with torch.autocast(device.type, DTYPES[precision]):
+            return model(inputs)
+
+    return forward
+
+
+def make_learner(
+    model: nn.Module,
+    forward: Callable[[Tensor], Tensor],
+    loss_function: Callable[[Tensor, Tensor], Tensor],
+    optimizer: torch.optim.Optimizer,
+    precision: str,
+) -> Learner:
+    """Model, loss and optimizer joined; in float16 with a gradient scaler.
+
+    Args:
+        model: whose parameters are trained.
+        forward: inputs -> logits, under its precision.
+        loss_function: (logits, targets) -> scalar mean; gets float32 logits.
+        optimizer: steps with a closure.
+        precision: float32, bfloat16 or float16.
+
+    Returns:
+        What `fit` drives.
+    """
+    if precision == "float32":
+        return Learner(
+            model, lambda x, y: loss_function(forward(x), y), Tensor.backward, optimizer.step, optimizer
+        )  # pyright: ignore[reportArgumentType]
+    compute_loss = lambda x, y: loss_function(forward(x).float(), y)  # noqa: E731
+    if precision == "bfloat16":
+        return Learner(model, compute_loss, Tensor.backward, optimizer.step, optimizer)  # pyright: ignore
+    scaler = torch.amp.GradScaler()  # pyright: ignore[reportPrivateImportUsage]
+
+    def step(gradient: Callable[[], Tensor]) -> Tensor:
+        loss = gradient()
+        scaler.step(optimizer)
+        scaler.update()
+        return loss
+
+    return Learner(model, compute_loss, lambda loss: scaler.scale(loss).backward(), step, optimizer)
+
+
+def make_schedule(config: Config, plan: Plan) -> Schedule:
+    """Progress -> batch size and lr factor, from lr schedule, warm-up and batch schedule."""
+    node = dict(config.lr_schedule)
+    warmup, warmup_from = node.pop("warmup", 0.0), node.pop("warmup_from", None)
+    warmup_from = WARMUP_FROM if warmup_from is None else warmup_from
+    decay, batch = instantiate(node, _convert_="all"), instantiate(config.batch_schedule)
+
+    def schedule(progress: float) -> tuple[int, float]:
+        batch_size, factor = batch(plan.batch_size, decay(progress), plan.num_train)
+        return batch_size, factor * warm_up(progress, warmup, warmup_from)
+
+    return schedule

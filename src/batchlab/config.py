@@ -1,0 +1,126 @@
+"""The typed configuration: every key that a person can type, and what it means."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+OPEN_GROUPS = ("data", "model", "loss", "optimizer", "lr_scaling", "lr_schedule", "batch_schedule")
+"""Groups whose keys are the arguments of their `_target_`; checked against its signature."""
+
+
+@dataclass
+class Budget:
+    """What is held fixed; exactly the settings of its kind may be set (conf/budget/)."""
+
+    kind: str = "???"
+    """epochs, steps, examples, seconds or target."""
+    num_steps: int | None = None
+    """Optimizer steps (kind steps)."""
+    num_examples: int | None = None
+    """Examples processed (kind examples)."""
+    seconds: float | None = None
+    """Training seconds on the clock (kind seconds)."""
+    val_accuracy: float | None = None
+    """Validation accuracy in (0, 1] at which to stop (kind target)."""
+    max_epochs: float | None = None
+    """Passes after which a run that did not reach the target is censored (kind target)."""
+
+
+@dataclass
+class Eval:
+    """When to evaluate."""
+
+    every_examples: int | None = None
+    """Examples between evaluations, at least the largest batch; null = one pass over the training split."""
+
+
+@dataclass
+class Config:
+    """One run. The open groups hold a `_target_` and its arguments."""
+
+    data: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    loss: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    lr_scaling: dict[str, Any] = field(default_factory=dict)
+    lr_schedule: dict[str, Any] = field(default_factory=dict)
+    batch_schedule: dict[str, Any] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
+    eval: Eval = field(default_factory=Eval)
+
+    batch_size: Any = "???"
+    """Examples per optimizer step, or full = the training split."""
+    micro_batch_size: Any = "none"
+    """Maximum number of examples in one forward and backward pass: none or an integer."""
+    lr: float = "???"  # pyright: ignore[reportAssignmentType]
+    """Base learning rate, at lr_scaling.base_batch_size."""
+    epochs: float | None = None
+    """Passes over the training split (budget=epochs)."""
+    seed: int = 0
+    """First seed: initialisation, order of examples, augmentation."""
+    num_seeds: int = 1
+    """Runs per configuration, with seeds seed, seed+1, ..."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:n or mps."""
+    precision: str = "float32"
+    """float32, bfloat16 or float16."""
+    compile: bool = False
+    """Compile the model with torch.compile."""
+    study: str = "???"
+    """Name under which runs are grouped."""
+    objectives: list[str] = field(default_factory=list)
+    """Final metrics, averaged over seeds, that a run hands to the search."""
+    data_root: str = "???"
+    """Folder of data sets that are files; data.root unless that is given."""
+    mlruns: str = "???"
+    """Folder of every result."""
+
+
+def register_schema() -> None:
+    """Make the schema known to Hydra under the name `schema`; conf/train.yaml starts from it."""
+    node = OmegaConf.structured(Config)
+    for group in OPEN_GROUPS:
+        OmegaConf.set_struct(node[group], False)
+    ConfigStore.instance().store(name="schema", node=node)
+    OmegaConf.register_new_resolver("repository", lambda: str(REPOSITORY), replace=True)
+    OmegaConf.register_new_resolver("process_id", os.getpid, replace=True)
+
+
+def resolved(config: DictConfig) -> Config:
+    """The configuration as plain typed objects, interpolations resolved, without Hydra's own node.
+
+    Args:
+        config: what Hydra composed.
+
+    Returns:
+        A `Config` whose open groups are plain dicts.
+    """
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    values.pop("hydra", None)
+    node = OmegaConf.structured(Config)
+    for group in OPEN_GROUPS:
+        OmegaConf.set_struct(node[group], False)
+    typed = OmegaConf.to_object(OmegaConf.merge(node, values))
+    assert isinstance(typed, Config)
+    return typed
+
+
+def flat_params(config: Config) -> dict[str, Any]:
+    """Every setting under its dotted key, e.g. ``{"batch_size": 128, "model.width": 64, ...}``."""
+    flat: dict[str, Any] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}" if prefix else str(key), inner)
+        else:
+            flat[prefix] = value
+
+    walk("", OmegaConf.to_container(OmegaConf.structured(config)))
+    return flat

@@ -1,0 +1,93 @@
+"""The target of a table: a column, or an expression of columns that cannot run code."""
+
+import ast
+import re
+import shlex
+from typing import Any
+
+import pandas as pd
+
+from batchlab.mistake import nearest, wrong
+
+ALLOWED = (
+    *(ast.Expression, ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple),
+    *(ast.Compare, ast.cmpop, ast.BoolOp, ast.boolop, ast.UnaryOp, ast.unaryop),
+    *(ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.BitAnd, ast.BitOr),
+)
+KINDS = "comparisons, arithmetic, & | ~ and or not in, column names (`two words` in backticks) and constants"
+MEND = """'data.target="ArrDelay > 15"' or another column or expression"""
+
+
+def evaluate_target(frame: pd.DataFrame, target: str | None) -> tuple[pd.Series, list[str]]:
+    """Values of the target, and the columns that it is made of.
+
+    A row in which any of these columns is missing has no target: pandas calls ``NaN > 15`` False, which would
+    turn the missing into examples of a class.
+
+    Args:
+        frame: the table, N rows.
+        target: name of a column, or an expression of columns, e.g. ``ArrDelay > 15``.
+
+    Returns:
+        The target [N], missing where a used column is, and the used columns.
+
+    Raises:
+        WrongInput: where a column is unknown or the expression is not allowed.
+    """
+    if not isinstance(target, str) or not target.strip():
+        names = ", ".join(frame.columns[:30])
+        raise wrong(
+            "data.target", target, f"a column or an expression of columns is needed; columns: {names}", MEND
+        )
+    if target in frame.columns:
+        return frame[target], [target]
+    source, used = _parse_names(target, list(frame.columns))
+    columns = frame[list(used.values())].set_axis(list(used), axis=1)
+    try:
+        values: Any = columns.eval(source, engine="python")
+    except Exception as error:  # pandas raises whatever the operands of the expression do
+        raise wrong("data.target", target, f"the expression cannot be evaluated ({error})", MEND) from None
+    if not isinstance(values, pd.Series) or len(values) != len(frame):
+        raise wrong("data.target", target, "the expression must give one value for each row", MEND)
+    known: Any = values.where(columns.notna().all(axis=1))
+    return known, list(used.values())
+
+
+def _parse_names(target: str, known: list[str]) -> tuple[str, dict[str, str]]:
+    # names in backticks, which Python's grammar lacks, become identifiers of our own
+    quoted = {f"column_{number}_": name for number, name in enumerate(re.findall(r"`([^`]+)`", target))}
+    source = target.strip()
+    for identifier, name in quoted.items():
+        source = source.replace(f"`{name}`", identifier, 1)
+    try:
+        tree = ast.parse(source, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        guess = nearest(target, known)
+        mend = _override(guess) if guess else MEND
+        raise wrong(
+            "data.target", target, "this is neither a column nor an expression of columns", mend
+        ) from None
+    for node in ast.walk(tree):
+        if not isinstance(node, ALLOWED):
+            what = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
+            raise wrong(
+                "data.target", target, f"'{what}' is not allowed in an expression; allowed: {KINDS}", MEND
+            )
+    found = dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+    used = {identifier: quoted.get(identifier, identifier) for identifier in found}
+    for name in used.values():
+        if name not in known:
+            guess = nearest(name, known)
+            mend = _override(target.replace(name, guess)) if guess else MEND
+            raise wrong(
+                "data.target", target, f"there is no column '{name}'; columns: {', '.join(known[:30])}", mend
+            )
+    if not used:
+        raise wrong("data.target", target, "the expression uses no column", MEND)
+    return source, used
+
+
+def _override(target: str) -> str:
+    # quoted for Hydra's grammar inside quotes for the shell
+    escaped = target.replace('"', '\\"')
+    return f"data.target={target}" if target.isidentifier() else shlex.quote(f'data.target="{escaped}"')

@@ -1,0 +1,175 @@
+"""A folder of images, one sub-folder a class."""
+
+import hashlib
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from batchlab.data.checks import class_counts, flag, refuse, split_settings, whole_number
+from batchlab.dataset import Augment, Dataset, Split, image_statistics, split_indices
+from batchlab.mistake import Mistake, WrongInput, wrong
+
+MAX_DECODED_BYTES = 2 * 1024**3
+MAX_SHOWN = 8
+
+
+class ImageFiles:
+    """Images that are decoded when they are asked for: uint8 [N, 3, size, size], as `dataset.Inputs`."""
+
+    def __init__(self, paths: np.ndarray, image_size: int) -> None:
+        self._paths = paths
+        self._image_size = image_size
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N, 3, height, width."""
+        return (len(self._paths), 3, self._image_size, self._image_size)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """uint8."""
+        return torch.uint8
+
+    def __getitem__(self, indices: Tensor, /) -> Tensor:
+        """Images [len(indices), 3, size, size].
+
+        Raises:
+            WrongInput: where a file cannot be decoded; the message names it.
+        """
+        paths = self._paths[np.asarray(indices)]
+        images = torch.empty((len(paths), *self.shape[1:]), dtype=torch.uint8)
+        faults: list[Mistake] = []
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            decoded = pool.map(lambda path: _decode(path, self._image_size), paths)
+            for row, image in enumerate(decoded):
+                if isinstance(image, Mistake):
+                    faults.append(image)
+                else:
+                    images[row] = image
+        if faults:
+            raise WrongInput(*faults[:MAX_SHOWN])
+        return images
+
+
+def load_folder(
+    path: str | None,
+    image_size: int,
+    augment_flip: bool,
+    augment_crop: int,
+    val_fraction: float,
+    test_fraction: float,
+    split_seed: int,
+) -> Dataset:
+    """Images of a folder with one sub-folder a class, as RGB, resized (short side) and cropped at the centre.
+
+    All are decoded now where that takes less than 2 GiB; else each when it is asked for, and a file that
+    cannot be decoded is found only then. The digest covers relative names and content of the files in each
+    split and the image size.
+
+    Args:
+        path: the folder.
+        image_size: height and width after the crop, in pixels.
+        augment_flip: flip training images at random.
+        augment_crop: crop training images at random after so many pixels of zero padding; 0 is off.
+        val_fraction: share of the examples that goes to val, in (0, 1).
+        test_fraction: share that goes to test, in (0, 1).
+        split_seed: seed of the stratified split.
+
+    Returns:
+        Inputs [N, 3, image_size, image_size] uint8; classes are numbered by sorted folder name.
+
+    Raises:
+        WrongInput: where an argument is not allowed, the folder has not two classes with images, or an image
+            cannot be decoded.
+    """
+    refuse(
+        whole_number("data.image_size", image_size, 1, 64),
+        flag("data.augment_flip", augment_flip),
+        whole_number("data.augment_crop", augment_crop, 0, 4),
+        split_settings(val_fraction, test_fraction, split_seed),
+    )
+    root = _existing(path)
+    paths, targets, names = _find_images(root)
+    chosen = split_indices(targets, val_fraction, test_fraction, split_seed)
+    files = ImageFiles(paths, image_size)
+    decode_now = math.prod(files.shape) < MAX_DECODED_BYTES
+    images = files[torch.arange(len(paths))] if decode_now else None
+    train, val, test = (
+        Split(ImageFiles(paths[part], image_size) if images is None else images[part], targets[part])
+        for part in chosen
+    )
+    mean, std = image_statistics(train.inputs, num_sampled=50_000 if decode_now else 2_000)
+    return Dataset(
+        name=root.name,
+        train=train,
+        val=val,
+        test=test,
+        num_classes=len(names),
+        mean=mean,
+        std=std,
+        augment=Augment(augment_flip, augment_crop) if augment_flip or augment_crop else None,
+        facts=_facts(root, names, len(paths), decode_now),
+        digest=_digest(root, image_size, [(paths[part], targets[part]) for part in chosen]),
+    )
+
+
+def _existing(path: str | None) -> Path:
+    mend = "data.path=/folder/with/one/folder/a/class"
+    if not path:
+        raise wrong("data.path", path, "a folder with one folder of images a class is needed", mend)
+    root = Path(path).expanduser().resolve()
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "does not exist"
+        raise wrong("data.path", path, f"{root} {what}", mend)
+    return root
+
+
+def _find_images(root: Path) -> tuple[np.ndarray, Tensor, list[str]]:
+    from torchvision.datasets import ImageFolder
+
+    mend = "data.path=/another/folder"
+    try:
+        found = ImageFolder(root, allow_empty=True)
+    except OSError as error:
+        raise wrong("data.path", root, f"no class folders with images found ({error})", mend) from None
+    if not found.samples:
+        raise wrong("data.path", root, f"its {len(found.classes)} folders hold no images", mend)
+    paths = np.array([path for path, _ in found.samples])
+    targets = torch.tensor([number for _, number in found.samples])
+    mend = "data.path=/another/folder, or add images to these classes or remove their folders"
+    refuse(class_counts("data.path", root, targets, found.classes, mend))
+    return paths, targets, found.classes
+
+
+def _decode(path: str, image_size: int) -> Tensor | Mistake:
+    from PIL import Image
+    from torchvision.transforms import functional
+
+    try:
+        with Image.open(path) as file:
+            image = functional.resize(file.convert("RGB"), [image_size])  # type: ignore[arg-type]
+        return functional.pil_to_tensor(functional.center_crop(image, [image_size]))  # type: ignore[arg-type]
+    except Exception as error:  # each of Pillow's readers has its own way to fail on a damaged file
+        mend = "data.path=/another/folder, or replace or remove this file"
+        return Mistake("data.path", path, f"this image cannot be decoded ({error})", mend)
+
+
+def _facts(root: Path, names: list[str], num_images: int, decode_now: bool) -> tuple[str, ...]:
+    shown = ", ".join(names[:MAX_SHOWN]) + (" ..." if len(names) > MAX_SHOWN else "")
+    found = f"{num_images:,} images in {len(names)} folders of {root}: {shown}"
+    return (found,) if decode_now else (found, "images are decoded on demand: all of them take 2 GiB or more")
+
+
+def _digest(root: Path, image_size: int, splits: list[tuple[np.ndarray, Tensor]]) -> str:
+    sha = hashlib.sha256(str(image_size).encode())
+    for paths, targets in splits:
+        sha.update(f"split {len(paths)}".encode())
+        for path, target in zip(paths, targets.tolist(), strict=True):
+            content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            sha.update(f"{Path(path).relative_to(root)} {target} {content}".encode())
+    return sha.hexdigest()

@@ -1,0 +1,78 @@
+"""Tables as files: CSV, TSV and Parquet, gzipped or not."""
+
+import gzip
+import io
+import zlib
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from batchlab.mistake import nearest, wrong
+
+FORMATS = (".csv", ".tsv", ".parquet")
+MEND = "data.path=/folder/table.csv.gz"
+
+
+def read_table(path: str | None) -> pd.DataFrame:
+    """The rows of a table file.
+
+    Args:
+        path: .csv, .tsv or .parquet, or one of these followed by .gz.
+
+    Raises:
+        WrongInput: where the file is missing, empty, truncated, of another format, or has no rows.
+    """
+    if not isinstance(path, str) or not path:
+        raise wrong("data.path", path, "a CSV or Parquet file is needed", MEND)
+    file = Path(path).expanduser()
+    suffix = Path(file.stem if file.suffix == ".gz" else file.name).suffix
+    if suffix not in FORMATS:
+        endings = ", ".join(FORMATS)
+        raise wrong(
+            "data.path", path, f"a name that ends in {endings} or one of these and .gz is allowed", MEND
+        )
+    _check_there(path, file)
+    try:
+        frame = _parse(file, suffix)
+    except (EOFError, zlib.error):
+        raise wrong("data.path", path, "the file is truncated: its gzip stream ends early", MEND) from None
+    except pd.errors.EmptyDataError:
+        raise wrong("data.path", path, "the file is empty", MEND) from None
+    except (
+        OSError,
+        ValueError,
+        pa.ArrowException,
+    ) as error:  # ParserError and UnicodeDecodeError are ValueErrors
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise wrong("data.path", path, f"the file cannot be read as {suffix} ({reason})", MEND) from None
+    if frame.empty:
+        raise wrong("data.path", path, "the file has no rows", MEND)
+    frame = frame.rename(columns=str)
+    if not frame.columns.is_unique:
+        twice = ", ".join(frame.columns[frame.columns.duplicated()].unique())
+        raise wrong("data.path", path, f"several columns have the same name: {twice}", MEND)
+    return frame
+
+
+def _check_there(path: str, file: Path) -> None:
+    if not file.exists():
+        beside = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
+        guess = nearest(file.name, beside)
+        mend = f"data.path={file.parent / guess}" if guess else MEND
+        raise wrong("data.path", path, f"there is no file {file.absolute()}", mend)
+    if not file.is_file():
+        raise wrong(
+            "data.path", path, "this is a folder; a file is needed (for images use data=folder)", MEND
+        )
+    if file.stat().st_size == 0:
+        raise wrong("data.path", path, "the file is empty", MEND)
+
+
+def _parse(file: Path, suffix: str) -> pd.DataFrame:
+    packed = file.suffix == ".gz"
+    if suffix == ".parquet":
+        return pd.read_parquet(io.BytesIO(gzip.decompress(file.read_bytes())) if packed else file)
+    # low_memory reads in pieces and guesses the type of each: the same column may then hold text and numbers
+    separator = "\t" if suffix == ".tsv" else ","
+    return pd.read_csv(file, sep=separator, compression="gzip" if packed else None, low_memory=False)

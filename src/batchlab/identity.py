@@ -1,0 +1,64 @@
+"""Which run this is: configuration key, commit, versions, host."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from functools import lru_cache
+from importlib.metadata import version
+
+from batchlab.config import REPOSITORY, Config, flat_params
+
+NOT_IDENTITY = ("study", "seed", "num_seeds", "objectives", "mlruns", "data_root", "data.root", "data.path")
+
+
+def config_key(config: Config) -> str:
+    """Hash of the settings that change what a run does: 12 hexadecimal digits.
+
+    Left out: names, seeds, paths, the device's index, and the objectives, which are read off a run.
+    """
+    settings = {key: value for key, value in flat_params(config).items() if key not in NOT_IDENTITY}
+    settings["device"] = config.device.split(":")[0]
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@lru_cache(maxsize=1)
+def environment() -> dict[str, str]:
+    """Commit, whether files differ from it, versions and host; read once per process."""
+    packages = ("torch", "hydra-core", "optuna", "mlflow", "numpy")
+    return {
+        "commit": _git("rev-parse", "HEAD") or "unknown",
+        "dirty": str(bool(_git("status", "--porcelain"))).lower(),
+        "python": platform.python_version(),
+        **{f"version.{package}": version(package) for package in packages},
+        "host": platform.node(),
+        "cpu": _cpu_name(),
+        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "command": " ".join(sys.argv),
+    }
+
+
+def load_average() -> str:
+    """Processes that wanted a core in the last minute, e.g. ``0.25``; empty where the system does not say."""
+    return f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else ""
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,99 @@
+"""What a model does on a split: loss, accuracy, and at the end precision, recall and areas."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.metrics import average_precision_score, precision_score, recall_score, roc_auc_score
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A model's answers on a split.
+
+    Attributes:
+        logits: [N, C] float32 on the host.
+        targets: [N] int64 classes or float32 values on the host.
+        loss: mean loss over the split.
+    """
+
+    logits: Tensor
+    targets: Tensor
+    loss: float
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of examples whose largest logit is the target's, in [0, 1]; None for regression."""
+        if self.targets.is_floating_point():
+            return None
+        return (self.logits.argmax(dim=1) == self.targets).double().mean().item()
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module,
+    forward: Callable[[Tensor], Tensor],
+    loss_function: Callable[[Tensor, Tensor], Tensor],
+    batches: Iterable[tuple[Tensor, Tensor]],
+) -> Predictions:
+    """Run a model over a split in evaluation mode; its mode is put back afterwards.
+
+    Args:
+        model: whose mode is switched.
+        forward: inputs [n, ...] -> logits [n, C]; the model under its precision.
+        loss_function: (logits, targets) -> scalar mean.
+        batches: the split, part by part.
+
+    Returns:
+        Logits, targets and mean loss of the whole split.
+    """
+    was_training = model.training
+    model.eval()
+    logits, targets, losses = [], [], []
+    for inputs, target in batches:
+        output = forward(inputs).float()
+        losses.append(loss_function(output, target).double() * len(target))
+        logits.append(output.cpu())
+        targets.append(target.cpu())
+    model.train(was_training)
+    all_targets = torch.cat(targets)
+    loss = (torch.stack(losses).sum() / len(all_targets)).item()
+    return Predictions(torch.cat(logits), all_targets, loss)
+
+
+NOT_A_NUMBER = float("nan")
+
+
+def class_metrics(predictions: Predictions) -> dict[str, float]:
+    """Precision, recall, AUROC and AUPRC of a classifier; one against the rest, mean over classes.
+
+    Two classes: of class 1. A class that is never predicted has precision 0. AUROC and AUPRC are NaN where
+    the logits are not finite or a class is missing; all are NaN for regression.
+
+    Args:
+        predictions: of the validation split.
+
+    Returns:
+        The four values under ``precision``, ``recall``, ``auroc``, ``auprc``.
+    """
+    logits, targets = predictions.logits, predictions.targets.numpy()
+    missing = dict.fromkeys(("precision", "recall", "auroc", "auprc"), NOT_A_NUMBER)
+    if predictions.targets.is_floating_point() or not logits.isfinite().all():
+        return missing
+    answers, num_classes = logits.argmax(dim=1).numpy(), logits.shape[1]
+    average = "binary" if num_classes == 2 else "macro"
+    # scikit-learn takes a number for zero_division and documents it; its stubs say str
+    precision = precision_score(targets, answers, average=average, zero_division=0)  # pyright: ignore
+    recall = recall_score(targets, answers, average=average, zero_division=0)  # pyright: ignore
+    found = {"precision": float(precision), "recall": float(recall)}
+    if len(np.unique(targets)) < num_classes:
+        return missing | found
+    probabilities = logits.double().softmax(dim=1).numpy()
+    if num_classes == 2:
+        areas = roc_auc_score(targets, probabilities[:, 1]), average_precision_score(targets, probabilities[:, 1])
+    else:
+        one_hot = np.eye(num_classes)[targets]
+        areas = roc_auc_score(one_hot, probabilities), average_precision_score(one_hot, probabilities)
+    return found | {"auroc": float(areas[0]), "auprc": float(areas[1])}

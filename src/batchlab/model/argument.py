@@ -1,0 +1,44 @@
+"""What a model refuses in its arguments."""
+
+from collections.abc import Sequence
+
+from batchlab.mistake import wrong
+
+
+def require_at_least(key: str, value: int, least: int) -> None:
+    """Refuse anything but a whole number of at least `least`.
+
+    Args:
+        key: configuration key, e.g. ``model.width``.
+        value: what was typed.
+        least: smallest allowed value.
+
+    Raises:
+        WrongInput: where the value is no whole number or too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise wrong(key, value, f"a whole number of at least {least}", f"{key}={least}")
+
+
+def require_image(model: str, input_shape: Sequence[int], min_size: int) -> tuple[int, int, int]:
+    """The (channels, height, width) of an image input.
+
+    Args:
+        model: name of the model, for the message.
+        input_shape: shape of one example, without batch.
+        min_size: smallest height and width in pixels.
+
+    Returns:
+        Channels, height in pixels, width in pixels.
+
+    Raises:
+        WrongInput: where the input is no image, or one that is too small.
+    """
+    shape = tuple(input_shape)
+    if len(shape) != 3:
+        raise wrong("model", model, f"it takes images [channels, height, width], the data is {shape}", "model=mlp")
+    channels, height, width = shape
+    if min(height, width) < min_size:
+        allowed = f"it takes images of {min_size}x{min_size} pixels and up, the data is {height}x{width}"
+        raise wrong("model", model, allowed, "model=mlp")
+    return channels, height, width

@@ -1,0 +1,60 @@
+"""The final metrics of a run, and which way each of them is better."""
+
+from batchlab.mistake import Mistake, nearest
+
+DIRECTIONS = {
+    "final/train_loss": "minimize",
+    "final/val_loss": "minimize",
+    "final/val_accuracy": "maximize",
+    "final/val_precision": "maximize",
+    "final/val_recall": "maximize",
+    "final/val_auroc": "maximize",
+    "final/val_auprc": "maximize",
+    "cost/train_seconds": "minimize",
+    "cost/eval_seconds": "minimize",
+    "cost/measure_seconds": "minimize",
+    "cost/warmup_seconds": "minimize",
+    "cost/compile_seconds": "minimize",
+    "cost/total_seconds": "minimize",
+    "cost/num_steps": "minimize",
+    "cost/num_examples": "minimize",
+    "cost/examples_per_second": "maximize",
+    "cost/peak_memory_bytes": "minimize",
+    "target/seconds": "minimize",
+    "target/epochs": "minimize",
+    "target/steps": "minimize",
+    "target/examples": "minimize",
+}
+TEST_METRICS = ("final/test_accuracy",)
+"""Measured once at the end; never an objective."""
+
+
+def parse_objective(objective: str) -> tuple[str, str]:
+    """Name and direction of an objective: ``x``, or ``minimize:x`` / ``maximize:x`` to override its own.
+
+    Raises:
+        KeyError: for a name that is not a final metric (`check_objectives` says it to the person).
+    """
+    direction, colon, name = objective.rpartition(":")
+    return name, direction if colon else DIRECTIONS[name]
+
+
+def check_objectives(objectives: list[str]) -> list[Mistake]:
+    """Every objective that is not a final metric, or is measured on the test split."""
+    mistakes = []
+    for objective in objectives:
+        direction, colon, name = objective.rpartition(":")
+        if colon and direction not in ("minimize", "maximize"):
+            allowed = "a direction is minimize or maximize"
+            mistakes.append(Mistake("objectives", objective, allowed, f"objectives=[minimize:{name}]"))
+        if name in TEST_METRICS:
+            allowed = "the test split is measured once, at the end; select on val"
+            mistakes.append(Mistake("objectives", objective, allowed, "objectives=[final/val_accuracy]"))
+        elif name not in DIRECTIONS:
+            allowed = f"not a final metric; there are {', '.join(DIRECTIONS)}"
+            mend = nearest(name, DIRECTIONS) or "final/val_accuracy"
+            mistakes.append(Mistake("objectives", objective, allowed, f"objectives=[{mend}]"))
+    if not objectives:
+        allowed = "at least one final metric"
+        mistakes.append(Mistake("objectives", "[]", allowed, "objectives=[final/val_accuracy]"))
+    return mistakes

@@ -1,0 +1,155 @@
+"""Every job that a command line asks for, composed and checked before anything is written.
+
+Hydra composes and validates one job at a time, after it has made folders; here the whole grid goes through
+Hydra's own parser and compose API first, so that every mistake is found together and costs nothing.
+"""
+
+import itertools
+import os
+import sys
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from batchlab.check import check_config
+from batchlab.config import REPOSITORY, Config, resolved
+from batchlab.diagnosis import diagnose
+from batchlab.mistake import Mistake
+
+COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command line asks for: one configuration per job, and whether it is a multirun."""
+
+    configs: list[Config]
+    is_multirun: bool
+
+
+def preflight(arguments: list[str], config_name: str = "train") -> Asked | None:
+    """Compose and check every job; exits with code 2 and every mistake where there is one.
+
+    Args:
+        arguments: the command line after the program's name.
+        config_name: primary configuration in conf/.
+
+    Returns:
+        The jobs; None where the command line only asks to be shown something (--help, --cfg, ...).
+    """
+    parser = get_args_parser()
+    args = parser.parse_args(arguments)
+    if args.help or args.hydra_help or args.cfg or args.info or args.shell_completion:
+        return None
+    folders = [f"file://{Path(args.config_dir).absolute()}"] if args.config_dir else []
+    extra = [f"hydra.searchpath=[{','.join(folders)}]"] if folders else []
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3", job_name="train"):
+        asked, mistakes = _jobs(args.config_name or config_name, args.overrides, extra, args.multirun)
+    mistakes = mistakes or _gates(asked.configs)
+    if mistakes:
+        stop(mistakes)
+    return asked
+
+
+def stop(mistakes: list[Mistake]) -> NoReturn:
+    """Print every mistake once, to stderr, and exit with code 2."""
+    lines = list(dict.fromkeys(str(mistake) for mistake in mistakes))
+    count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
+    print(f"{count}; nothing was run, nothing was written.", *(f"  {line}" for line in lines), sep="\n", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _gates(configs: list[Config]) -> list[Mistake]:
+    """Mistakes of the first gate that has any, over all jobs."""
+    mistakes = [mistake for config in configs for mistake in check_config(config)]
+    mistakes += [mistake for folder in sorted({config.mlruns for config in configs}) for mistake in _writable(folder)]
+    if mistakes:
+        return mistakes
+    from batchlab.rehearse import check_data  # torch: seconds, and only now is it needed
+
+    return [mistake for config in configs for mistake in check_data(config)]
+
+
+def _writable(folder: str) -> Iterator[Mistake]:
+    path = Path(folder).absolute()
+    found = next(parent for parent in (path, *path.parents) if parent.exists())
+    if not found.is_dir() or not os.access(found, os.W_OK | os.X_OK):
+        yield Mistake("mlruns", folder, f"a folder for results; {found} is not writable", "mlruns=/a/folder/of/yours")
+
+
+def _jobs(config_name: str, overrides: list[str], extra: list[str], is_multirun: bool) -> tuple[Asked, list[Mistake]]:
+    """One configuration per job of the grid; group choices are composed, plain values set on a copy."""
+    loader = GlobalHydra.instance().config_loader()
+    parser = OverridesParser.create(config_loader=loader)
+    try:
+        parsed = parser.parse_overrides(overrides)
+    except HydraException as error:
+        return Asked([], is_multirun), diagnose(config_name, overrides, extra, str(error))
+    fixed = [override.input_line or "" for override in parsed if not override.is_sweep_override()]
+    sweeps = [override for override in parsed if override.is_sweep_override()]
+    intervals = [override for override in sweeps if override.is_interval_sweep()]
+    if intervals:
+        allowed = "an interval has no list of values to run"
+        return Asked([], True), [_sweep_mistake(override, allowed, "128,256,512") for override in intervals]
+    configs: list[Config] = []
+    mistakes: list[Mistake] = []
+    structural = [sweep for sweep in sweeps if is_structural(sweep)]
+    plain = [sweep for sweep in sweeps if not is_structural(sweep)]
+    for choice in itertools.product(*map(_lines, structural)):
+        lines = [*extra, *fixed, *choice]
+        try:
+            base = compose(config_name, lines, return_hydra_config=True)
+        except COMPOSE_ERRORS as error:
+            mistakes += diagnose(config_name, [*fixed, *choice], extra, str(error), [*map(_lines, plain)])
+            continue
+        HydraConfig.instance().set_config(base)
+        is_multirun = is_multirun or base.hydra.mode == RunMode.MULTIRUN
+        for values in itertools.product(*map(_lines, plain)):
+            try:
+                configs.append(_with_values(base, values, parser))
+            except COMPOSE_ERRORS as error:
+                mistakes += diagnose(config_name, [*fixed, *choice, *values], extra, str(error))
+    if sweeps and not is_multirun:
+        allowed = "several values need a multirun"
+        mistakes += [_sweep_mistake(sweep, allowed, f"{sweep.value_element_as_str()} with -m") for sweep in sweeps]
+    return Asked(configs, is_multirun), mistakes
+
+
+def is_structural(override: Override) -> bool:
+    """Whether an override changes which files are composed, or which keys there are."""
+    loader = GlobalHydra.instance().config_loader()
+    is_group = loader.get_group_options(override.key_or_group)
+    return bool(is_group) or override.is_add() or override.is_delete() or override.package is not None
+
+
+def _lines(sweep: Override) -> list[str]:
+    return [f"{sweep.get_key_element()}={value}" for value in sweep.sweep_string_iterator()]
+
+
+def _sweep_mistake(override: Override, allowed: str, mend: str) -> Mistake:
+    key = override.key_or_group
+    return Mistake(key, override.value_element_as_str() if override.value_type else "", allowed, f"{key}={mend}")
+
+
+def _with_values(base: DictConfig, values: tuple[str, ...], parser: OverridesParser) -> Config:
+    """The composed configuration with plain values set on a copy."""
+    config = deepcopy(base)
+    with open_dict(config):
+        del config["hydra"]
+    for line in values:
+        override = parser.parse_override(line)
+        OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+    return resolved(config)

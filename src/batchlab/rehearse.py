@@ -1,0 +1,213 @@
+"""Gate 2: the data is loaded, everything is built, one batch goes forward; nothing is written."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from hydra.utils import get_object
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from batchlab.build import build_model, build_optimizer, load_dataset, make_schedule, pick_device, precise, scaled_settings
+from batchlab.config import OPEN_GROUPS, Config
+from batchlab.dataset import Dataset
+from batchlab.mistake import Mistake, WrongInput, nearest, wrong
+from batchlab.model.norm import GhostBatchNorm
+from batchlab.plan import Plan, make_plan, part_sizes
+from batchlab.prepare import Prepare
+
+GIVEN = {
+    "data": {"resident"},
+    "model": {"input_shape", "num_classes"},
+    "optimizer": {"params", "model", "lr"},
+    "lr_scaling": {"settings", "batch_size"},
+    "lr_schedule": {"progress", "warmup", "warmup_from"},
+    "batch_schedule": {"batch_size", "decay", "num_train"},
+}
+"""Arguments that build.py gives, and keys that it reads itself, by group."""
+
+
+def check_data(config: Config) -> list[Mistake]:
+    """Every mistake that shows when the data is loaded and the run is built: files, sizes, shapes, signatures.
+
+    Args:
+        config: passed gate 1.
+
+    Returns:
+        Mistakes of the first stage that has any: signatures and device, data, sizes, model and optimizer.
+    """
+    for stage in (_signatures_and_device, _data_and_sizes, _model, _optimizer):
+        try:
+            mistakes = list(stage(config))
+        except WrongInput as error:
+            mistakes = list(error.mistakes)
+        if mistakes:
+            return mistakes
+    return []
+
+
+def _signatures_and_device(config: Config) -> Iterator[Mistake]:
+    for group in OPEN_GROUPS:
+        yield from check_signature(group, getattr(config, group))
+    if config.device.startswith("cuda"):
+        index = int(config.device.partition(":")[2] or 0)
+        if index >= torch.cuda.device_count():
+            allowed = f"this machine has {torch.cuda.device_count()} CUDA devices"
+            yield Mistake("device", config.device, allowed, "device=auto")
+    if config.device == "mps" and not torch.backends.mps.is_available():
+        yield Mistake("device", config.device, "this machine has no MPS device", "device=auto")
+    if config.precision == "float16":
+        if config.device in ("cpu", "mps") or pick_device("auto").type != "cuda":
+            yield Mistake("precision", "float16", "needs a CUDA device", "precision=bfloat16")
+        elif config.optimizer["_target_"].endswith("LBFGS"):
+            allowed = "loss scaling does not go together with an optimizer that evaluates several times"
+            yield Mistake("precision", "float16", allowed, "precision=bfloat16")
+
+
+def check_signature(group: str, node: dict[str, Any]) -> Iterator[Mistake]:
+    """Keys of an open group that its `_target_` does not take, and arguments that it misses.
+
+    Args:
+        group: name of the group, e.g. ``optimizer``.
+        node: its settings; `_target_` among them.
+
+    Yields:
+        A mistake for each wrong or missing key, or one for a target that cannot be imported.
+    """
+    target = node.get("_target_", "")
+    try:
+        parameters = inspect.signature(get_object(target)).parameters
+    except Exception as error:
+        allowed = f"cannot be imported ({str(error).splitlines()[0]})"
+        yield Mistake(f"{group}._target_", target, allowed, f"{group}._target_=package.module.Name")
+        return
+    given = GIVEN.get(group, set())
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    takes = [
+        name for name, parameter in parameters.items()
+        if name not in given and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    ]
+    for key, value in node.items():
+        if not key.startswith("_") and key not in takes and key not in given and not takes_any:
+            close = nearest(key, takes)
+            mend = f"{group}.{close}={value}" if close else f"{group} without {key} (~{group}.{key})"
+            allowed = f"has no effect: {target} takes {', '.join(takes) or 'no settings'}"
+            yield Mistake(f"{group}.{key}", value, allowed, mend)
+    for name in takes:
+        if parameters[name].default is inspect.Parameter.empty and name not in node:
+            yield Mistake(f"{group}.{name}", "(nothing)", f"{target} needs it", f"+{group}.{name}=...")
+
+
+def _data_and_sizes(config: Config) -> Iterator[Mistake]:
+    dataset = load_dataset(config.data)
+    num_train = len(dataset.train)
+    sizes = {"batch_size": config.batch_size, "batch_schedule.max_batch_size": config.batch_schedule.get("max_batch_size")}
+    for key, value in sizes.items():
+        if isinstance(value, int) and value > num_train:
+            allowed = f"at most {num_train}, the size of the training split"
+            mend = "batch_size=full" if key == "batch_size" else f"{key}={num_train}"
+            yield Mistake(key, value, allowed, mend)
+    largest = max((size for size in part_targets(config, num_train)), default=0)
+    every = config.eval.every_examples
+    if every is not None and every < largest <= num_train:
+        allowed = f"at least the largest batch, {largest}"
+        yield Mistake("eval.every_examples", every, allowed, f"eval.every_examples={largest}")
+    is_regression = dataset.num_classes is None
+    if is_regression and not config.loss["_target_"].endswith("SquaredError"):
+        allowed = f"needs classes; {dataset.name} has numbers as targets"
+        yield Mistake("loss", config.loss["_target_"], allowed, "loss=squared_error")
+    if is_regression and config.budget.kind == "target":
+        yield Mistake("budget", "target", f"needs an accuracy; {dataset.name} has numbers as targets", "budget=epochs")
+
+
+def part_targets(config: Config, num_train: int) -> list[int]:
+    """Batch sizes that the run will see, at 1,000 places of its progress."""
+    plan = make_plan(config, num_train)
+    schedule = make_schedule(config, plan)
+    return sorted({schedule(place / 1000)[0] for place in range(1001)})
+
+
+def _model(config: Config) -> Iterator[Mistake]:
+    dataset = load_dataset(config.data)
+    model = _built(config, dataset)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        yield Mistake("model._target_", config.model["_target_"], "has no parameters to train", "model=mlp")
+        return
+    mistakes = list(check_norms(config, model, make_plan(config, len(dataset.train))))
+    yield from mistakes
+    if not mistakes:
+        yield from _forward(config, dataset, model)
+
+
+def _built(config: Config, dataset: Dataset) -> nn.Module:
+    """The model; whatever its constructor raises is the person's to mend."""
+    try:
+        with torch.random.fork_rng():
+            return build_model(config, dataset)
+    except WrongInput:
+        raise
+    except Exception as error:
+        cause = error.__cause__ or error
+        allowed = f"its constructor raised {type(cause).__name__}: {str(cause).splitlines()[0]}"
+        raise wrong("model._target_", config.model["_target_"], allowed, "other settings of model.*") from None
+
+
+def check_norms(config: Config, model: nn.Module, plan: Plan) -> Iterator[Mistake]:
+    """Batch norm and ghost batch norm against every part of every batch that the run will see."""
+    batches = part_targets(config, plan.num_train)
+    sizes = {size for batch in batches for size in part_sizes(batch, plan.micro_batch_size)}
+    modules = list(model.modules())
+    has_norm = any(isinstance(module, _BatchNorm | GhostBatchNorm) for module in modules)
+    if has_norm and min(sizes) == 1:
+        key = "batch_size" if plan.batch_size == 1 else "micro_batch_size"
+        allowed = "batch norm needs at least 2 examples in each forward pass"
+        yield Mistake(key, 1, allowed, f"model.norm=layer, model.norm=none or {key}=2")
+    for ghost_size in sorted({module.ghost_size for module in modules if isinstance(module, GhostBatchNorm)}):
+        uneven = sorted(size for size in sizes if size % ghost_size)
+        if uneven:
+            allowed = f"must divide each forward pass; here they have {', '.join(map(str, uneven[:5]))} examples"
+            mend = f"model.ghost_size={_divisor(uneven, ghost_size)}"
+            yield Mistake("model.ghost_size", ghost_size, allowed, mend)
+
+
+def _divisor(sizes: list[int], at_most: int) -> int:
+    fits = (size for size in range(min(at_most, *sizes), 1, -1) if not any(other % size for other in sizes))
+    return next(fits, sizes[0])
+
+
+def _forward(config: Config, dataset: Dataset, model: nn.Module) -> Iterator[Mistake]:
+    device = pick_device(config.device)
+    model, key, name = model.to(device), "model._target_", config.model["_target_"]
+    ghosts = [module.ghost_size for module in model.modules() if isinstance(module, GhostBatchNorm)]
+    index = torch.arange(max([2, *ghosts]))
+    inputs = Prepare(dataset, device)(dataset.train.inputs[index].to(device))
+    forward, shape = precise(model, config.precision, device), list(inputs.shape[1:])
+    for mode in ("train", "eval"):
+        model.train(mode == "train")
+        try:
+            with torch.no_grad(), torch.random.fork_rng():
+                output = forward(inputs)
+        except Exception as error:
+            allowed = f"refused examples of shape {shape} ({mode}): {str(error).splitlines()[0]}"
+            yield Mistake(key, name, allowed, "a model for this shape, e.g. model=mlp")
+            return
+        wanted = [len(index), dataset.num_classes or 1]
+        if not isinstance(output, torch.Tensor) or list(output.shape) != wanted:
+            got = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+            yield Mistake(key, name, f"must return logits of shape {wanted}, returned {got}", "model=mlp")
+            return
+
+
+def _optimizer(config: Config) -> Iterator[Mistake]:
+    dataset = load_dataset(config.data)
+    settings = scaled_settings(config, make_plan(config, len(dataset.train)).batch_size)
+    try:
+        build_optimizer(config, _built(config, dataset), settings)
+    except Exception as error:
+        allowed = f"refused its settings: {str(error).splitlines()[0]}"
+        yield Mistake("optimizer", config.optimizer["_target_"], allowed, "other settings of optimizer.* or lr")
+    is_flat = config.lr_schedule["_target_"].endswith(".constant") and not config.lr_schedule.get("warmup")
+    if config.optimizer["_target_"].endswith(".Rprop") and not is_flat:
+        allowed = "has no effect: Rprop reads lr once, as its first step size"
+        yield Mistake("lr_schedule", config.lr_schedule["_target_"], allowed, "lr_schedule=constant")

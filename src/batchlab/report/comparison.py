@@ -1,0 +1,155 @@
+"""The table at the end of a command: one row per batch size, from what was recorded."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+from scipy.stats import t
+
+Run = Mapping[str, Mapping[str, Any]]
+"""Params, metrics and tags of a recorded run."""
+VARIED_APART = {"seed", "batch_size", "log2_batch_size", "lr_used", "study"}
+"""Params that have a column of their own, or that vary between runs of one row."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over n seeds with the half width of its 95 % t interval; half width NaN at n = 1.
+
+    NaN values are left out of the mean, and of n.
+    """
+
+    mean: float
+    half_width: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One configuration over its seeds.
+
+    Attributes:
+        batch_size: examples per optimizer step.
+        varied: other settings in which the command's runs differ, by key.
+        lr: learning rate used, after scaling.
+        steps: optimizer steps, mean over seeds.
+        accuracy: on the validation split.
+        loss: on the validation split.
+        train_seconds: on the training clock.
+        examples_per_second: examples processed per second on the training clock.
+        peak_memory_bytes: largest over seeds.
+        target_seconds: training seconds to the target; None without a target.
+        n: runs.
+        outcomes: e.g. ``1 diverged``; empty where all are done.
+    """
+
+    batch_size: int
+    varied: dict[str, str]
+    lr: float
+    steps: Estimate
+    accuracy: Estimate
+    loss: Estimate
+    train_seconds: Estimate
+    examples_per_second: Estimate
+    peak_memory_bytes: float
+    target_seconds: Estimate | None
+    n: int
+    outcomes: str
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean and 95 % t interval of independent values; NaN are left out."""
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return Estimate(math.nan, math.nan, 0)
+    mean, n = statistics.fmean(known), len(known)
+    half_width = float(t.ppf(0.975, n - 1)) * statistics.stdev(known) / math.sqrt(n) if n > 1 else math.nan
+    return Estimate(mean, half_width, n)
+
+
+def comparison_rows(runs: Sequence[Run]) -> list[Row]:
+    """Runs grouped by configuration, ordered by batch size.
+
+    Args:
+        runs: recorded runs of one command.
+
+    Returns:
+        One row per configuration key.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run["tags"]["config_key"], []).append(run)
+    varied = varied_params([group[0] for group in groups.values()])
+    rows = [_row(group, varied) for group in groups.values()]
+    return sorted(rows, key=lambda row: (row.batch_size, *row.varied.values()))
+
+
+def varied_params(runs: Sequence[Run]) -> list[str]:
+    """Keys of settings other than batch size in which runs differ; a `_target_` stands for its group."""
+    keys = {key for run in runs for key in run["params"]} - VARIED_APART
+    varied = sorted(key for key in keys if len({str(run["params"].get(key)) for run in runs}) > 1)
+    targets = [key.removesuffix("._target_") for key in varied if key.endswith("._target_")]
+    return [
+        key for key in varied
+        if key.endswith("._target_") or not any(key.startswith(f"{group}.") for group in targets)
+    ]
+
+
+def _row(group: list[Run], varied: list[str]) -> Row:
+    def over(metric: str) -> Estimate:
+        return estimate([float(run["metrics"].get(metric, math.nan)) for run in group])
+
+    params = group[0]["params"]
+    names = {key.removesuffix("._target_"): str(params.get(key, "")).rsplit(".", 1)[-1] for key in varied if key.endswith("._target_")}
+    names |= {key: str(params.get(key, "")) for key in varied if not key.endswith("._target_")}
+    endings = [run["tags"].get("outcome", "running") for run in group]
+    outcomes = ", ".join(f"{endings.count(name)} {name}" for name in dict.fromkeys(endings) if name != "done")
+    has_target = any("target/seconds" in run["metrics"] for run in group)
+    return Row(
+        batch_size=int(params["batch_size"]),
+        varied=names,
+        lr=float(params["lr_used"]),
+        steps=over("cost/num_steps"),
+        accuracy=over("final/val_accuracy"),
+        loss=over("final/val_loss"),
+        train_seconds=over("cost/train_seconds"),
+        examples_per_second=over("cost/examples_per_second"),
+        peak_memory_bytes=max(float(run["metrics"].get("cost/peak_memory_bytes", math.nan)) for run in group),
+        target_seconds=over("target/seconds") if has_target else None,
+        n=len(group),
+        outcomes=outcomes,
+    )
+
+
+def draw_table(rows: Sequence[Row], title: str) -> Table:
+    """The rows as a table for the terminal."""
+    is_regression = all(math.isnan(row.accuracy.mean) for row in rows)
+    has_target = any(row.target_seconds for row in rows)
+    names = list(dict.fromkeys(name for row in rows for name in row.varied))
+    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+    headings = ["batch size", *names, "lr", "steps", "val loss" if is_regression else "val accuracy", "train s"]
+    headings += ["s to target"] if has_target else []
+    headings += ["examples/s", "peak MiB", "n"]
+    headings += ["outcome"] if any(row.outcomes for row in rows) else []
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in (*names, "outcome") else "right", overflow="fold")
+    for row in rows:
+        score = row.loss if is_regression else row.accuracy
+        cells = [str(row.batch_size), *(row.varied.get(name, "") for name in names), f"{row.lr:.4g}"]
+        cells += [f"{row.steps.mean:.0f}", shown(score, 4), shown(row.train_seconds, 2)]
+        cells += [shown(row.target_seconds, 2) if row.target_seconds else ""] if has_target else []
+        peak = row.peak_memory_bytes / 2**20
+        cells += [f"{row.examples_per_second.mean:,.0f}", f"{peak:,.0f}", str(row.n)]
+        table.add_row(*cells, *([row.outcomes] if headings[-1] == "outcome" else []))
+    return table
+
+
+def shown(value: Estimate, digits: int) -> str:
+    """``mean ± half width``; no ± at n = 1, a dash for NaN."""
+    if math.isnan(value.mean):
+        return "-"
+    text = f"{value.mean:.{digits}f}"
+    return text if math.isnan(value.half_width) else f"{text} ± {value.half_width:.{digits}f}"

@@ -1,0 +1,207 @@
+"""One run: drives the loop, evaluates while the clock stands, and says how it ended."""
+
+import math
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from batchlab.batches import in_order
+from batchlab.build import Built
+from batchlab.dataset import Split
+from batchlab.fit import EvalPoint, accumulate, fit
+from batchlab.memory import peak_bytes, reset_peak
+from batchlab.metrics import NOT_A_NUMBER, Predictions, class_metrics, predict
+from batchlab.plan import part_sizes
+from batchlab.prepare import Prepare
+
+TRAIN_SAMPLE = 2000
+"""Training examples on which the curve train/accuracy is measured."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        outcome: ``done``, ``diverged`` or ``out_of_memory``; the last two are outcomes, not crashes.
+        cause: a sentence, empty for done.
+        finals: every final metric by name; NaN where there is none.
+        weights: the model's state_dict at the end, on the host.
+    """
+
+    outcome: str
+    cause: str
+    finals: dict[str, float]
+    weights: dict[str, Tensor]
+
+
+def run(built: Built) -> Generator[EvalPoint, None, RunResult]:
+    """Train once, yielding every point with its evaluation; the caller may close the generator to stop.
+
+    Args:
+        built: what to run.
+
+    Yields:
+        Each `EvalPoint` of the loop, with validation loss and accuracy where an evaluation was due.
+
+    Returns:
+        The `RunResult`.
+    """
+    started, evaluator = time.perf_counter(), Evaluator(built)
+    reset_peak(built.device)
+    points: list[EvalPoint] = []
+    outcome, cause, warmup_seconds = "done", "", 0.0
+    try:
+        warmup_seconds = warm_up(built)
+        for point in fit(built.learner, built.stream, built.plan, built.schedule, built.clock):
+            if point.is_due and math.isfinite(point.train_loss):
+                point = evaluator(point)
+            if point.is_due:
+                points.append(point)
+            is_over = point.is_last or reached(points, built.plan.target_accuracy)
+            yield replace(point, is_last=is_over)
+            if is_over:
+                break
+        if not math.isfinite(points[-1].train_loss):
+            outcome = "diverged"
+            cause = f"the training loss was {points[-1].train_loss} at step {points[-1].counts.steps}"
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        outcome, cause = "out_of_memory", str(error).splitlines()[0]
+    built.clock.stop()
+    peak = peak_bytes(built.device)
+    finals = target_metrics(points, built.plan.target_accuracy)
+    finals |= evaluator.finals(with_test=outcome == "done") | cost_metrics(built, points)
+    finals["cost/compile_seconds" if built.config.compile else "cost/warmup_seconds"] = warmup_seconds
+    finals["cost/eval_seconds"], finals["cost/peak_memory_bytes"] = evaluator.seconds, peak
+    finals["cost/total_seconds"] = time.perf_counter() - started
+    weights = {name: value.detach().cpu() for name, value in built.learner.model.state_dict().items()}
+    return RunResult(outcome, cause, finals, weights)
+
+
+def warm_up(built: Built) -> float:
+    """One forward and backward pass of each shape, so that the first timed step is like the others.
+
+    Nothing of it stays: buffers, gradients and random numbers are put back.
+
+    Args:
+        built: what will run.
+
+    Returns:
+        Seconds it took; with torch.compile this is the compilation.
+    """
+    started, model = time.perf_counter(), built.learner.model
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model.train()
+    for size in sorted(set(part_sizes(built.plan.batch_size, built.plan.micro_batch_size))):
+        accumulate(built.learner, built.stream, 0, [size])
+    for name, buffer in model.named_buffers():
+        buffer.copy_(buffers[name])
+    built.learner.optimizer.zero_grad()
+    torch.manual_seed(built.seed)
+    return time.perf_counter() - started
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch says that memory ran out, on any device."""
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text
+
+
+class Evaluator:
+    """Measures a run's model on its splits, and the seconds that takes; off the training clock."""
+
+    def __init__(self, built: Built) -> None:
+        self._built, self.seconds = built, 0.0
+        self._prepare = Prepare(built.dataset, built.device)
+        # a memory that held the training batch holds this one too: there is no backward pass
+        largest_part = part_sizes(built.plan.batch_size, built.plan.micro_batch_size)[0]
+        self._size = min(4096, max(64, largest_part))
+        train, seed = built.dataset.train, torch.Generator().manual_seed(built.seed)
+        index = torch.randperm(len(train), generator=seed)[:TRAIN_SAMPLE]
+        index = index.to(train.targets.device)
+        self._sample = Split(train.inputs[index], train.targets[index])
+
+    def __call__(self, point: EvalPoint) -> EvalPoint:
+        """The point with train/accuracy, val/loss and val/accuracy."""
+        started = time.perf_counter()
+        val, sample = self._predict(self._built.dataset.val), self._predict(self._sample)
+        self.seconds += time.perf_counter() - started
+        return replace(
+            point, val_loss=val.loss, val_accuracy=val.accuracy, train_accuracy=sample.accuracy
+        )
+
+    def finals(self, with_test: bool) -> dict[str, float]:
+        """The final metrics on train, val and test; NaN where the run ended without a usable model."""
+        started, dataset = time.perf_counter(), self._built.dataset
+        names = ("train_loss", "val_loss", "val_accuracy", "test_accuracy")
+        finals = dict.fromkeys((f"final/{name}" for name in names), NOT_A_NUMBER)
+        if with_test:
+            val, train = self._predict(dataset.val), self._predict(dataset.train)
+            finals["final/train_loss"], finals["final/val_loss"] = train.loss, val.loss
+            finals |= {f"final/val_{name}": value for name, value in class_metrics(val).items()}
+            if val.accuracy is not None:
+                finals["final/val_accuracy"] = val.accuracy
+                finals["final/test_accuracy"] = self._predict(dataset.test).accuracy or 0.0
+        self.seconds += time.perf_counter() - started
+        return finals
+
+    def _predict(self, split: Split) -> Predictions:
+        built = self._built
+        batches = in_order(split, self._prepare, built.device, self._size)
+        return predict(built.learner.model, built.forward, built.loss_function, batches)
+
+
+def reached(points: list[EvalPoint], target: float | None) -> bool:
+    """Whether the last two evaluations lie at or above the target accuracy."""
+    if target is None or len(points) < 2:
+        return False
+    return all((point.val_accuracy or 0.0) >= target for point in points[-2:])
+
+
+def target_metrics(points: list[EvalPoint], target: float | None) -> dict[str, float]:
+    """Seconds, epochs, steps and examples to the target: the first of two consecutive points above it.
+
+    Linear between that point and the one before; at the first evaluation its own numbers.
+
+    Args:
+        points: evaluations in order.
+        target: validation accuracy, or None.
+
+    Returns:
+        ``target/...``, NaN where the target was not reached (right-censored); nothing without a target.
+    """
+    if target is None:
+        return {}
+
+    def numbers(point: EvalPoint) -> dict[str, float]:
+        counts = point.counts
+        values = (counts.seconds, point.epochs, counts.steps, counts.processed)
+        return dict(zip(("seconds", "epochs", "steps", "examples"), values, strict=True))
+
+    if not reached(points, target):
+        return {f"target/{name}": NOT_A_NUMBER for name in ("seconds", "epochs", "steps", "examples")}
+    above = points[-2]
+    before = points[-3] if len(points) > 2 else above
+    rise = (above.val_accuracy or 0.0) - (before.val_accuracy or 0.0)
+    share = (target - (before.val_accuracy or 0.0)) / rise if rise > 0 else 1.0
+    low, high = numbers(before), numbers(above)
+    return {f"target/{name}": low[name] + share * (high[name] - low[name]) for name in high}
+
+
+def cost_metrics(built: Built, points: list[EvalPoint]) -> dict[str, float]:
+    """What the training itself took: seconds on the clock, steps, examples, examples per second."""
+    counts = points[-1].counts if points else None
+    seconds = built.clock.seconds
+    num_examples = float(counts.processed) if counts else NOT_A_NUMBER
+    return {
+        "cost/train_seconds": seconds,
+        "cost/num_steps": float(counts.steps) if counts else NOT_A_NUMBER,
+        "cost/num_examples": num_examples,
+        "cost/examples_per_second": num_examples / seconds if seconds > 0 else NOT_A_NUMBER,
+        "cost/measure_seconds": 0.0,
+    }

@@ -1,0 +1,55 @@
+"""batchlab: train one configuration, or compare several (-m batch_size=32,128,512)."""
+
+import os
+import signal
+import sys
+from types import FrameType
+from uuid import uuid4
+
+import hydra
+from hydra.errors import ConfigCompositionException, OverrideParseException
+from omegaconf import DictConfig
+
+from batchlab.config import register_schema, resolved
+from batchlab.preflight import preflight
+
+register_schema()
+SWEEP_ID = "BATCHLAB_SWEEP_ID"
+"""Environment variable that tells every process of one command which command it is."""
+
+
+@hydra.main(config_path="conf", config_name="train", version_base="1.3")
+def main(config: DictConfig) -> tuple[float, ...]:
+    from batchlab.job import train  # torch and mlflow take seconds to import; --help and --cfg do without
+
+    return train(resolved(config), os.environ[SWEEP_ID])
+
+
+def on_sigterm(signum: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + signum)
+
+
+def start() -> int:
+    """Check everything, train, compare; returns the exit code."""
+    os.environ[SWEEP_ID] = uuid4().hex[:12]
+    asked = preflight(sys.argv[1:])
+    signal.signal(signal.SIGTERM, on_sigterm)
+    code = 0
+    try:
+        main()
+    except KeyboardInterrupt:
+        code = 130
+    except SystemExit as stop:
+        is_composition = isinstance(stop.__context__, ConfigCompositionException | OverrideParseException)
+        code = 2 if is_composition else int(stop.code or 0)
+    if code >= 128:
+        print("Stopped; what was measured is recorded, marked KILLED.", file=sys.stderr)
+    if asked:
+        from batchlab.job import show_comparison
+
+        show_comparison(asked.configs, os.environ[SWEEP_ID])
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(start())
