@@ -131,9 +131,7 @@ def placed(dataset: Dataset, device: torch.device) -> Dataset:
             inputs = inputs[torch.arange(len(split))]
         return Split(inputs.to(device), split.targets.to(device))
 
-    return replace(
-        dataset, train=place(dataset.train), val=place(dataset.val), test=place(dataset.test)
-    )
+    return replace(dataset, train=place(dataset.train), val=place(dataset.val), test=place(dataset.test))
 
 
 def in_order(
@@ -201,9 +199,13 @@ class LoadedChunks:
         loader = DataLoader(
             self._rows,  # pyright: ignore[reportArgumentType]
             batch_sampler=consecutive(start, self._chunk_size),  # pyright: ignore[reportArgumentType]
-            collate_fn=unchanged,
+            collate_fn=unchanged,  # pyright: ignore[reportArgumentType]
             num_workers=self._num_workers,
         )
         self._chunks: Iterator[tuple[Tensor, Tensor]] = iter(loader)
         nothing = torch.arange(0)
-        self._begin, self._inputs, self._targets = start, self._rows.split.inputs[nothing], self._rows.split.targets[nothing]
+        self._begin, self._inputs, self._targets = (
+            start,
+            self._rows.split.inputs[nothing],
+            self._rows.split.targets[nothing],
+        )

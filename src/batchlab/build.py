@@ -73,7 +73,18 @@ def build(config: Config, seed: int) -> Built:
     stream = BatchStream(dataset, seed, device, resident)
     schedule, clock = make_schedule(config, plan), Clock(device)
     return Built(
-        config, seed, device, dataset, plan, learner, forward, loss_function, stream, schedule, clock, settings
+        config,
+        seed,
+        device,
+        dataset,
+        plan,
+        learner,
+        forward,
+        loss_function,
+        stream,
+        schedule,
+        clock,
+        settings,
     )
 
 
@@ -105,10 +116,10 @@ def load_placed(data: dict[str, Any], device: torch.device) -> tuple[Dataset, bo
     dataset = load_dataset(data)
     resident = data["resident"]
     if resident == "auto":
-        lazy = not isinstance(dataset.train.inputs, Tensor)
-        splits = (dataset.train, dataset.val, dataset.test)
-        num_bytes = sum(split.inputs[:1].nbytes * len(split) for split in splits) if not lazy else 0
-        resident = not lazy and (device.type == "cpu" or num_bytes < free_bytes(device) / 2)
+        inputs = [split.inputs for split in (dataset.train, dataset.val, dataset.test)]
+        tensors = [each for each in inputs if isinstance(each, Tensor)]
+        fits = device.type == "cpu" or sum(each.nbytes for each in tensors) < free_bytes(device) / 2
+        resident = len(tensors) == len(inputs) and fits
     return (placed(dataset, device), True) if resident else (dataset, False)
 
 
@@ -169,12 +180,12 @@ def make_learner(
     Returns:
         What `fit` drives.
     """
-    if precision == "float32":
-        return Learner(
-            model, lambda x, y: loss_function(forward(x), y), Tensor.backward, optimizer.step, optimizer
-        )  # pyright: ignore[reportArgumentType]
-    compute_loss = lambda x, y: loss_function(forward(x).float(), y)  # noqa: E731
-    if precision == "bfloat16":
+
+    def compute_loss(inputs: Tensor, targets: Tensor) -> Tensor:
+        return loss_function(forward(inputs).float(), targets)
+
+    if precision != "float16":
+        # torch's own stub says float; every optimizer hands on what the closure returned
         return Learner(model, compute_loss, Tensor.backward, optimizer.step, optimizer)  # pyright: ignore
     scaler = torch.amp.GradScaler()  # pyright: ignore[reportPrivateImportUsage]
 

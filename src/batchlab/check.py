@@ -5,9 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from batchlab.config import OPEN_GROUPS, Config
+from batchlab.config import Config
 from batchlab.mistake import Mistake
 from batchlab.objectives import check_objectives, parse_objective
 
@@ -31,7 +29,7 @@ SHARES = {  # key: (low, high, whether low and high themselves are allowed)
 
 def check_config(config: Config) -> list[Mistake]:
     """Every wrong key and value that can be seen without data: ranges, kinds, settings without effect."""
-    checks = (_missing, _sizes, _rates, _budget, _evaluation, _names, _schedules, _objectives)
+    checks = (_sizes, _rates, _budget, _evaluation, _names, _schedules, _objectives)
     return [mistake for check in checks for mistake in check(config)]
 
 
@@ -41,13 +39,6 @@ def _is_count(value: Any) -> bool:
 
 def _is_positive(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
-
-
-def _missing(config: Config) -> Iterator[Mistake]:
-    for group in OPEN_GROUPS:
-        node = OmegaConf.create(getattr(config, group))
-        for key in sorted(OmegaConf.missing_keys(node)):
-            yield Mistake(f"{group}.{key}", "???", "must be given", f"{group}.{key}=...")
 
 
 def _sizes(config: Config) -> Iterator[Mistake]:

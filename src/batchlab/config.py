@@ -8,6 +8,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
+from batchlab.mistake import Mistake, WrongInput
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 OPEN_GROUPS = ("data", "model", "loss", "optimizer", "lr_scaling", "lr_schedule", "batch_schedule")
 """Groups whose keys are the arguments of their `_target_`; checked against its signature."""
@@ -99,7 +101,13 @@ def resolved(config: DictConfig) -> Config:
 
     Returns:
         A `Config` whose open groups are plain dicts.
+
+    Raises:
+        WrongInput: where a value that must be given is not.
     """
+    missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra."))
+    if missing:
+        raise WrongInput(*(Mistake(key, "???", "must be given", f"{key}=...") for key in missing))
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     values.pop("hydra", None)

@@ -99,9 +99,7 @@ def split_indices(
     try:
         rest, test = indices, indices[:0]
         if test_fraction > 0:
-            rest, test = train_test_split(
-                indices, test_size=test_fraction, random_state=seed, stratify=classes
-            )
+            rest, test = train_test_split(indices, test_size=test_fraction, random_state=seed, stratify=classes)
         share = val_fraction / (1 - test_fraction)
         stratify = None if classes is None else classes[rest]
         train, val = train_test_split(rest, test_size=share, random_state=seed, stratify=stratify)
@@ -113,7 +111,7 @@ def split_indices(
 
 
 def image_statistics(images: Inputs | Tensor, num_sampled: int = 50_000) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel of uint8 images.
+    """Mean and standard deviation of each channel of uint8 images, from the histogram of its pixels.
 
     Args:
         images: [N, C, H, W] uint8, the training split only.
@@ -124,15 +122,14 @@ def image_statistics(images: Inputs | Tensor, num_sampled: int = 50_000) -> tupl
     """
     count = images.shape[0]
     picked = torch.linspace(0, count - 1, min(count, num_sampled)).long()
-    total = torch.zeros(images.shape[1], dtype=torch.float64)
-    squares = torch.zeros_like(total)
-    for part in picked.split(1024):
-        pixels = images[part].double()
-        total += pixels.sum(dim=(0, 2, 3))
-        squares += pixels.square().sum(dim=(0, 2, 3))
-    num_pixels = len(picked) * images.shape[2] * images.shape[3]
-    mean = total / num_pixels
-    std = (squares / num_pixels - mean.square()).clamp_min(0).sqrt().clamp_min(1e-3)
+    histogram = torch.zeros(images.shape[1], 256, dtype=torch.float64)
+    for part in picked.split(4096):
+        for channel, pixels in enumerate(images[part].unbind(1)):
+            histogram[channel] += torch.bincount(pixels.flatten(), minlength=256)
+    levels = torch.arange(256, dtype=torch.float64)
+    shares = histogram / histogram.sum(dim=1, keepdim=True)
+    mean = shares @ levels
+    std = (shares @ levels.square() - mean.square()).clamp_min(0).sqrt().clamp_min(1e-3)
     return mean.float().view(-1, 1, 1), std.float().view(-1, 1, 1)
 
 

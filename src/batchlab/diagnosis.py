@@ -12,7 +12,11 @@ from batchlab.mistake import Mistake, nearest
 
 
 def diagnose(
-    config_name: str, overrides: list[str], extra: list[str], message: str, swept: list[list[str]] | None = None
+    config_name: str,
+    overrides: list[str],
+    extra: list[str],
+    message: str,
+    swept: list[list[str]] | None = None,
 ) -> list[Mistake]:
     """Each override that cannot be composed, one by one, and what gate 1 says of the others.
 

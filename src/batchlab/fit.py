@@ -1,9 +1,14 @@
-"""The training loop."""
+"""The training loop.
+
+Every step sees exactly the scheduled number of examples, across passes, in parts of at most
+`plan.micro_batch_size`; a part's gradient is weighted by its share n_i/B, so that the sum is the gradient of
+the whole batch's mean loss.
+"""
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +19,7 @@ from batchlab.plan import Counts, Plan, part_sizes
 
 TICK_SECONDS = 0.25
 """At least so much training lies between two points that are not evaluations."""
-STEPS_BETWEEN_FINITE_CHECKS = 64
+CHECK_STEPS = 64
 """Looking at the loss waits for the device; this often it costs nothing that can be measured."""
 
 
@@ -74,63 +79,53 @@ Schedule = Callable[[float], tuple[int, float]]
 
 def fit(
     learner: Learner, stream: BatchStream, plan: Plan, schedule: Schedule, clock: Clock
-) -> Iterator[EvalPoint]:
-    """Train until the budget is used up; yields with the clock stopped, closing the generator ends the run.
-
-    Every step sees exactly the scheduled number of examples, across passes, in parts of at most
-    ``plan.micro_batch_size``; a part's gradient is weighted by its share n_i/B, so that the sum is the
-    gradient of the whole batch's mean loss.
+) -> Generator[EvalPoint, None, None]:
+    """Train until the budget is used up; closing the generator ends the run earlier.
 
     Args:
         learner: model, loss and optimizer.
         stream: training examples by position.
         plan: budget, parts and evaluations.
         schedule: batch size and lr factor at a progress.
-        clock: counts the seconds of training; stopped at every yield.
+        clock: counts seconds of training; stopped at every yield.
 
     Yields:
         A point at every evaluation, at signs of life between them, and at the end.
     """
-    groups = [(group, group["lr"]) for group in learner.optimizer.param_groups]
-    counts, next_eval, next_tick, factor = Counts(), plan.eval_every, time.perf_counter(), 1.0
-    steps = drawn = processed = steps_since = 0
+    base_lrs = [group["lr"] for group in learner.optimizer.param_groups]
     loss_sum = torch.zeros((), device=next(learner.model.parameters()).device)
+    counts, steps, drawn, processed, evaluated, factor = Counts(), 0, 0, 0, 0, 1.0
+    next_tick, next_eval = time.perf_counter() + TICK_SECONDS, plan.eval_every
 
     def gradient() -> Tensor:
         nonlocal processed
-        learner.optimizer.zero_grad()
         processed += batch_size
+        learner.optimizer.zero_grad()
         return accumulate(learner, stream, drawn, part_sizes(batch_size, plan.micro_batch_size))
 
     learner.model.train()
     clock.start()
-    while True:
-        batch_size, new_factor = schedule(min(1.0, plan.progress(counts)))
+    while (progress := plan.progress(counts)) < 1:
+        batch_size, new_factor = schedule(progress)
         if new_factor != factor:
-            factor = set_lr(groups, new_factor)
+            factor = set_lr(learner.optimizer, base_lrs, new_factor)
         loss_sum += learner.step(gradient)
-        steps, drawn, steps_since = steps + 1, drawn + batch_size, steps_since + 1
+        steps, drawn = steps + 1, drawn + batch_size
         counts = Counts(steps, drawn, processed, clock.seconds if plan.counted == "seconds" else 0.0)
-
-        progress, now = plan.progress(counts), time.perf_counter()
-        is_finite = steps % STEPS_BETWEEN_FINITE_CHECKS != 0 or math.isfinite(loss_sum.item())
-        is_last = progress >= 1 or not is_finite
-        is_due = drawn >= next_eval or is_last
-        if is_due or now >= next_tick:
+        is_over = plan.progress(counts) >= 1 or (steps % CHECK_STEPS == 0 and not math.isfinite(loss_sum.item()))
+        if is_over or drawn >= next_eval or time.perf_counter() >= next_tick:
             clock.stop()
-            counts = Counts(steps, drawn, processed, clock.seconds)
-            train_loss = loss_sum.item() / steps_since
-            is_last = is_last or not math.isfinite(train_loss)
-            lr = learner.optimizer.param_groups[0]["lr"]
-            epochs = drawn / plan.num_train
-            yield EvalPoint(counts, epochs, min(1.0, progress), batch_size, lr, train_loss, is_due or is_last, is_last)
+            train_loss = loss_sum.item() / (steps - evaluated)
+            is_last, counts = is_over or not math.isfinite(train_loss), replace(counts, seconds=clock.seconds)
+            is_due = is_last or drawn >= next_eval
+            share, epochs, lr = min(1.0, plan.progress(counts)), drawn / plan.num_train, base_lrs[0] * factor
+            yield EvalPoint(counts, epochs, share, batch_size, lr, train_loss, is_due, is_last)
             if is_last:
                 return
             if is_due:
-                loss_sum, steps_since = torch.zeros_like(loss_sum), 0
+                loss_sum, evaluated = torch.zeros_like(loss_sum), steps
                 next_eval = (drawn // plan.eval_every + 1) * plan.eval_every
             next_tick = time.perf_counter() + TICK_SECONDS
-            learner.model.train()
             clock.start()
 
 
@@ -158,8 +153,8 @@ def accumulate(learner: Learner, stream: BatchStream, start: int, sizes: list[in
     return total
 
 
-def set_lr(groups: list[tuple[dict, float]], factor: float) -> float:
+def set_lr(optimizer: torch.optim.Optimizer, base_lrs: list[float], factor: float) -> float:
     """Set each parameter group's lr to `factor` times its own; returns the factor."""
-    for group, lr in groups:
+    for group, lr in zip(optimizer.param_groups, base_lrs, strict=True):
         group["lr"] = lr * factor
     return factor

@@ -64,6 +64,7 @@ def predict(
 
 
 NOT_A_NUMBER = float("nan")
+CLASS_METRICS = ("precision", "recall", "auroc", "auprc")
 
 
 def class_metrics(predictions: Predictions) -> dict[str, float]:
@@ -79,7 +80,7 @@ def class_metrics(predictions: Predictions) -> dict[str, float]:
         The four values under ``precision``, ``recall``, ``auroc``, ``auprc``.
     """
     logits, targets = predictions.logits, predictions.targets.numpy()
-    missing = dict.fromkeys(("precision", "recall", "auroc", "auprc"), NOT_A_NUMBER)
+    missing: dict[str, float] = dict.fromkeys(CLASS_METRICS, NOT_A_NUMBER)
     if predictions.targets.is_floating_point() or not logits.isfinite().all():
         return missing
     answers, num_classes = logits.argmax(dim=1).numpy(), logits.shape[1]
@@ -92,7 +93,10 @@ def class_metrics(predictions: Predictions) -> dict[str, float]:
         return missing | found
     probabilities = logits.double().softmax(dim=1).numpy()
     if num_classes == 2:
-        areas = roc_auc_score(targets, probabilities[:, 1]), average_precision_score(targets, probabilities[:, 1])
+        areas = (
+            roc_auc_score(targets, probabilities[:, 1]),
+            average_precision_score(targets, probabilities[:, 1]),
+        )
     else:
         one_hot = np.eye(num_classes)[targets]
         areas = roc_auc_score(one_hot, probabilities), average_precision_score(one_hot, probabilities)

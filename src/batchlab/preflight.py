@@ -5,12 +5,12 @@ Hydra's own parser and compose API first, so that every mistake is found togethe
 """
 
 import itertools
-import os
 import sys
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 from hydra import compose, initialize_config_dir
@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from batchlab.check import check_config
 from batchlab.config import REPOSITORY, Config, resolved
 from batchlab.diagnosis import diagnose
-from batchlab.mistake import Mistake
+from batchlab.mistake import Mistake, WrongInput
 
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
@@ -58,7 +58,8 @@ def preflight(arguments: list[str], config_name: str = "train") -> Asked | None:
     extra = [f"hydra.searchpath=[{','.join(folders)}]"] if folders else []
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3", job_name="train"):
         asked, mistakes = _jobs(args.config_name or config_name, args.overrides, extra, args.multirun)
-    mistakes = mistakes or _gates(asked.configs)
+    mistakes += [mistake for folder in sorted({each.mlruns for each in asked.configs}) for mistake in _writable(folder)]
+    mistakes = mistakes or _gate_two(asked.configs)
     if mistakes:
         stop(mistakes)
     return asked
@@ -68,16 +69,16 @@ def stop(mistakes: list[Mistake]) -> NoReturn:
     """Print every mistake once, to stderr, and exit with code 2."""
     lines = list(dict.fromkeys(str(mistake) for mistake in mistakes))
     count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
-    print(f"{count}; nothing was run, nothing was written.", *(f"  {line}" for line in lines), sep="\n", file=sys.stderr)
+    print(
+        f"{count}; nothing was run, nothing was written.",
+        *(f"  {line}" for line in lines),
+        sep="\n",
+        file=sys.stderr,
+    )
     raise SystemExit(2)
 
 
-def _gates(configs: list[Config]) -> list[Mistake]:
-    """Mistakes of the first gate that has any, over all jobs."""
-    mistakes = [mistake for config in configs for mistake in check_config(config)]
-    mistakes += [mistake for folder in sorted({config.mlruns for config in configs}) for mistake in _writable(folder)]
-    if mistakes:
-        return mistakes
+def _gate_two(configs: list[Config]) -> list[Mistake]:
     from batchlab.rehearse import check_data  # torch: seconds, and only now is it needed
 
     return [mistake for config in configs for mistake in check_data(config)]
@@ -86,7 +87,10 @@ def _gates(configs: list[Config]) -> list[Mistake]:
 def _writable(folder: str) -> Iterator[Mistake]:
     path = Path(folder).absolute()
     found = next(parent for parent in (path, *path.parents) if parent.exists())
-    if not found.is_dir() or not os.access(found, os.W_OK | os.X_OK):
+    try:
+        with TemporaryDirectory(dir=found):
+            pass  # root passes every os.access, and still cannot write everywhere
+    except OSError:
         yield Mistake("mlruns", folder, f"a folder for results; {found} is not writable", "mlruns=/a/folder/of/yours")
 
 
@@ -103,7 +107,7 @@ def _jobs(config_name: str, overrides: list[str], extra: list[str], is_multirun:
     intervals = [override for override in sweeps if override.is_interval_sweep()]
     if intervals:
         allowed = "an interval has no list of values to run"
-        return Asked([], True), [_sweep_mistake(override, allowed, "128,256,512") for override in intervals]
+        return Asked([], True), [_sweep_mistake(override, allowed, "{key}=128,256,512") for override in intervals]
     configs: list[Config] = []
     mistakes: list[Mistake] = []
     structural = [sweep for sweep in sweeps if is_structural(sweep)]
@@ -119,12 +123,14 @@ def _jobs(config_name: str, overrides: list[str], extra: list[str], is_multirun:
         is_multirun = is_multirun or base.hydra.mode == RunMode.MULTIRUN
         for values in itertools.product(*map(_lines, plain)):
             try:
-                configs.append(_with_values(base, values, parser))
+                found, wrong = _gate_one(_with_values(base, values, parser))
+                configs += found
+                mistakes += wrong
             except COMPOSE_ERRORS as error:
                 mistakes += diagnose(config_name, [*fixed, *choice, *values], extra, str(error))
     if sweeps and not is_multirun:
         allowed = "several values need a multirun"
-        mistakes += [_sweep_mistake(sweep, allowed, f"{sweep.value_element_as_str()} with -m") for sweep in sweeps]
+        mistakes += [_sweep_mistake(sweep, allowed, "-m {key}={value}") for sweep in sweeps]
     return Asked(configs, is_multirun), mistakes
 
 
@@ -140,11 +146,11 @@ def _lines(sweep: Override) -> list[str]:
 
 
 def _sweep_mistake(override: Override, allowed: str, mend: str) -> Mistake:
-    key = override.key_or_group
-    return Mistake(key, override.value_element_as_str() if override.value_type else "", allowed, f"{key}={mend}")
+    key, _, value = (override.input_line or "").partition("=")
+    return Mistake(key, value, allowed, mend.format(key=key, value=value))
 
 
-def _with_values(base: DictConfig, values: tuple[str, ...], parser: OverridesParser) -> Config:
+def _with_values(base: DictConfig, values: tuple[str, ...], parser: OverridesParser) -> DictConfig:
     """The composed configuration with plain values set on a copy."""
     config = deepcopy(base)
     with open_dict(config):
@@ -152,4 +158,15 @@ def _with_values(base: DictConfig, values: tuple[str, ...], parser: OverridesPar
     for line in values:
         override = parser.parse_override(line)
         OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
-    return resolved(config)
+    return config
+
+
+def _gate_one(config: DictConfig) -> tuple[list[Config], list[Mistake]]:
+    """The typed configuration where every value is given, and what gate 1 says of it."""
+    try:
+        typed = resolved(config)
+    except WrongInput as error:
+        for mistake in error.mistakes:
+            OmegaConf.update(config, mistake.key, None)
+        return [], [*error.mistakes, *check_config(resolved(config))]
+    return [typed], check_config(typed)

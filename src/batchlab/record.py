@@ -1,6 +1,7 @@
 """What a run leaves behind: spool file, MLflow run, weights. The only place that imports mlflow."""
 
 import fcntl
+import logging
 import math
 import os
 import sqlite3
@@ -75,6 +76,7 @@ def open_store(mlruns: str, study: str) -> Store:
         The store.
     """
     folder, uri = Path(mlruns).absolute(), tracking_uri(mlruns)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # "Creating initial tables..."
     with locked(folder):
         client = MlflowClient(uri)
         found = client.get_experiment_by_name(study)

@@ -5,12 +5,21 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from hydra.utils import get_object
+from hydra._internal.utils import _locate
+from omegaconf import OmegaConf
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from batchlab.build import build_model, build_optimizer, load_dataset, make_schedule, pick_device, precise, scaled_settings
-from batchlab.config import OPEN_GROUPS, Config
+from batchlab.build import (
+    build_model,
+    build_optimizer,
+    load_dataset,
+    make_schedule,
+    pick_device,
+    precise,
+    scaled_settings,
+)
+from batchlab.config import OPEN_GROUPS, REPOSITORY, Config
 from batchlab.dataset import Dataset
 from batchlab.mistake import Mistake, WrongInput, nearest, wrong
 from batchlab.model.norm import GhostBatchNorm
@@ -77,21 +86,22 @@ def check_signature(group: str, node: dict[str, Any]) -> Iterator[Mistake]:
     """
     target = node.get("_target_", "")
     try:
-        parameters = inspect.signature(get_object(target)).parameters
+        parameters = inspect.signature(_locate(target)).parameters
     except Exception as error:
-        allowed = f"cannot be imported ({str(error).splitlines()[0]})"
+        allowed = f"cannot be imported ({' '.join(str(error).split())})"
         yield Mistake(f"{group}._target_", target, allowed, f"{group}._target_=package.module.Name")
         return
     given = GIVEN.get(group, set())
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     takes = [
-        name for name, parameter in parameters.items()
+        name
+        for name, parameter in parameters.items()
         if name not in given and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     ]
     for key, value in node.items():
         if not key.startswith("_") and key not in takes and key not in given and not takes_any:
             close = nearest(key, takes)
-            mend = f"{group}.{close}={value}" if close else f"{group} without {key} (~{group}.{key})"
+            mend = f"{group}.{close}={value}" if close else without(group, key)
             allowed = f"has no effect: {target} takes {', '.join(takes) or 'no settings'}"
             yield Mistake(f"{group}.{key}", value, allowed, mend)
     for name in takes:
@@ -99,10 +109,24 @@ def check_signature(group: str, node: dict[str, Any]) -> Iterator[Mistake]:
             yield Mistake(f"{group}.{name}", "(nothing)", f"{target} needs it", f"+{group}.{name}=...")
 
 
+def without(group: str, key: str) -> str:
+    """What to type where no setting has nearly the name: another option of the group that has it, or nothing."""
+    having = []
+    for file in sorted((REPOSITORY / "conf" / group).glob("*.yaml")):
+        node = OmegaConf.to_container(OmegaConf.load(file))
+        assert isinstance(node, dict)
+        having += [file.stem] if key in node.get(group, node) else []
+    choice = f"{group}={' or '.join(having)} with it, or " if having else ""
+    return f"{choice}the command without {group}.{key}"
+
+
 def _data_and_sizes(config: Config) -> Iterator[Mistake]:
     dataset = load_dataset(config.data)
     num_train = len(dataset.train)
-    sizes = {"batch_size": config.batch_size, "batch_schedule.max_batch_size": config.batch_schedule.get("max_batch_size")}
+    sizes = {
+        "batch_size": config.batch_size,
+        "batch_schedule.max_batch_size": config.batch_schedule.get("max_batch_size"),
+    }
     for key, value in sizes.items():
         if isinstance(value, int) and value > num_train:
             allowed = f"at most {num_train}, the size of the training split"

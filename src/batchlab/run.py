@@ -131,9 +131,7 @@ class Evaluator:
         started = time.perf_counter()
         val, sample = self._predict(self._built.dataset.val), self._predict(self._sample)
         self.seconds += time.perf_counter() - started
-        return replace(
-            point, val_loss=val.loss, val_accuracy=val.accuracy, train_accuracy=sample.accuracy
-        )
+        return replace(point, val_loss=val.loss, val_accuracy=val.accuracy, train_accuracy=sample.accuracy)
 
     def finals(self, with_test: bool) -> dict[str, float]:
         """The final metrics on train, val and test; NaN where the run ended without a usable model."""

@@ -7,7 +7,11 @@ from batchlab.mistake import WrongInput
 
 @pytest.fixture
 def frame():
-    columns = {"delay": [20.0, None, 3.0, 15.0], "carrier": ["AA", "UA", None, "AA"], "two words": [1, 2, 3, 4]}
+    columns = {
+        "delay": [20.0, None, 3.0, 15.0],
+        "carrier": ["AA", "UA", None, "AA"],
+        "two words": [1, 2, 3, 4],
+    }
     return pd.DataFrame(columns)
 
 

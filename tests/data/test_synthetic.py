@@ -52,7 +52,7 @@ def test_least_squares_finds_the_stated_optimum_and_its_loss():
     data = _quadratic()
     x, y = data.train.inputs[:].double(), data.train.targets.double()
     found = torch.linalg.lstsq(x, y.unsqueeze(1)).solution.squeeze(1)
-    # standard error of weight i is noise / sqrt(N lambda_i): .5 / sqrt(14000 / 100) = .042 at worst; five of them
+    # the standard error of weight i is noise / sqrt(N lambda_i): .5 / sqrt(14000 / 100) = .042; five of them
     assert (found - optimal_weights(32, 0)).abs().max() < 0.21
     loss = (x @ optimal_weights(32, 0).double() - y).square().mean().item()
     assert loss == pytest.approx(0.25, rel=0.06)  # five standard errors sqrt(2 / 14000)

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from batchlab.data.table import load_table
 from batchlab.mistake import WrongInput
@@ -99,7 +100,7 @@ def _heights_of_training(frame, data):
     # the standardised height keeps its order: the training rows are those whose affine map fits the inputs
     from batchlab.dataset import split_indices
 
-    targets = torch.from_numpy(frame["y"].to_numpy()).long()
+    targets = torch.from_numpy(frame["y"].to_numpy(dtype=np.int64))
     train = split_indices(targets, 0.2, 0.2, 0)[0]
     heights = frame["height"].to_numpy()[train]
     expected = (heights - heights.mean()) / heights.std()
@@ -170,8 +171,8 @@ def test_unknown_columns_of_target_and_drop_are_reported_together(frame, tmp_pat
         ({"drop": ["y"]}, r"never a feature.*Type data\.drop=\[\]"),
         ({"target": "same"}, "two classes"),
         ({"target": "height > 1e9"}, "every example is False"),
-        ({"drop": ["height", "gaps", "flag", "word"]}, "no features are left: same do not vary"),
-        ({"drop": ["height", "gaps", "flag", "word", "same"]}, "no column is left"),
+        ({"drop": ["height", "gaps", "flag", "word"]}, "one value in all training rows: same, empty"),
+        ({"drop": ["height", "gaps", "flag", "word", "same", "empty"]}, "no column is left"),
         ({"task": "regresion"}, r"Type data\.task=regression"),
         ({"target": "word", "task": "regression"}, "is text"),
         ({"val_fraction": 0.7, "test_fraction": 0.4}, "below 1"),
@@ -204,6 +205,14 @@ def test_files_that_cannot_be_read_say_why(frame, tmp_path):
         _load(tmp_path / "hole.csv.gz")
     with pytest.raises(WrongInput, match="a CSV or Parquet file is needed"):
         load_table(None, "y", [], "auto", 0.2, 0.2, 0)
+    (tmp_path / "folder.csv").mkdir()
     with pytest.raises(WrongInput, match="folder"):
-        (tmp_path / "folder.csv").mkdir()
         _load(tmp_path / "folder.csv")
+
+
+def test_the_list_of_a_configuration_is_a_list(frame, tmp_path):
+    path = _write(frame, tmp_path)
+    drop: list = OmegaConf.create(["height", 7])  # type: ignore[assignment]
+    with pytest.raises(WrongInput, match="no column '7'"):
+        load_table(str(path), "y", drop, "auto", 0.2, 0.2, 0)
+    assert load_table(str(path), "y", drop[:1], "auto", 0.2, 0.2, 0).digest == _load(path, drop=["height"]).digest

@@ -92,10 +92,7 @@ def _fault(folder: Path, part: Part) -> str | None:
     if len(found) < len(part.unpacked):
         missing = [name for name, _ in part.unpacked if name not in found]
         return f"{', '.join(missing)} is missing, and so is {part.path}"
-    faults = [
-        _checksum_fault(folder, name, md5) if md5 else _size_fault(folder, name)
-        for name, md5 in part.unpacked
-    ]
+    faults = [_checksum_fault(folder, name, md5) if md5 else _size_fault(folder, name) for name, md5 in part.unpacked]
     return "; ".join(fault for fault in faults if fault) or None
 
 
@@ -168,9 +165,7 @@ def _download(kind: Any, root: str | Path, folder: Path, parts: list[Part]) -> N
 
 
 def _refusal(root: str | Path, folder: Path, parts: list[Part], what: str, offer: bool = True) -> WrongInput:
-    by_hand = (
-        f"put these files into {(folder / parts[0].path).parent}: {' '.join(part.address for part in parts)}"
-    )
+    by_hand = f"put these files into {(folder / parts[0].path).parent}: {' '.join(part.address for part in parts)}"
     sums = ", ".join(f"{Path(part.path).name} {part.md5}" for part in parts)
     mend = f"data.download=true, or {by_hand}" if offer else f"data.root=/folder/with/the/files, or {by_hand}"
     return wrong("data.root", root, f"in {folder}, {what}. Needed, with md5: {sums}", mend)

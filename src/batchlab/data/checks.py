@@ -1,5 +1,6 @@
 """What loaders check about their arguments and labels; each function returns the mistakes it finds."""
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
@@ -27,7 +28,8 @@ def whole_number(key: str, value: object, least: int, example: int) -> list[Mist
 
 def number(key: str, value: object, least: float, most: float, example: float) -> list[Mistake]:
     """A mistake where `value` is not a number from `least` to `most`."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and math.isfinite(value) and least <= value <= most:  # type: ignore[arg-type, operator]
         return []
     allowed = f"at least {least:g}" if most == float("inf") else f"from {least:g} to {most:g}"
     return [Mistake(key, value, f"a number {allowed} is allowed", f"{key}={example}")]
@@ -55,9 +57,7 @@ def split_settings(val_fraction: object, test_fraction: object | None, split_see
     if test_fraction is not None:
         found += _share("data.test_fraction", test_fraction)
     if not found and test_fraction is not None and val_fraction + test_fraction >= 1:  # type: ignore[operator]
-        allowed = (
-            f"together with data.test_fraction={test_fraction} it must stay below 1: nothing is left to train"
-        )
+        allowed = f"together with data.test_fraction={test_fraction} it must stay below 1: nothing is left to train"
         found = [Mistake("data.val_fraction", val_fraction, allowed, "data.val_fraction=.15")]
     return found + whole_number("data.split_seed", split_seed, 0, 0)
 

@@ -36,11 +36,10 @@ def evaluate_target(frame: pd.DataFrame, target: str | None) -> tuple[pd.Series,
     """
     if not isinstance(target, str) or not target.strip():
         names = ", ".join(frame.columns[:30])
-        raise wrong(
-            "data.target", target, f"a column or an expression of columns is needed; columns: {names}", MEND
-        )
+        raise wrong("data.target", target, f"a column or an expression of columns is needed; columns: {names}", MEND)
     if target in frame.columns:
-        return frame[target], [target]
+        column: Any = frame[target]
+        return column, [target]
     source, used = _parse_names(target, list(frame.columns))
     columns = frame[list(used.values())].set_axis(list(used), axis=1)
     try:
@@ -64,24 +63,18 @@ def _parse_names(target: str, known: list[str]) -> tuple[str, dict[str, str]]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         guess = nearest(target, known)
         mend = _override(guess) if guess else MEND
-        raise wrong(
-            "data.target", target, "this is neither a column nor an expression of columns", mend
-        ) from None
+        raise wrong("data.target", target, "this is neither a column nor an expression of columns", mend) from None
     for node in ast.walk(tree):
         if not isinstance(node, ALLOWED):
             what = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
-            raise wrong(
-                "data.target", target, f"'{what}' is not allowed in an expression; allowed: {KINDS}", MEND
-            )
+            raise wrong("data.target", target, f"'{what}' is not allowed in an expression; allowed: {KINDS}", MEND)
     found = dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
     used = {identifier: quoted.get(identifier, identifier) for identifier in found}
     for name in used.values():
         if name not in known:
             guess = nearest(name, known)
             mend = _override(target.replace(name, guess)) if guess else MEND
-            raise wrong(
-                "data.target", target, f"there is no column '{name}'; columns: {', '.join(known[:30])}", mend
-            )
+            raise wrong("data.target", target, f"there is no column '{name}'; columns: {', '.join(known[:30])}", mend)
     if not used:
         raise wrong("data.target", target, "the expression uses no column", MEND)
     return source, used

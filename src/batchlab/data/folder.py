@@ -100,8 +100,7 @@ def load_folder(
     decode_now = math.prod(files.shape) < MAX_DECODED_BYTES
     images = files[torch.arange(len(paths))] if decode_now else None
     train, val, test = (
-        Split(ImageFiles(paths[part], image_size) if images is None else images[part], targets[part])
-        for part in chosen
+        Split(ImageFiles(paths[part], image_size) if images is None else images[part], targets[part]) for part in chosen
     )
     mean, std = image_statistics(train.inputs, num_sampled=50_000 if decode_now else 2_000)
     return Dataset(

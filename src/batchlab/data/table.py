@@ -69,18 +69,18 @@ def load_table(
         WrongInput: where an argument is not allowed, the file cannot be read or cannot be learned from.
     """
     refuse(split_settings(val_fraction, test_fraction, split_seed), _setting_mistakes(task, drop))
-    frame = read_table(path)
-    raw, used = _target_and_drop(frame, target, list(drop))
+    drop, frame = [str(name) for name in drop], read_table(path)
+    raw, used = _target_and_drop(frame, target, drop)
     goal = _read_target(raw, target, task)
     left_out = [name for name in frame.columns if name in used or name in drop]
     columns, unread = read_columns(frame.loc[goal.has_target].drop(columns=left_out))
-    refuse(_class_mistakes(target, goal), _unread_columns(unread, list(drop)))
+    refuse(_class_mistakes(target, goal), _unread_columns(unread, drop))
     rows = split_indices(goal.values, val_fraction, test_fraction, split_seed)
     features = encode(columns, rows)
     if features is None:
         names = ", ".join(columns.columns)
-        what = f"{names} do not vary in the training rows" if names else "no column is left"
-        raise wrong("data.drop", list(drop), f"no features are left: {what}", "data.drop=[] or fewer columns")
+        what = f"one value in all training rows: {names}" if names else "no column is left"
+        raise wrong("data.drop", drop, f"no features are left: {what}", "data.drop=[] or fewer columns")
     splits = [Split(x, goal.values[part]) for x, part in zip(features.splits, rows, strict=True)]
     width = features.splits[0].shape[1]
     tensors = [part for split in splits for part in (split.inputs, split.targets)]
@@ -102,9 +102,7 @@ def _setting_mistakes(task: object, drop: object) -> list[Mistake]:
     found = []
     if task not in TASKS:
         guess = nearest(str(task), TASKS) or "auto"
-        found.append(
-            Mistake("data.task", task, f"one of {', '.join(TASKS)} is allowed", f"data.task={guess}")
-        )
+        found.append(Mistake("data.task", task, f"one of {', '.join(TASKS)} is allowed", f"data.task={guess}"))
     if isinstance(drop, str) or not isinstance(drop, Sequence):
         found.append(Mistake("data.drop", drop, "a list of columns is allowed", f"data.drop=[{drop or ''}]"))
     return found
@@ -156,9 +154,7 @@ def _read_target(raw: pd.Series, target: str | None, task: str) -> Target:
     if task == "regression" or (task == "auto" and not _is_classes(values, kind, is_bool)):
         return Target(has_target, torch.from_numpy(values.astype(np.float32)), None)
     classes, numbers = np.unique(values.astype(str) if kind == "text" else values, return_inverse=True)
-    names = tuple(
-        str(bool(name)) if is_bool else f"{name}" if kind == "text" else f"{name:g}" for name in classes
-    )
+    names = tuple(str(bool(name)) if is_bool else f"{name}" if kind == "text" else f"{name:g}" for name in classes)
     return Target(has_target, torch.from_numpy(numbers).long(), names)
 
 
@@ -173,13 +169,9 @@ def _class_mistakes(target: str | None, goal: Target) -> list[Mistake]:
     return [] if goal.names is None else class_counts("data.target", target, goal.values, goal.names, mend)
 
 
-def _target_facts(
-    target: str | None, used: list[str], task: str, goal: Target, train_targets: Tensor
-) -> list[str]:
+def _target_facts(target: str | None, used: list[str], task: str, goal: Target, train_targets: Tensor) -> list[str]:
     num_rows, num_kept = len(goal.has_target), len(goal.values)
-    dropped = (
-        f"{num_rows - num_kept:,} of {num_rows:,} rows dropped: no target, {' or '.join(used)} is missing"
-    )
+    dropped = f"{num_rows - num_kept:,} of {num_rows:,} rows dropped: no target, {' or '.join(used)} is missing"
     facts = [dropped] if num_kept < num_rows else [f"all {num_rows:,} rows have a target"]
     why = " (data.task=auto)" if task == "auto" else ""
     if goal.names is None:

@@ -29,9 +29,7 @@ def read_table(path: str | None) -> pd.DataFrame:
     suffix = Path(file.stem if file.suffix == ".gz" else file.name).suffix
     if suffix not in FORMATS:
         endings = ", ".join(FORMATS)
-        raise wrong(
-            "data.path", path, f"a name that ends in {endings} or one of these and .gz is allowed", MEND
-        )
+        raise wrong("data.path", path, f"a name that ends in {endings} or one of these and .gz is allowed", MEND)
     _check_there(path, file)
     try:
         frame = _parse(file, suffix)
@@ -62,9 +60,7 @@ def _check_there(path: str, file: Path) -> None:
         mend = f"data.path={file.parent / guess}" if guess else MEND
         raise wrong("data.path", path, f"there is no file {file.absolute()}", mend)
     if not file.is_file():
-        raise wrong(
-            "data.path", path, "this is a folder; a file is needed (for images use data=folder)", MEND
-        )
+        raise wrong("data.path", path, "this is a folder; a file is needed (for images use data=folder)", MEND)
     if file.stat().st_size == 0:
         raise wrong("data.path", path, "the file is empty", MEND)
 

@@ -69,9 +69,7 @@ def load_vision(
         mean=mean,
         std=std,
         augment=Augment(augment_flip, augment_crop) if augment_flip or augment_crop else None,
-        facts=(
-            f"{len(targets):,} images to train and validate, {len(test_targets):,} of its own test split",
-        ),
+        facts=(f"{len(targets):,} images to train and validate, {len(test_targets):,} of its own test split",),
         digest=digest_of(*tensors),  # type: ignore[arg-type]
     )
 
@@ -86,9 +84,7 @@ def _name_mistakes(name: str, root: object) -> list[Mistake]:
     return found
 
 
-def _read(
-    name: str, root: str | Path, download: bool
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], int]:
+def _read(name: str, root: str | Path, download: bool) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], int]:
     # torchvision takes seconds to import, and most runs use none of it
     from torchvision import datasets
 
@@ -101,9 +97,7 @@ def _read(
                 train, test = kind(folder, split="train"), kind(folder, split="test")
             else:
                 train, test = kind(folder, train=True), kind(folder, train=False)
-        except (
-            Exception
-        ) as error:  # whatever torchvision's readers raise on files that are not what they seem
+        except Exception as error:  # whatever torchvision's readers raise on files that are not what they seem
             mend = "data.root=/another/folder, or remove the unpacked files and keep the packed ones"
             raise wrong("data.root", root, f"torchvision cannot read {name} there ({error})", mend) from None
     return _tensors(train), _tensors(test), len(getattr(train, "classes", range(10)))

@@ -27,9 +27,7 @@ class Block(nn.Module):
     Source: He et al. 2016, section 3.3 option (A) and section 4.2.
     """
 
-    def __init__(
-        self, num_inputs: int, num_outputs: int, stride: int, norm: str, ghost_size: int | None
-    ) -> None:
+    def __init__(self, num_inputs: int, num_outputs: int, stride: int, norm: str, ghost_size: int | None) -> None:
         super().__init__()
         self.stride, self.num_new = stride, num_outputs - num_inputs
         self.conv1 = convolution(num_inputs, num_outputs, stride, norm)

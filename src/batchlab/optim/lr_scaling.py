@@ -19,9 +19,7 @@ def none(settings: Mapping[str, Any], batch_size: int) -> Settings:
     return dict(settings)
 
 
-def linear(
-    settings: Mapping[str, Any], batch_size: int, *, base_batch_size: int, scale_weight_decay: bool
-) -> Settings:
+def linear(settings: Mapping[str, Any], batch_size: int, *, base_batch_size: int, scale_weight_decay: bool) -> Settings:
     """lr * kappa.
 
     Args:
@@ -38,9 +36,7 @@ def linear(
     return _scaled(settings, batch_size / base_batch_size, scale_weight_decay)
 
 
-def sqrt(
-    settings: Mapping[str, Any], batch_size: int, *, base_batch_size: int, scale_weight_decay: bool
-) -> Settings:
+def sqrt(settings: Mapping[str, Any], batch_size: int, *, base_batch_size: int, scale_weight_decay: bool) -> Settings:
     """lr * sqrt(kappa); arguments as in `linear`.
 
     Source: Krizhevsky 2014 (1404.5997), section 5; Hoffer et al. 2017 (1705.08741), equation 7.

@@ -93,8 +93,7 @@ def varied_params(runs: Sequence[Run]) -> list[str]:
     varied = sorted(key for key in keys if len({str(run["params"].get(key)) for run in runs}) > 1)
     targets = [key.removesuffix("._target_") for key in varied if key.endswith("._target_")]
     return [
-        key for key in varied
-        if key.endswith("._target_") or not any(key.startswith(f"{group}.") for group in targets)
+        key for key in varied if key.endswith("._target_") or not any(key.startswith(f"{group}.") for group in targets)
     ]
 
 
@@ -103,7 +102,11 @@ def _row(group: list[Run], varied: list[str]) -> Row:
         return estimate([float(run["metrics"].get(metric, math.nan)) for run in group])
 
     params = group[0]["params"]
-    names = {key.removesuffix("._target_"): str(params.get(key, "")).rsplit(".", 1)[-1] for key in varied if key.endswith("._target_")}
+    names = {
+        key.removesuffix("._target_"): str(params.get(key, "")).rsplit(".", 1)[-1]
+        for key in varied
+        if key.endswith("._target_")
+    }
     names |= {key: str(params.get(key, "")) for key in varied if not key.endswith("._target_")}
     endings = [run["tags"].get("outcome", "running") for run in group]
     outcomes = ", ".join(f"{endings.count(name)} {name}" for name in dict.fromkeys(endings) if name != "done")
@@ -126,11 +129,18 @@ def _row(group: list[Run], varied: list[str]) -> Row:
 
 def draw_table(rows: Sequence[Row], title: str) -> Table:
     """The rows as a table for the terminal."""
-    is_regression = all(math.isnan(row.accuracy.mean) for row in rows)
+    is_regression = all(math.isnan(row.accuracy.mean) for row in rows) and not all(row.outcomes for row in rows)
     has_target = any(row.target_seconds for row in rows)
     names = list(dict.fromkeys(name for row in rows for name in row.varied))
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
-    headings = ["batch size", *names, "lr", "steps", "val loss" if is_regression else "val accuracy", "train s"]
+    headings = [
+        "batch size",
+        *names,
+        "lr",
+        "steps",
+        "val loss" if is_regression else "val accuracy",
+        "train s",
+    ]
     headings += ["s to target"] if has_target else []
     headings += ["examples/s", "peak MiB", "n"]
     headings += ["outcome"] if any(row.outcomes for row in rows) else []
@@ -139,12 +149,17 @@ def draw_table(rows: Sequence[Row], title: str) -> Table:
     for row in rows:
         score = row.loss if is_regression else row.accuracy
         cells = [str(row.batch_size), *(row.varied.get(name, "") for name in names), f"{row.lr:.4g}"]
-        cells += [f"{row.steps.mean:.0f}", shown(score, 4), shown(row.train_seconds, 2)]
+        cells += [number(row.steps.mean), shown(score, 4), shown(row.train_seconds, 2)]
         cells += [shown(row.target_seconds, 2) if row.target_seconds else ""] if has_target else []
         peak = row.peak_memory_bytes / 2**20
-        cells += [f"{row.examples_per_second.mean:,.0f}", f"{peak:,.0f}", str(row.n)]
+        cells += [number(row.examples_per_second.mean), number(peak), str(row.n)]
         table.add_row(*cells, *([row.outcomes] if headings[-1] == "outcome" else []))
     return table
+
+
+def number(value: float) -> str:
+    """A whole number with thousands separated; a dash for NaN."""
+    return "-" if math.isnan(value) else f"{value:,.0f}"
 
 
 def shown(value: Estimate, digits: int) -> str:

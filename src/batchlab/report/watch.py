@@ -31,10 +31,19 @@ class Watch:
     def __init__(self, console: Console, label: str) -> None:
         self._console, self._label, self._last_line = console, label, time.monotonic()
         self._score = ""
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.percentage:>3.0f} %"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:>3.0f} %"),
+        )
         self._progress = Progress(
-            *columns, TextColumn("{task.fields[state]}"), TimeRemainingColumn(compact=True),
-            console=console, transient=True, auto_refresh=False, disable=not console.is_terminal,
+            *columns,
+            TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+            auto_refresh=False,
+            disable=not console.is_terminal,
         )
         self._task = self._progress.add_task(label, total=1.0, state="")
 
