@@ -4,10 +4,11 @@ import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from torch import Tensor, nn
 
@@ -17,11 +18,13 @@ from batchlab.config import Config
 from batchlab.dataset import Dataset
 from batchlab.fit import Learner, Schedule
 from batchlab.memory import free_bytes
+from batchlab.mistake import WrongInput
 from batchlab.optim.lr_schedule import warm_up
 from batchlab.plan import Plan, make_plan
 
 WARMUP_FROM = 0.1
 """Where warm-up starts unless lr_schedule.warmup_from says so, as a share of the lr."""
+DEFAULT_THREADS = torch.get_num_threads()
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -61,13 +64,14 @@ def build(config: Config, seed: int) -> Built:
         What `run` drives; the global torch generator is seeded with `seed`.
     """
     device = pick_device(config.device)
+    torch.set_num_threads(config.num_threads or DEFAULT_THREADS)
     dataset, resident = load_placed(config.data, device)
     torch.manual_seed(seed)
     model = build_model(config, dataset).to(device)
     plan = make_plan(config, len(dataset.train))
     settings = scaled_settings(config, plan.batch_size)
     optimizer = build_optimizer(config, model, settings)
-    loss_function = instantiate(config.loss)
+    loss_function = made(config.loss)
     forward = precise(torch.compile(model) if config.compile else model, config.precision, device)
     learner = make_learner(model, forward, loss_function, optimizer, config.precision)
     stream = BatchStream(dataset, seed, device, resident)
@@ -97,6 +101,22 @@ def pick_device(name: str) -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def made(node: dict[str, Any], **given: Any) -> Any:
+    """What a node's `_target_` makes of its settings; wrong input is raised as such, not wrapped by Hydra."""
+    try:
+        return instantiate(node, **given, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, WrongInput):
+            raise error.__cause__ from None
+        raise
+
+
+def bound(node: dict[str, Any]) -> Callable[..., Any]:
+    """A node's `_target_` with its settings, to be called with the rest; a plain partial, cheap at every step."""
+    settings = {key: value for key, value in node.items() if not key.startswith("_")}
+    return partial(get_object(node["_target_"]), **settings)
+
+
 def load_dataset(data: dict[str, Any]) -> Dataset:
     """The data set of a `data` node, read once per process.
 
@@ -108,7 +128,7 @@ def load_dataset(data: dict[str, Any]) -> Dataset:
 
 @lru_cache(maxsize=2)
 def _load(data: str) -> Dataset:
-    return instantiate(json.loads(data), _convert_="all")
+    return made(json.loads(data))
 
 
 def load_placed(data: dict[str, Any], device: torch.device) -> tuple[Dataset, bool]:
@@ -127,9 +147,7 @@ def build_model(config: Config, dataset: Dataset) -> nn.Module:
     """The model, given `input_shape` and `num_classes` (1 for regression) where it asks for them."""
     offered = {"input_shape": dataset.input_shape, "num_classes": dataset.num_classes or 1}
     asked = inspect.signature(get_object(config.model["_target_"])).parameters
-    return instantiate(
-        config.model, **{name: value for name, value in offered.items() if name in asked}, _convert_="all"
-    )
+    return made(config.model, **{name: value for name, value in offered.items() if name in asked})
 
 
 def scaled_settings(config: Config, batch_size: int) -> dict[str, Any]:
@@ -139,7 +157,7 @@ def scaled_settings(config: Config, batch_size: int) -> dict[str, Any]:
         WrongInput: where the rule does not hold at this batch size or for this optimizer.
     """
     settings = {key: value for key, value in config.optimizer.items() if not key.startswith("_")}
-    return instantiate(config.lr_scaling)(settings | {"lr": config.lr}, batch_size)
+    return bound(config.lr_scaling)(settings | {"lr": config.lr}, batch_size)
 
 
 def build_optimizer(config: Config, model: nn.Module, settings: dict[str, Any]) -> torch.optim.Optimizer:
@@ -203,7 +221,7 @@ def make_schedule(config: Config, plan: Plan) -> Schedule:
     node = dict(config.lr_schedule)
     warmup, warmup_from = node.pop("warmup", 0.0), node.pop("warmup_from", None)
     warmup_from = WARMUP_FROM if warmup_from is None else warmup_from
-    decay, batch = instantiate(node, _convert_="all"), instantiate(config.batch_schedule)
+    decay, batch = bound(node), bound(config.batch_schedule)
 
     def schedule(progress: float) -> tuple[int, float]:
         batch_size, factor = batch(plan.batch_size, decay(progress), plan.num_train)

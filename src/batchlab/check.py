@@ -52,6 +52,8 @@ def _sizes(config: Config) -> Iterator[Mistake]:
         yield Mistake("seed", config.seed, "an integer from 0", "seed=0")
     if not _is_count(config.num_seeds):
         yield Mistake("num_seeds", config.num_seeds, "an integer from 1", "num_seeds=1")
+    if config.num_threads is not None and not _is_count(config.num_threads):
+        yield Mistake("num_threads", config.num_threads, "null or an integer from 1", "num_threads=1")
 
 
 def _rates(config: Config) -> Iterator[Mistake]:

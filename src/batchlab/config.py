@@ -71,6 +71,8 @@ class Config:
     """auto, cpu, cuda, cuda:n or mps."""
     precision: str = "float32"
     """float32, bfloat16 or float16."""
+    num_threads: int | None = None
+    """Threads of a CPU that share one operation; null = torch's choice, one per core."""
     compile: bool = False
     """Compile the model with torch.compile."""
     study: str = "???"

@@ -2,13 +2,14 @@
 
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from batchlab.check import check_config
 from batchlab.config import resolved
-from batchlab.mistake import Mistake, nearest
+from batchlab.mistake import Mistake, WrongInput, nearest
 
 
 def diagnose(
@@ -40,7 +41,12 @@ def diagnose(
         return [Mistake("the command line", " ".join(overrides), " ".join(message.split()), "it differently")]
     try:
         rest = compose(config_name, [*extra, *good], return_hydra_config=True)
+        HydraConfig.instance().set_config(rest)
+        with open_dict(rest):
+            del rest["hydra"]
         mistakes += check_config(resolved(rest))
+    except WrongInput as error:
+        mistakes += error.mistakes
     except (HydraException, OmegaConfBaseException):
         pass  # the others do not stand alone; what was found is enough to mend
     return mistakes

@@ -51,10 +51,10 @@ def augmented(images: Tensor, draws: Tensor, augment: Augment) -> Tensor:
     margin, height, width = augment.crop_padding, images.shape[2], images.shape[3]
     shifts = (draws[:, 1:] * (2 * margin + 1)).long()
     rows = torch.arange(height, device=images.device) + shifts[:, :1]
-    columns = torch.arange(width, device=images.device).expand(len(images), -1)
+    columns = torch.arange(width, device=images.device) + shifts[:, 1:]
     if augment.flip:
-        columns = torch.where(draws[:, :1] < 0.5, columns.flip(1), columns)
-    columns = columns + shifts[:, 1:]
+        mirrored = width + 2 * margin - 1 - columns
+        columns = torch.where(draws[:, :1] < 0.5, mirrored, columns)
     padded = pad(images, [margin] * 4)
     picked = padded.gather(2, rows[:, None, :, None].expand(-1, images.shape[1], -1, padded.shape[3]))
     return picked.gather(3, columns[:, None, None, :].expand(-1, images.shape[1], height, -1))

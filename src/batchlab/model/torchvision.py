@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from batchlab.mistake import nearest, wrong
@@ -42,6 +43,14 @@ class Torchvision(nn.Module):
         return self.net(inputs.expand(-1, 3, -1, -1))
 
 
+class Hardsigmoid(nn.Module):
+    """``min(max(x + 3, 0), 6) / 6``, as `torch.nn.Hardsigmoid`, whose second derivative torch lacks."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Any shape to the same."""
+        return F.relu6(inputs + 3) / 6
+
+
 def _classifier(name: str, num_classes: int) -> nn.Module:
     import torchvision.models
 
@@ -51,7 +60,11 @@ def _classifier(name: str, num_classes: int) -> nn.Module:
         raise wrong("model.name", name, "a classifier of torchvision.models.list_models()", mend)
     # These two would return a tuple in training: logits and those of side classifiers.
     sides = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
-    return torchvision.models.get_model(name, weights=None, num_classes=num_classes, **sides)
+    net = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **sides)
+    for path, module in list(net.named_modules()):
+        if isinstance(module, nn.Hardsigmoid):
+            net.set_submodule(path, Hardsigmoid())
+    return net
 
 
 def _takes(net: nn.Module, height: int, width: int) -> bool:

@@ -1,0 +1,39 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from batchlab.config import REPOSITORY, Config, register_schema, resolved
+
+torch.set_num_threads(1)  # tiny models: threads only wait for each other, all the more on a shared machine
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture
+def config_of(tmp_path: Path) -> Callable[..., Config]:
+    """A function: overrides -> typed configuration whose results go to a temporary folder."""
+
+    def make(*overrides: str) -> Config:
+        register_schema()
+        fixed = ["study=test", f"mlruns={tmp_path / 'mlruns'}", "device=cpu"]
+        with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+            return resolved(compose("train", [*fixed, *overrides]))
+
+    return make
+
+
+@pytest.fixture
+def type_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A function: arguments -> the finished `python train.py ...`, in a folder that is not the repository."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        env = os.environ | {"BATCHLAB_MLRUNS": str(tmp_path / "mlruns"), "OMP_NUM_THREADS": "1"} | environment
+        command = [sys.executable, str(REPOSITORY / "train.py"), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, cwd=tmp_path)
+
+    return run

@@ -1,0 +1,85 @@
+import pytest
+
+from batchlab.check import check_config
+from batchlab.mistake import WrongInput
+
+WRONG = [
+    (["batch_size=0"], "batch_size"),
+    (["batch_size=-8"], "batch_size"),
+    (["batch_size=3.5"], "batch_size"),
+    (["batch_size=abc"], "batch_size"),
+    (["batch_size=true"], "batch_size"),
+    (["micro_batch_size=0"], "micro_batch_size"),
+    (["micro_batch_size=auto"], "micro_batch_size"),
+    (["lr=0"], "lr"),
+    (["lr=nan"], "lr"),
+    (["lr=inf"], "lr"),
+    (["lr=-1"], "lr"),
+    (["+optimizer.lr=0.1"], "optimizer.lr"),
+    (["epochs=0"], "epochs"),
+    (["epochs=null"], "epochs"),
+    (["budget=steps", "epochs=3"], "epochs"),
+    (["budget=steps", "budget.num_steps=0"], "budget.num_steps"),
+    (["budget=steps", "budget.seconds=3"], "budget.seconds"),
+    (["budget=seconds", "budget.seconds=nan"], "budget.seconds"),
+    (["budget=target", "budget.val_accuracy=95"], "budget.val_accuracy"),
+    (["budget.kind=days"], "budget.kind"),
+    (["eval.every_examples=64"], "eval.every_examples"),
+    (["eval.every_examples=0"], "eval.every_examples"),
+    (["seed=-1"], "seed"),
+    (["num_seeds=0"], "num_seeds"),
+    (["device=gpu"], "device"),
+    (["precision=fp16"], "precision"),
+    (["study=a/b"], "study"),
+    (["data.resident=maybe"], "data.resident"),
+    (["num_threads=0"], "num_threads"),
+    (["lr_schedule.warmup=1"], "lr_schedule.warmup"),
+    (["lr_schedule.warmup_from=0.2"], "lr_schedule.warmup_from"),
+    (["lr_schedule=step", "lr_schedule.factor=0"], "lr_schedule.factor"),
+    (["lr_schedule=step", "lr_schedule.milestones=[0.7,0.5]"], "lr_schedule.milestones"),
+    (["lr_schedule=step", "lr_schedule.milestones=[]"], "lr_schedule.milestones"),
+    (["lr_schedule=wsd", "lr_schedule.decay=0"], "lr_schedule.decay"),
+    (["lr_scaling=linear", "lr_scaling.base_batch_size=0"], "lr_scaling.base_batch_size"),
+    (["batch_schedule=grow"], "batch_schedule"),
+    (["batch_schedule=grow", "lr_schedule=step", "batch_schedule.max_batch_size=64"], "batch_schedule.max_batch_size"),
+    (["objectives=[]"], "objectives"),
+    (["objectives=[final/test_accuracy]"], "objectives"),
+    (["objectives=[accuracy]"], "objectives"),
+    (["objectives=[up:final/val_accuracy]"], "objectives"),
+    (["objectives=[target/seconds]"], "objectives"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "key"), WRONG, ids=[" ".join(overrides) for overrides, _ in WRONG])
+def test_a_wrong_value_is_one_mistake_that_names_its_key_and_a_mend(config_of, overrides, key):
+    mistakes = check_config(config_of(*overrides))
+    assert [mistake.key for mistake in mistakes] == [key]
+    assert mistakes[0].mend
+    assert str(mistakes[0].value) in str(mistakes[0])
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["batch_size=full"],
+        ["batch_size=1", "micro_batch_size=512"],
+        ["budget=target", "objectives=[target/seconds]"],
+        ["objectives=[minimize:final/val_accuracy]"],
+        ["lr_schedule=cosine", "lr_schedule.warmup=0.1", "lr_schedule.warmup_from=0.5"],
+        ["batch_schedule=grow", "lr_schedule=step"],
+        ["device=cuda:3"],
+    ],
+)
+def test_what_is_allowed_passes(config_of, overrides):
+    assert check_config(config_of(*overrides)) == []
+
+
+def test_several_mistakes_are_reported_together(config_of):
+    config = config_of("batch_size=0", "lr=-1", "epochs=0", "precision=half", "objectives=[x]")
+    assert len(check_config(config)) == 5
+
+
+def test_a_value_that_must_be_given_is_asked_for(config_of):
+    with pytest.raises(WrongInput, match=r"lr_scaling.noise_scale=\?\?\?: must be given"):
+        config_of("lr_scaling=noise")
