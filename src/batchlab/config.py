@@ -1,7 +1,7 @@
 """The typed configuration: every key that a person can type, and what it means."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -112,13 +112,9 @@ def resolved(config: DictConfig) -> Config:
         raise WrongInput(*(Mistake(key, "???", "must be given", f"{key}=...") for key in missing))
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
-    values.pop("hydra", None)
-    node = OmegaConf.structured(Config)
-    for group in OPEN_GROUPS:
-        OmegaConf.set_struct(node[group], False)
-    typed = OmegaConf.to_object(OmegaConf.merge(node, values))
-    assert isinstance(typed, Config)
-    return typed
+    settings = {str(key): value for key, value in values.items() if key != "hydra"}
+    settings |= {"budget": Budget(**settings["budget"]), "eval": Eval(**settings["eval"])}
+    return Config(**settings)  # Hydra has checked the types against the schema
 
 
 def flat_params(config: Config) -> dict[str, Any]:
@@ -132,5 +128,5 @@ def flat_params(config: Config) -> dict[str, Any]:
         else:
             flat[prefix] = value
 
-    walk("", OmegaConf.to_container(OmegaConf.structured(config)))
+    walk("", asdict(config))
     return flat

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 import yaml
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import; it would call home on every run
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag

@@ -1,0 +1,64 @@
+import io
+import math
+
+import pytest
+from rich.console import Console
+
+from batchlab.report.comparison import comparison_rows, draw_table, estimate
+
+
+def recorded(batch_size, accuracy, seed=0, outcome="done", **params):
+    metrics = {"final/val_accuracy": accuracy, "cost/train_seconds": 2.0 + seed, "cost/num_steps": 1000 / batch_size}
+    metrics |= {"cost/examples_per_second": 1e4, "cost/peak_memory_bytes": 2.0**30, "final/val_loss": 0.5}
+    values = {"batch_size": str(batch_size), "lr_used": "0.1", "seed": str(seed)} | params
+    key = "-".join(f"{name}{value}" for name, value in values.items() if name != "seed")
+    return {"params": values, "metrics": metrics, "tags": {"config_key": key, "outcome": outcome}}
+
+
+def drawn(rows):
+    console = Console(file=io.StringIO(), width=120)
+    console.print(draw_table(rows, "title"))
+    return console.file.getvalue()
+
+
+def test_the_interval_is_students():
+    found = estimate([1.0, 2.0, 3.0, 4.0])
+    assert found.mean == 2.5
+    assert found.half_width == pytest.approx(3.182446 * 1.290994 / 2, rel=1e-5)  # t(.975, 3) s / sqrt(4)
+
+
+def test_one_value_has_no_interval_and_nan_is_left_out():
+    assert math.isnan(estimate([1.0]).half_width)
+    assert estimate([1.0, math.nan]).n == 1
+    assert math.isnan(estimate([math.nan]).mean)
+
+
+def test_one_row_per_batch_size_in_order_with_seeds_averaged():
+    runs = [recorded(512, 0.8), recorded(32, 0.9), recorded(32, 0.92, seed=1)]
+    rows = comparison_rows(runs)
+    assert [(row.batch_size, row.n) for row in rows] == [(32, 2), (512, 1)]
+    assert rows[0].accuracy.mean == pytest.approx(0.91)
+    text = drawn(rows)
+    assert "0.9100 ± 0.1271" in text
+    assert "0.8000 ±" not in text
+
+
+def test_other_settings_that_vary_get_a_column():
+    runs = [recorded(32, 0.9, **{"model._target_": name, "model.width": width}) for name, width in (("a.mlp", 8), ("a.net", 9))]
+    rows = comparison_rows(runs)
+    assert [row.varied for row in rows] == [{"model": "mlp"}, {"model": "net"}]
+    assert "model" in drawn(rows)
+
+
+def test_outcomes_other_than_done_are_said_and_missing_numbers_are_dashes():
+    rows = comparison_rows([recorded(32, math.nan, outcome="diverged"), recorded(64, 0.9)])
+    assert rows[0].outcomes == "1 diverged"
+    assert "1 diverged" in drawn(rows)
+    assert "nan" not in drawn(rows)
+
+
+def test_the_table_fits_a_terminal_of_80_columns():
+    console = Console(file=io.StringIO(), width=80)
+    console.print(draw_table(comparison_rows([recorded(2**k, 0.9, seed) for k in range(5, 9) for seed in (0, 1)]), "t"))
+    assert max(map(len, console.file.getvalue().splitlines())) <= 80
+    assert "batch size" in console.file.getvalue()
