@@ -44,7 +44,10 @@ def test_one_row_per_batch_size_in_order_with_seeds_averaged():
 
 
 def test_other_settings_that_vary_get_a_column():
-    runs = [recorded(32, 0.9, **{"model._target_": name, "model.width": width}) for name, width in (("a.mlp", 8), ("a.net", 9))]
+    runs = [
+        recorded(32, 0.9, **{"model._target_": name, "model.width": width})
+        for name, width in (("a.mlp", 8), ("a.net", 9))
+    ]
     rows = comparison_rows(runs)
     assert [row.varied for row in rows] == [{"model": "mlp"}, {"model": "net"}]
     assert "model" in drawn(rows)

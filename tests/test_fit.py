@@ -119,7 +119,13 @@ def test_other_errors_of_the_model_are_not_swallowed(config_of):
 
 
 def test_growing_keeps_the_noise_scale_of_the_decayed_lr_and_the_number_of_examples(config_of):
-    step = ["lr_schedule=step", "lr_schedule.milestones=[0.3,0.6,0.8]", "lr_schedule.factor=0.5", "batch_size=16", "epochs=4"]
+    step = [
+        "lr_schedule=step",
+        "lr_schedule.milestones=[0.3,0.6,0.8]",
+        "lr_schedule.factor=0.5",
+        "batch_size=16",
+        "epochs=4",
+    ]
     decayed = run_all(build(config_of(*step), seed=0))
     grown = run_all(build(config_of(*step, "batch_schedule=grow", "batch_schedule.max_batch_size=64"), seed=0))
     assert [point.batch_size for point in grown[0]] == [16, 32, 64, 64]

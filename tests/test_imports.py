@@ -12,7 +12,7 @@ from batchlab.config import REPOSITORY
 
 LAYERS = [
     {"mistake"},
-    {"config", "objectives", "dataset", "memory"},
+    {"config", "objectives", "dataset", "memory", "stores"},
     {"plan", "clock", "check", "prepare", "identity", "spool"},
     {"batches", "results", "diagnosis"},
     {"data", "model", "loss", "optim", "metrics", "sharpness", "laws"},
@@ -77,7 +77,14 @@ def test_showing_help_imports_nothing_heavy(arguments, tmp_path):
         f"sys.argv = ['train.py', *{arguments!r}]\n"
         f"runpy.run_path({str(REPOSITORY / 'train.py')!r}, run_name='__main__')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60, env=os.environ | {"COMP_LINE": "train.py mod", "COMP_POINT": "12"})
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+        env=os.environ | {"COMP_LINE": "train.py mod", "COMP_POINT": "12"},
+    )
     assert "HEAVY []" in done.stderr, done.stderr
     assert done.returncode == 0
     assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,14 @@ from batchlab.plan import Counts, Plan, make_plan, part_sizes
 
 @pytest.mark.parametrize(
     ("batch_size", "micro", "sizes"),
-    [(512, 128, [128] * 4), (127, 32, [32, 32, 32, 31]), (10, 4, [4, 3, 3]), (1, None, [1]), (7, 100, [7]), (5, 1, [1] * 5)],
+    [
+        (512, 128, [128] * 4),
+        (127, 32, [32, 32, 32, 31]),
+        (10, 4, [4, 3, 3]),
+        (1, None, [1]),
+        (7, 100, [7]),
+        (5, 1, [1] * 5),
+    ],
 )
 def test_parts_are_near_equal_and_sum_to_the_batch(batch_size, micro, sizes):
     assert part_sizes(batch_size, micro) == sizes

@@ -10,7 +10,6 @@ from batchlab.config import register_schema
 from batchlab.preflight import preflight
 
 
-
 class NoParameters(nn.Module):
     def forward(self, inputs):
         return inputs.flatten(1)[:, :10]
@@ -174,7 +173,7 @@ def test_a_folder_of_results_that_an_ordinary_user_cannot_write(tmp_path):
     code = f"from batchlab.preflight import _writable; print(*_writable({str(folder / 'mlruns')!r}))"
     if os.getuid() == 0:
         Path(tmp_path).chmod(0o755)
-        said = _as_nobody(code, [parent for parent in tmp_path.parents])
+        said = _as_nobody(code, list(tmp_path.parents))
     else:
         import subprocess
         import sys

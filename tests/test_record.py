@@ -11,9 +11,10 @@ from batchlab.build import build
 from batchlab.config import flat_params
 from batchlab.identity import config_key
 from batchlab.job import train
-from batchlab.record import Recorder, open_store, recorded_runs, tracking_uri
+from batchlab.record import Recorder, open_store, recorded_runs
 from batchlab.run import run
 from batchlab.spool import Spool, Value
+from batchlab.stores import tracking_uri
 
 
 def children(mlruns: str) -> list:
@@ -63,7 +64,9 @@ def test_one_parent_run_holds_a_studys_children(config_of):
     assert recorded_runs(config, "another") == []
 
 
-@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED"), (OSError, "FAILED")])
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED"), (OSError, "FAILED")]
+)
 def test_a_run_that_is_cut_off_keeps_its_curves(config_of, error, status):
     config = config_of("epochs=3")
     built = build(config, seed=0)

@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
 import lightning
 import numpy as np
@@ -29,7 +30,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from batchlab.build import Built, build
@@ -118,8 +119,8 @@ def loops(built: Built, inputs: Tensor, targets: Tensor) -> dict[str, Callable[[
 
     def trainer(num_steps: int) -> float:
         timer = Timer()
-        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-        quiet |= {"enable_model_summary": False, "barebones": False, "accelerator": "cpu"}
+        quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        quiet |= {"enable_model_summary": False, "accelerator": built.device.type}
         lightning.Trainer(max_steps=num_steps + 1, callbacks=[timer], **quiet).fit(Module(built), loader)
         return (timer.ended - timer.started) / num_steps
 
@@ -153,7 +154,9 @@ def find_data(asked: str | None) -> str:
     places = [asked] if asked else [os.environ.get("BATCHLAB_DATA"), REPOSITORY / "data", REPOSITORY / "../shared/data"]
     found = [place for place in places if place and (Path(place) / "FashionMNIST" / "raw").exists()]
     if not found:
-        sys.exit("Fashion-MNIST is not there. Type data_root=DIR, or python train.py data=fashion_mnist data.download=true")
+        sys.exit(
+            "Fashion-MNIST is not there. Type data_root=DIR, or python train.py data=fashion_mnist data.download=true"
+        )
     return str(found[0])
 
 
@@ -165,7 +168,9 @@ def main() -> None:
     data_root, num_blocks = find_data(typed.get("data_root")), int(typed.get("blocks", 9))
     console, records = make_console(), []
     columns = ("model", "B", "a ms", "e ms", "b ms", "b/(a+e)", "95 %", "(a+e)/a", "b/a", "c/a", "d/a")
-    table = Table(*columns, title="seconds per step: b ours, a compute floor, e index_select, c DataLoader, d Lightning")
+    table = Table(
+        *columns, title="seconds per step: b ours, a compute floor, e index_select, c DataLoader, d Lightning"
+    )
     for model in typed.get("models", "mlp6x64,convnet").split(","):
         for batch_size in map(int, typed.get("batch_sizes", "32,128,512,2048,8192").split(",")):
             built = built_for(model, batch_size, data_root)
@@ -182,8 +187,14 @@ def main() -> None:
             console.print(f"{model} B={batch_size}: b/(a+e) {ours[0]:.3f}, load {os.getloadavg()[0]:.2f}")
             named = {"b/(a+e)": ours} | {f"{name}/a": over[name] for name in "bcd"}
             records += [
-                {"what": f"{what} {model} B={batch_size}", "unit": "ratio", "median": round(value[0], 4),
-                 "low": round(value[1], 4), "high": round(value[2], 4), "n": num_blocks}
+                {
+                    "what": f"{what} {model} B={batch_size}",
+                    "unit": "ratio",
+                    "median": round(value[0], 4),
+                    "low": round(value[1], 4),
+                    "high": round(value[2], 4),
+                    "n": num_blocks,
+                }
                 for what, value in named.items()
             ]
     console.print(table)

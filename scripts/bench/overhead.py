@@ -73,14 +73,24 @@ def main() -> None:
     num_jobs = int(typed.get("jobs", 12))
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(num_jobs, int(typed.get("num_threads", 1)), Path(folder))
-    table = Table("job", "composition ms", "training and evaluation ms", "everything else ms", title="a run in a multirun")
+    table = Table(
+        "job", "composition ms", "training and evaluation ms", "everything else ms", title="a run in a multirun"
+    )
     for name, some in (("first", rows[:1]), (f"median of the other {num_jobs - 1}", rows[1:]), ("slowest other", [])):
         some = some or [max(rows[1:], key=lambda row: row["rest"])]
-        table.add_row(name, *(f"{statistics.median(row[key] for row in some) * 1e3:.0f}" for key in ("composition", "work", "rest")))
+        table.add_row(
+            name,
+            *(f"{statistics.median(row[key] for row in some) * 1e3:.0f}" for key in ("composition", "work", "rest")),
+        )
     make_console().print(table)
     rest = sorted(row["rest"] * 1e3 for row in rows[1:])
     record = {"what": "cost of a run beyond training, evaluation and composition", "unit": "ms"}
-    record |= {"median": round(statistics.median(rest), 1), "low": round(rest[0], 1), "high": round(rest[-1], 1), "n": len(rest)}
+    record |= {
+        "median": round(statistics.median(rest), 1),
+        "low": round(rest[0], 1),
+        "high": round(rest[-1], 1),
+        "n": len(rest),
+    }
     write_results("overhead", __doc__ or "", table, [record])
 
 

@@ -16,9 +16,15 @@ class Inputs(Protocol):
     """Inputs of N examples: a tensor [N, ...], or anything that makes rows of one on demand."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """N, and the shape of one example."""
+        ...
+
     @property
-    def dtype(self) -> torch.dtype: ...
+    def dtype(self) -> torch.dtype:
+        """uint8 for images, float32 for everything else."""
+        ...
+
     def __getitem__(self, indices: Tensor, /) -> Tensor: ...
 
 

@@ -1,13 +1,9 @@
 """What a run leaves behind: spool file, MLflow run, weights. The only place that imports mlflow."""
 
-import fcntl
 import logging
 import math
 import os
-import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,8 +16,6 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import; it 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
 from batchlab.build import Built
 from batchlab.config import Config, flat_params
@@ -29,18 +23,12 @@ from batchlab.fit import EvalPoint
 from batchlab.identity import config_key, environment, load_average
 from batchlab.run import RunResult
 from batchlab.spool import Spool, Value
+from batchlab.stores import locked, share_sqlite, tracking_uri
 
 SECONDS_BETWEEN_DRAINS = 2.0
 """Evaluations closer than this share one write to MLflow; the spool file has each at once."""
 METRICS_PER_WRITE = 1000
 """MLflow's own limit on one log_batch."""
-
-
-@event.listens_for(Engine, "connect")
-def _set_pragmas(connection: Any, _record: Any) -> None:
-    if isinstance(connection, sqlite3.Connection):
-        for pragma in ("busy_timeout=60000", "journal_mode=WAL", "synchronous=NORMAL"):
-            connection.execute(f"PRAGMA {pragma}")
 
 
 @dataclass(frozen=True)
@@ -50,20 +38,6 @@ class Store:
     client: MlflowClient
     experiment_id: str
     parent_id: str
-
-
-@contextmanager
-def locked(mlruns: Path) -> Iterator[None]:
-    """Hold the folder's lock file: one process at a time creates what others then find."""
-    mlruns.mkdir(parents=True, exist_ok=True)
-    with (mlruns / ".lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def tracking_uri(mlruns: str) -> str:
-    """MLFLOW_TRACKING_URI, else the SQLite file in the folder of results."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(mlruns).absolute() / 'mlflow.db'}"
 
 
 @lru_cache(maxsize=8)
@@ -79,7 +53,8 @@ def open_store(mlruns: str, study: str) -> Store:
     """
     folder, uri = Path(mlruns).absolute(), tracking_uri(mlruns)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # "Creating initial tables..."
-    with locked(folder):
+    share_sqlite()
+    with locked(mlruns):
         client = MlflowClient(uri)
         found = client.get_experiment_by_name(study)
         location = (folder / "artifacts" / study).as_uri() if uri.startswith("sqlite") else None

@@ -35,7 +35,8 @@ def write_results(name: str, about: str, table: Table, records: list[dict[str, A
     }
     said = "\n".join(f"* {key}: {value}" for key, value in provenance.items())
     assert isinstance(drawn.file, io.StringIO)
-    text = f"# {name}\n\nWritten by `{facts['command']}`.\n\n{said}\n\n```\n{about.strip()}\n```\n\n```\n{drawn.file.getvalue()}```\n"
+    written = f"Written by `{facts['command']}`.\n\n{said}"
+    text = f"# {name}\n\n{written}\n\n```\n{about.strip()}\n```\n\n```\n{drawn.file.getvalue()}```\n"
     folder = REPOSITORY / "docs" / "results"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.md").write_text(text)

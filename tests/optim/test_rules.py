@@ -43,7 +43,7 @@ def test_adams_rule_moves_betas_and_eps_too():
 
 def test_adams_rule_names_the_largest_batch_size_that_works():
     adam_sqrt(ADAM, 640, base_batch_size=128, scale_weight_decay=False)
-    with pytest.raises(WrongInput, match="batch_size=641.*is 640"):
+    with pytest.raises(WrongInput, match=r"batch_size=641.*is 640"):
         adam_sqrt(ADAM, 641, base_batch_size=128, scale_weight_decay=False)
 
 
@@ -79,7 +79,9 @@ def test_warm_up_climbs_in_a_straight_line():
     assert lr_schedule.warm_up(0.0, 0.0, 0.1) == 1
 
 
-@pytest.mark.parametrize(("decay", "batch_size", "factor"), [(1, 100, 1), (0.5, 200, 1), (0.1, 400, 0.4), (0.0, 400, 0)])
+@pytest.mark.parametrize(
+    ("decay", "batch_size", "factor"), [(1, 100, 1), (0.5, 200, 1), (0.1, 400, 0.4), (0.0, 400, 0)]
+)
 def test_growth_stops_at_the_maximum_and_then_the_rate_decays(decay, batch_size, factor):
     assert batch_schedule.grow(100, decay, 5000, max_batch_size=400) == pytest.approx((batch_size, factor))
 

@@ -1,0 +1,40 @@
+# Needs python3 and make. Everything else is installed into .venv from requirements.lock.
+PYTHON ?= python3
+RUN = .venv/bin/python
+READY = .venv/.ready
+
+.PHONY: help demo test proofs check ui lock clean
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv/bin/uv pip sync --quiet --compile-bytecode requirements.lock --python $(RUN)
+	.venv/bin/uv pip install --quiet --no-deps --editable . --python $(RUN)
+	touch $(READY)
+
+demo: $(READY)  ## set up, then compare three batch sizes on data that needs no download
+	$(RUN) train.py -m batch_size=32,128,512 num_seeds=3 num_threads=1
+
+test: $(READY)  ## the tests, without the slow proofs
+	$(RUN) -m pytest
+
+proofs: $(READY)  ## the slow proofs
+	$(RUN) -m pytest -m slow
+
+check: $(READY)  ## ruff and pyright
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/pyright
+
+ui: $(READY)  ## MLflow UI and Optuna dashboard on 127.0.0.1
+	$(RUN) scripts/ui.py
+
+lock: $(READY)  ## write requirements.lock anew
+	.venv/bin/uv pip compile pyproject.toml --all-extras --universal --upgrade -o requirements.lock
+
+clean:  ## remove the environment and caches; results in mlruns/ stay
+	rm -rf .venv .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

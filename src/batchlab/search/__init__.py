@@ -1,0 +1,1 @@
+"""Optuna's side: the only place that imports optuna."""

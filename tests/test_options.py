@@ -1,0 +1,98 @@
+"""Every option of every group composes and runs two steps on a tiny data set."""
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from batchlab.build import Built, build
+from batchlab.check import check_config
+from batchlab.config import REPOSITORY
+from batchlab.rehearse import check_data
+from batchlab.run import RunResult, run
+
+GROUPS = ("data", "model", "loss", "optimizer", "lr_scaling", "lr_schedule", "batch_schedule", "budget")
+OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((REPOSITORY / "conf" / group).glob("*.yaml"))]
+FILES = ("fashion_mnist", "mnist", "kmnist", "cifar10", "cifar100", "svhn")
+NEEDED = {
+    ("model", "torchvision"): ["batch_size=8"],
+    ("lr_scaling", "noise"): ["lr_scaling.noise_scale=500"],
+    ("lr_scaling", "adam_sqrt"): ["optimizer=adam"],
+    ("batch_schedule", "grow"): ["lr_schedule=step", "batch_size=16"],
+    ("data", "quadratic"): ["loss=squared_error", "data.num_examples=500", "lr=0.001"],
+    ("data", "synthetic"): ["data.num_examples=500"],
+    ("budget", "target"): ["budget.max_epochs=0.2"],
+    ("budget", "seconds"): ["budget.seconds=0.2"],
+    ("budget", "examples"): ["budget.num_examples=256"],
+    ("budget", "steps"): ["budget.num_steps=2"],
+}
+
+
+class Own(nn.Module):
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(math.prod(input_shape), num_classes)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.layer(inputs.flatten(1))
+
+
+def finished(built: Built) -> RunResult:
+    training = run(built)
+    while True:
+        try:
+            next(training)
+        except StopIteration as stop:
+            return stop.value
+
+
+def table_of(folder: Path) -> list[str]:
+    rows = "\n".join(f"{i % 7},{'ab'[i % 2]},{i % 3}" for i in range(300))
+    (folder / "table.csv").write_text(f"x,letter,y\n{rows}\n")
+    return [f"data.path={folder / 'table.csv'}", "data.target=y"]
+
+
+def folder_of(folder: Path) -> list[str]:
+    for name in ("cat", "dog"):
+        (folder / "images" / name).mkdir(parents=True)
+        for index in range(20):
+            write_png(
+                torch.randint(0, 256, (3, 20, 24), dtype=torch.uint8), str(folder / "images" / name / f"{index}.png")
+            )
+    return [f"data.path={folder / 'images'}", "data.image_size=16", "batch_size=8"]
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{group}={option}" for group, option in OPTIONS])
+def test_every_option_composes_and_runs(config_of, tmp_path, monkeypatch, group, option):
+    overrides = [f"{group}={option}", *NEEDED.get((group, option), [])]
+    if (group, option) == ("model", "own"):
+        monkeypatch.setitem(sys.modules, "own_models", sys.modules[__name__])
+        overrides = ["model=own", "model._target_=own_models.Own"]
+    if group == "data" and option in FILES:
+        overrides += [f"data.root={tmp_path}"]  # its files are in tests/data/test_vision.py; here that it is asked for
+        [mistake] = check_data(config_of(*overrides))
+        assert mistake.key == "data.root"
+        return
+    overrides += table_of(tmp_path) if option == "table" else folder_of(tmp_path) if option == "folder" else []
+    if group not in ("budget", "batch_schedule"):
+        overrides += ["budget=steps", "budget.num_steps=2"]
+    config = config_of(*overrides)
+    assert check_config(config) == []
+    assert check_data(config) == []
+    result = finished(build(config, seed=0))
+    assert result.outcome == "done"
+    assert result.finals["cost/num_steps"] >= 1
+    assert result.finals["final/val_loss"] == result.finals["final/val_loss"]
+
+
+def test_regression_trains_to_the_noise_floor(config_of):
+    config = config_of("data=quadratic", "loss=squared_error", "model=mlp", "model.depth=0", "model.norm=none",
+                       "data.num_examples=4000", "data.noise=0.1", "data.condition=4", "lr=0.02", "optimizer=sgd",
+                       "epochs=20", "batch_size=32")  # fmt: skip
+    finals = finished(build(config, seed=0)).finals
+    assert finals["final/val_loss"] == pytest.approx(0.01, rel=0.25)  # noise^2, and the excess of lr .02
+    assert finals["final/val_accuracy"] != finals["final/val_accuracy"]
