@@ -75,7 +75,7 @@ def mistakes_of(monkeypatch, capsys, tmp_path):
         (["batch_size=["], "cannot be read"),
         (["epochs=3", "budget=steps"], "epochs=3.0: has no effect with budget=steps"),
         (["optimizer=adam", "+optimizer.momentum=0.9"], "Type optimizer=lars or momentum"),
-        (["optimizer=adam", "+optimizer.momentun=0.9"], "optimizer.momentun=0.9: has no effect: torch.optim.Adam takes"),
+        (["optimizer=adam", "+optimizer.momentun=0.9"], "optimizer.momentun=0.9: has no effect: torch.optim.Adam"),
         (["optimizer=adam", "+optimizer.beta=0.9"], "Type optimizer.betas=0.9"),
         (["optimizer=adam", "optimizer.betas=[2,3]"], "refused its settings: Invalid beta"),
         (["lr_scaling.base_batch_size=64"], "lr_scaling.base_batch_size=64: has no effect"),

@@ -182,7 +182,7 @@ def _target_facts(target: str | None, used: list[str], task: str, goal: Target, 
     return [
         *facts,
         *_wrap(f"classification{why} of {target}: {names}"),
-        f"majority class rate {rate:.2f}".replace("0.", "."),
+        f"majority class rate {rate:.4f}".replace("0.", "."),
     ]
 
 
