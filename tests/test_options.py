@@ -60,9 +60,8 @@ def folder_of(folder: Path) -> list[str]:
     for name in ("cat", "dog"):
         (folder / "images" / name).mkdir(parents=True)
         for index in range(20):
-            write_png(
-                torch.randint(0, 256, (3, 20, 24), dtype=torch.uint8), str(folder / "images" / name / f"{index}.png")
-            )
+            pixels = torch.randint(0, 256, (20, 24, 3), dtype=torch.uint8).numpy()
+            Image.fromarray(pixels).save(folder / "images" / name / f"{index}.png")
     return [f"data.path={folder / 'images'}", "data.image_size=16", "batch_size=8"]
 
 

@@ -27,6 +27,8 @@ from batchlab.stores import locked, share_sqlite, tracking_uri
 
 SECONDS_BETWEEN_DRAINS = 2.0
 """Evaluations closer than this share one write to MLflow; the spool file has each at once."""
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Has MLflow's page open in its view for model training instead of the one for language models."""
 METRICS_PER_WRITE = 1000
 """MLflow's own limit on one log_batch."""
 
@@ -58,7 +60,7 @@ def open_store(mlruns: str, study: str) -> Store:
         client = MlflowClient(uri)
         found = client.get_experiment_by_name(study)
         location = (folder / "artifacts" / study).as_uri() if uri.startswith("sqlite") else None
-        experiment_id = found.experiment_id if found else client.create_experiment(study, location)
+        experiment_id = found.experiment_id if found else client.create_experiment(study, location, EXPERIMENT_TAGS)
         parents = client.search_runs([experiment_id], "tags.`batchlab.role` = 'parent'", max_results=1)
         if parents:
             return Store(client, experiment_id, parents[0].info.run_id)
