@@ -4,11 +4,13 @@ python scripts/ui.py [mlruns=DIR] [mlflow_port=5000] [optuna_port=8080]
 """
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -40,7 +42,12 @@ def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
     raise SystemExit(f"{address} did not start; its own words stand above.")
 
 
+def on_sigterm(signum: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + signum)
+
+
 def main() -> int:
+    signal.signal(signal.SIGTERM, on_sigterm)  # the servers end with this process, however it ends
     typed = dict(argument.split("=", 1) for argument in sys.argv[1:])
     mlruns = typed.get("mlruns", os.environ.get("BATCHLAB_MLRUNS", str(REPOSITORY / "mlruns")))
     open_storage(mlruns)
