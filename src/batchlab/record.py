@@ -4,7 +4,7 @@ import logging
 import math
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ class Recorder:
         self._spool.append([Value(key, value, now, 0) for key, value in sorted(result.finals.items())])
         artifacts = self._folder / self.run_id
         artifacts.mkdir()
-        (artifacts / "config.yaml").write_text(yaml.safe_dump(flat_params(self._config), sort_keys=True))
+        (artifacts / "config.yaml").write_text(yaml.safe_dump(asdict(self._config), sort_keys=False))
         torch.save(result.weights, artifacts / "weights.pt")
         self._store.client.log_artifacts(self.run_id, str(artifacts))
         for path in artifacts.iterdir():

@@ -132,7 +132,7 @@ def _data_and_sizes(config: Config) -> Iterator[Mistake]:
             allowed = f"at most {num_train}, the size of the training split"
             mend = "batch_size=full" if key == "batch_size" else f"{key}={num_train}"
             yield Mistake(key, value, allowed, mend)
-    largest = max((size for size in part_targets(config, num_train)), default=0)
+    largest = max((size for size in batch_sizes_along(config, num_train)), default=0)
     every = config.eval.every_examples
     if every is not None and every < largest <= num_train:
         allowed = f"at least the largest batch, {largest}"
@@ -145,7 +145,7 @@ def _data_and_sizes(config: Config) -> Iterator[Mistake]:
         yield Mistake("budget", "target", f"needs an accuracy; {dataset.name} has numbers as targets", "budget=epochs")
 
 
-def part_targets(config: Config, num_train: int) -> list[int]:
+def batch_sizes_along(config: Config, num_train: int) -> list[int]:
     """Batch sizes that the run will see, at 1,000 places of its progress."""
     plan = make_plan(config, num_train)
     schedule = make_schedule(config, plan)
@@ -179,7 +179,7 @@ def _built(config: Config, dataset: Dataset) -> nn.Module:
 
 def check_norms(config: Config, model: nn.Module, plan: Plan) -> Iterator[Mistake]:
     """Batch norm and ghost batch norm against every part of every batch that the run will see."""
-    batches = part_targets(config, plan.num_train)
+    batches = batch_sizes_along(config, plan.num_train)
     sizes = {size for batch in batches for size in part_sizes(batch, plan.micro_batch_size)}
     modules = list(model.modules())
     has_norm = any(isinstance(module, _BatchNorm | GhostBatchNorm) for module in modules)
