@@ -43,7 +43,7 @@ def start() -> int:
         is_composition = isinstance(stop.__context__, ConfigCompositionException | OverrideParseException)
         code = 2 if is_composition else int(stop.code or 0)
     if code >= 128:
-        print("Stopped; what was measured is recorded, marked KILLED.", file=sys.stderr)
+        print("Stopped; the curves so far are recorded, the run is marked KILLED.", file=sys.stderr)
     if asked:
         from batchlab.job import show_comparison
 

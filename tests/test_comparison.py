@@ -4,12 +4,17 @@ import math
 import pytest
 from rich.console import Console
 
-from batchlab.report.comparison import comparison_rows, draw_table, estimate
+from batchlab.report.comparison import comparison_rows, draw_table, estimate, verdict
 
 
 def recorded(batch_size, accuracy, seed=0, outcome="done", **params):
     metrics = {"final/val_accuracy": accuracy, "cost/train_seconds": 2.0 + seed, "cost/num_steps": 1000 / batch_size}
-    metrics |= {"cost/examples_per_second": 1e4, "cost/peak_memory_bytes": 2.0**30, "final/val_loss": 0.5}
+    metrics |= {
+        "cost/total_seconds": 5.0,
+        "cost/examples_per_second": 1e4,
+        "cost/peak_memory_bytes": 2.0**30,
+        "final/val_loss": 0.5,
+    }
     values = {"batch_size": str(batch_size), "lr_used": "0.1", "seed": str(seed)} | params
     key = "-".join(f"{name}{value}" for name, value in values.items() if name != "seed")
     return {"params": values, "metrics": metrics, "tags": {"config_key": key, "outcome": outcome}}
@@ -65,3 +70,19 @@ def test_the_table_fits_a_terminal_of_80_columns():
     console.print(draw_table(comparison_rows([recorded(2**k, 0.9, seed) for k in range(5, 9) for seed in (0, 1)]), "t"))
     assert max(map(len, console.file.getvalue().splitlines())) <= 80
     assert "batch size" in console.file.getvalue()
+
+
+def test_the_verdict_names_the_fastest_of_those_that_intervals_do_not_tell_apart():
+    accuracies = {32: (0.90, 0.91, 0.905), 128: (0.90, 0.90, 0.905), 512: (0.70, 0.71, 0.705)}
+    runs = [recorded(size, value, seed) for size, values in accuracies.items() for seed, value in enumerate(values)]
+    for run in runs:
+        run["metrics"]["cost/train_seconds"] = 100 / float(run["params"]["batch_size"])
+    said = verdict(comparison_rows(runs))
+    assert "Highest val accuracy: batch size 32 (0.9050" in said
+    assert "Not told apart from it at n = 3: batch size 128. Fastest among these: batch size 128." in said
+
+
+def test_the_verdict_does_not_judge_one_seed():
+    said = verdict(comparison_rows([recorded(32, 0.9), recorded(64, 0.8)]))
+    assert "One seed does not tell whether they differ" in said
+    assert verdict(comparison_rows([recorded(32, 0.9)])) == ""

@@ -1,6 +1,6 @@
 """Seconds per optimizer step of our loop against the compute floor, a DataLoader loop and Lightning.
 
-    python scripts/bench/loop.py [data_root=DIR] [models=mlp6x64,convnet] [batch_sizes=32,128] [blocks=9]
+    python scripts/bench/loop.py [data_root=DIR] [models=mlp6x64,convnet] [batch_sizes=32,128]
 
 In one process, interleaved: each block times every loop once, in a shuffled order; figures are medians over
 blocks, ratios are taken within a block, with a 95 % bootstrap interval of their median.
@@ -40,8 +40,10 @@ from batchlab.plan import Plan
 from batchlab.report.watch import make_console
 from batchlab.results import write_results
 
-BLOCK_SECONDS = 0.4
-"""A loop runs at least so long in each block, at the floor's pace, and at least 2 steps."""
+LOOP_SECONDS = 0.15
+"""A loop runs about so long in each block, at least one step: short, so that a neighbour's load hits all alike."""
+SIZE_SECONDS, BLOCKS = 30.0, (5, 40)
+"""Time for the blocks of one model and batch size, and their least and largest number."""
 
 
 def built_for(model: str, batch_size: int, data_root: str) -> Built:
@@ -128,12 +130,18 @@ def loops(built: Built, inputs: Tensor, targets: Tensor) -> dict[str, Callable[[
     return {name: lambda n, run=run: timed(run, n) for name, run in named.items()} | {"d": trainer}
 
 
-def blocks_of(built: Built, inputs: Tensor, targets: Tensor, num_blocks: int) -> dict[str, list[float]]:
+def blocks_of(built: Built, inputs: Tensor, targets: Tensor) -> dict[str, list[float]]:
     """Seconds per step of each loop in each block, after one block that is thrown away."""
     timers, shuffle = loops(built, inputs, targets), random.Random(0)
-    num_steps = max(2, round(BLOCK_SECONDS / timers["a"](3)))
+    timers["a"](1)
+    num_steps = max(1, round(LOOP_SECONDS / timers["a"](2)))
     seconds: dict[str, list[float]] = {name: [] for name in timers}
-    for block in range(num_blocks + 1):
+    num_blocks, started = BLOCKS[0], time.perf_counter()
+    for block in range(BLOCKS[1] + 1):
+        if block == 1:
+            num_blocks = max(BLOCKS[0], min(BLOCKS[1], round(SIZE_SECONDS / (time.perf_counter() - started))))
+        if block > num_blocks:
+            break
         for name in shuffle.sample(sorted(timers), len(timers)):
             measured = timers[name](num_steps)
             if block > 0:
@@ -165,9 +173,9 @@ def main() -> None:
     register_schema()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
-    data_root, num_blocks = find_data(typed.get("data_root")), int(typed.get("blocks", 9))
+    data_root = find_data(typed.get("data_root"))
     console, records = make_console(), []
-    columns = ("model", "B", "a ms", "e ms", "b ms", "b/(a+e)", "95 %", "(a+e)/a", "b/a", "c/a", "d/a")
+    columns = ("model", "B", "n", "a ms", "e ms", "b ms", "b/(a+e)", "95 %", "(a+e)/a", "b/a", "c/a", "d/a")
     table = Table(
         *columns, title="seconds per step: b ours, a compute floor, e index_select, c DataLoader, d Lightning"
     )
@@ -177,13 +185,15 @@ def main() -> None:
             raw = built.dataset.train
             assert isinstance(raw.inputs, Tensor)
             inputs = raw.inputs.float().sub_(built.dataset.mean).div_(built.dataset.std)
-            seconds = blocks_of(built, inputs, raw.targets, num_blocks)
+            seconds = blocks_of(built, inputs, raw.targets)
             both = [a + e for a, e in zip(seconds["a"], seconds["e"], strict=True)]
             ours = ratio(seconds["b"], both)
             over = {name: ratio(values, seconds["a"]) for name, values in (seconds | {"both": both}).items()}
             ms = [f"{statistics.median(seconds[name]) * 1e3:.3g}" for name in "aeb"]
             ratios = [f"{over[name][0]:.2f}" for name in ("both", "b", "c", "d")]
-            table.add_row(model, str(batch_size), *ms, f"{ours[0]:.3f}", f"{ours[1]:.2f}-{ours[2]:.2f}", *ratios)
+            table.add_row(
+                model, str(batch_size), str(len(both)), *ms, f"{ours[0]:.3f}", f"{ours[1]:.2f}-{ours[2]:.2f}", *ratios
+            )
             console.print(f"{model} B={batch_size}: b/(a+e) {ours[0]:.3f}, load {os.getloadavg()[0]:.2f}")
             named = {"b/(a+e)": ours} | {f"{name}/a": over[name] for name in "bcd"}
             records += [
@@ -193,7 +203,7 @@ def main() -> None:
                     "median": round(value[0], 4),
                     "low": round(value[1], 4),
                     "high": round(value[2], 4),
-                    "n": num_blocks,
+                    "n": len(both),
                 }
                 for what, value in named.items()
             ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from batchlab.config import Config
-from batchlab.mistake import Mistake
+from batchlab.mistake import Mistake, nearest
 from batchlab.objectives import check_objectives, parse_objective
 
 BUDGETS = {
@@ -44,7 +44,9 @@ def _is_positive(value: Any) -> bool:
 def _sizes(config: Config) -> Iterator[Mistake]:
     if config.batch_size != "full" and not _is_count(config.batch_size):
         allowed = "an integer from 1 to the size of the training split, or full"
-        yield Mistake("batch_size", config.batch_size, allowed, "batch_size=128")
+        is_list = isinstance(config.batch_size, list)
+        mend = f"-m batch_size={','.join(map(str, config.batch_size))}" if is_list else "batch_size=128"
+        yield Mistake("batch_size", config.batch_size, allowed, mend)
     if config.micro_batch_size != "none" and not _is_count(config.micro_batch_size):
         allowed = "none or an integer from 1: the most examples in one forward and backward pass"
         yield Mistake("micro_batch_size", config.micro_batch_size, allowed, "micro_batch_size=none")
@@ -110,7 +112,8 @@ def _names(config: Config) -> Iterator[Mistake]:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", config.device):
         yield Mistake("device", config.device, "one of auto, cpu, cuda, cuda:0, cuda:1, ..., mps", "device=auto")
     if config.precision not in PRECISIONS:
-        yield Mistake("precision", config.precision, f"one of {', '.join(PRECISIONS)}", "precision=float32")
+        mend = f"precision={nearest(config.precision, PRECISIONS) or 'float32'}"
+        yield Mistake("precision", config.precision, f"one of {', '.join(PRECISIONS)}", mend)
     if not re.fullmatch(r"[\w.-]+", config.study):
         allowed = "letters, digits, '_', '-' and '.'; it names a folder and an experiment"
         yield Mistake("study", repr(config.study), allowed, "study=first-look")

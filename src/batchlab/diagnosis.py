@@ -1,9 +1,12 @@
 """Why Hydra could not compose a command line, said in the same form as every other mistake."""
 
+import shlex
+
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -12,31 +15,24 @@ from batchlab.config import resolved
 from batchlab.mistake import Mistake, WrongInput, nearest
 
 
-def diagnose(
-    config_name: str,
-    overrides: list[str],
-    extra: list[str],
-    message: str,
-    swept: list[list[str]] | None = None,
-) -> list[Mistake]:
+def diagnose(config_name: str, overrides: list[str], extra: list[str], message: str) -> list[Mistake]:
     """Each override that cannot be composed, one by one, and what gate 1 says of the others.
 
     Args:
         config_name: primary configuration.
-        overrides: what was typed, one job's worth.
+        overrides: what was typed; each value of a list is tried alone.
         extra: overrides of our own, e.g. the search path.
         message: Hydra's own, used where no single override is to blame.
-        swept: values of each swept key, each tried alone.
 
     Returns:
         At least one mistake.
     """
     default = compose(config_name, extra)
     mistakes, good = [], []
-    for line in [*overrides, *(line for lines in swept or [] for line in lines)]:
-        mistake = _mistake_of(config_name, line, extra, default)
-        mistakes += [mistake] if mistake else []
-        good += [] if mistake or line not in overrides else [line]
+    for line in overrides:
+        found = _mistakes_of(config_name, line, extra, default)
+        mistakes += found
+        good += [] if found else _values(line)[:1]
     if not mistakes:
         return [Mistake("the command line", " ".join(overrides), " ".join(message.split()), "it differently")]
     try:
@@ -52,13 +48,41 @@ def diagnose(
     return mistakes
 
 
+def _values(line: str) -> list[str]:
+    """An override with each of its values; none where it is an interval."""
+    override = OverridesParser.create().parse_override(line)
+    if not override.is_sweep_override():
+        return [line]
+    if override.is_interval_sweep():
+        return []
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def _mistakes_of(config_name: str, line: str, extra: list[str], default: DictConfig) -> list[Mistake]:
+    key, equals, value = line.lstrip("+~").partition("=")
+    if not equals and not line.startswith("~"):
+        return [not_a_setting(line)]
+    try:
+        lines = _values(line)
+    except HydraException:
+        if value.endswith(","):
+            return [Mistake(key, value, "a list has no spaces and does not end in a comma", f"-m {key}={value}64")]
+        quoted = shlex.quote(f'{key}="{value.replace(chr(34), chr(92) + chr(34))}"')
+        return [Mistake(key, value, "cannot be read; text with spaces or signs stands in quotes", quoted)]
+    found = (_mistake_of(config_name, each, extra, default) for each in lines)
+    return [mistake for mistake in found if mistake]
+
+
+def not_a_setting(word: str) -> Mistake:
+    """The mistake for a word on the command line that is no setting."""
+    mend = "python train.py --help" if word.strip("-") in ("h", "help") else "key=value, e.g. -m batch_size=32,64"
+    return Mistake(word, "", "is no setting; settings are key=value, lists have no spaces", mend)
+
+
 def _mistake_of(config_name: str, line: str, extra: list[str], default: DictConfig) -> Mistake | None:
     key, _, value = line.lstrip("+~").partition("=")
     try:
         compose(config_name, [*extra, line])
-    except OverrideParseException as error:
-        allowed = f"cannot be read ({str(error).splitlines()[0]})"
-        return Mistake(key, value, allowed, f"'{key}=\"{value}\"' with quotes, or another value")
     except MissingConfigException as error:
         options = list(error.options or [])
         allowed = f"no such option; there are {', '.join(options)}" if options else "no such group of options"

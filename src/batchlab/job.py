@@ -7,7 +7,7 @@ from batchlab.build import Built, build
 from batchlab.config import Config
 from batchlab.objectives import parse_objective
 from batchlab.record import Recorder, open_store, recorded_runs
-from batchlab.report.comparison import comparison_rows, draw_table
+from batchlab.report.comparison import comparison_rows, draw_table, time_spent, verdict
 from batchlab.report.watch import Watch, make_console
 from batchlab.run import RunResult, run
 
@@ -67,14 +67,16 @@ def show_comparison(configs: list[Config], sweep_id: str) -> None:
         configs: the command's jobs.
         sweep_id: names the command.
     """
-    rows = comparison_rows(recorded_runs(configs[0], sweep_id))
+    runs = recorded_runs(configs[0], sweep_id)
+    rows = comparison_rows(runs)
     if not rows:
         return
-    console, num_seeds = make_console(), configs[0].num_seeds
+    console, num_runs = make_console(), sum(row.n for row in rows)
     studies = ", ".join(dict.fromkeys(config.study for config in configs))
-    console.print(draw_table(rows, f"{studies}: {sum(row.n for row in rows)} runs"))
-    if num_seeds > 1:
+    console.print(draw_table(rows, f"{studies}: {num_runs} run{'s' if num_runs > 1 else ''}"))
+    if any(row.n > 1 for row in rows):
         console.print("± is the half width of a 95 % t interval over n seeds.")
-    else:
-        console.print("One seed says nothing about its own spread: num_seeds=3 gives intervals.")
+    console.print(time_spent(runs))
+    if said := verdict(rows):
+        console.print(said)
     console.print(f"Recorded in {configs[0].mlruns}: `make ui` shows curves and every setting.")

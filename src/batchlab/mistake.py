@@ -11,7 +11,7 @@ class Mistake:
 
     Attributes:
         key: configuration key, e.g. ``batch_size``.
-        value: the value that was got, as typed.
+        value: the value that was got, as typed; empty where only the key is to blame.
         allowed: what is allowed, a clause that follows "is not allowed:".
         mend: the override to type instead, e.g. ``batch_size=32``.
     """
@@ -22,7 +22,8 @@ class Mistake:
     mend: str
 
     def __str__(self) -> str:
-        return f"{self.key}={self.value}: {self.allowed}. Type {self.mend}"
+        typed = self.key if self.value == "" else f"{self.key}={self.value}"
+        return f"{typed}: {self.allowed}. Type {self.mend}"
 
 
 class WrongInput(ValueError):

@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from batchlab.check import check_config
 from batchlab.config import REPOSITORY, Config, resolved
-from batchlab.diagnosis import diagnose
+from batchlab.diagnosis import diagnose, not_a_setting
 from batchlab.mistake import Mistake, WrongInput
 
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
@@ -51,7 +51,9 @@ def preflight(arguments: list[str], config_name: str = "train") -> Asked | None:
         The jobs; None where the command line only asks to be shown something (--help, --cfg, ...).
     """
     parser = get_args_parser()
-    args = parser.parse_args(arguments)
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        stop([not_a_setting(word) for word in unknown])
     if args.help or args.hydra_help or args.cfg or args.info or args.shell_completion:
         return None
     folders = [f"file://{Path(args.config_dir).absolute()}"] if args.config_dir else []
@@ -79,9 +81,10 @@ def stop(mistakes: list[Mistake]) -> NoReturn:
 
 
 def _gate_two(configs: list[Config]) -> list[Mistake]:
-    from batchlab.rehearse import check_data  # torch: seconds, and only now is it needed
+    from batchlab.rehearse import check_data, check_grid  # torch: seconds, and only now is it needed
 
-    return [mistake for config in configs for mistake in check_data(config)]
+    mistakes = [mistake for config in configs for mistake in check_data(config)]
+    return mistakes or check_grid(configs)
 
 
 def _writable(folder: str) -> Iterator[Mistake]:
@@ -104,6 +107,11 @@ def _jobs(config_name: str, overrides: list[str], extra: list[str], is_multirun:
         return Asked([], is_multirun), diagnose(config_name, overrides, extra, str(error))
     fixed = [override.input_line or "" for override in parsed if not override.is_sweep_override()]
     sweeps = [override for override in parsed if override.is_sweep_override()]
+    keys = [override.get_key_element() for override in parsed]
+    twice = [override for override in parsed if keys.count(override.get_key_element()) > 1]
+    if twice:
+        allowed = "the same key stands there several times, and only one would count"
+        return Asked([], True), [_sweep_mistake(override, allowed, "{key}=... once") for override in twice]
     intervals = [override for override in sweeps if override.is_interval_sweep()]
     if intervals:
         allowed = "an interval has no list of values to run"
@@ -117,7 +125,8 @@ def _jobs(config_name: str, overrides: list[str], extra: list[str], is_multirun:
         try:
             base = compose(config_name, lines, return_hydra_config=True)
         except COMPOSE_ERRORS as error:
-            mistakes += diagnose(config_name, [*fixed, *choice], extra, str(error), [*map(_lines, plain)])
+            swept = [sweep.input_line or "" for sweep in plain]
+            mistakes += diagnose(config_name, [*fixed, *choice, *swept], extra, str(error))
             continue
         HydraConfig.instance().set_config(base)
         is_multirun = is_multirun or base.hydra.mode == RunMode.MULTIRUN

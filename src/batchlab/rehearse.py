@@ -1,7 +1,10 @@
 """Gate 2: the data is loaded, everything is built, one batch goes forward; nothing is written."""
 
+import importlib
 import inspect
+import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,6 +24,7 @@ from batchlab.build import (
 )
 from batchlab.config import OPEN_GROUPS, REPOSITORY, Config
 from batchlab.dataset import Dataset
+from batchlab.identity import config_key
 from batchlab.mistake import Mistake, WrongInput, nearest, wrong
 from batchlab.model.norm import GhostBatchNorm
 from batchlab.plan import Plan, make_plan, part_sizes
@@ -56,6 +60,27 @@ def check_data(config: Config) -> list[Mistake]:
     return []
 
 
+def check_grid(configs: list[Config]) -> list[Mistake]:
+    """Runs that stand twice in a grid: repeating one says nothing, and its spread would be counted as n.
+
+    Args:
+        configs: the jobs of a command, each passed both gates.
+
+    Returns:
+        A mistake for each configuration and seed that comes again.
+    """
+    seen, mistakes = set(), []
+    for config in configs:
+        batch_size = make_plan(config, len(load_dataset(config.data).train)).batch_size
+        key = config_key(replace(config, batch_size=batch_size))
+        for seed in range(config.seed, config.seed + config.num_seeds):
+            if (key, seed) in seen:
+                allowed = f"the grid has this run twice (batch_size={batch_size}, seed={seed})"
+                mistakes.append(Mistake("-m", "", allowed, "each value once; num_seeds=3 for several seeds"))
+            seen.add((key, seed))
+    return mistakes
+
+
 def _signatures_and_device(config: Config) -> Iterator[Mistake]:
     for group in OPEN_GROUPS:
         yield from check_signature(group, getattr(config, group))
@@ -88,8 +113,7 @@ def check_signature(group: str, node: dict[str, Any]) -> Iterator[Mistake]:
     try:
         parameters = inspect.signature(_locate(target)).parameters
     except Exception as error:
-        allowed = f"cannot be imported ({' '.join(str(error).split())})"
-        yield Mistake(f"{group}._target_", target, allowed, f"{group}._target_=package.module.Name")
+        yield _not_importable(f"{group}._target_", target, error)
         return
     given = GIVEN.get(group, set())
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
@@ -107,6 +131,22 @@ def check_signature(group: str, node: dict[str, Any]) -> Iterator[Mistake]:
     for name in takes:
         if parameters[name].default is inspect.Parameter.empty and name not in node:
             yield Mistake(f"{group}.{name}", "(nothing)", f"{target} needs it", f"+{group}.{name}=...")
+
+
+def _not_importable(key: str, target: str, error: Exception) -> Mistake:
+    module, _, name = target.rpartition(".")
+    try:
+        names = dir(importlib.import_module(module))
+    except ModuleNotFoundError as missing:
+        mend = f"PYTHONPATH=. in front of python where {target.split('.')[0]}.py lies in this folder"
+        return Mistake(key, target, f"cannot be imported: {missing}", mend)
+    except Exception as broken:
+        reason = f"cannot be imported: {type(broken).__name__}: {broken}"
+        return Mistake(key, target, reason, "it again when the module can be imported")
+    if name in names:
+        return Mistake(key, target, f"cannot be used: {' '.join(str(error).split())}", f"{key}=package.module.Name")
+    close = nearest(name, [found for found in names if not found.startswith("_")])
+    return Mistake(key, target, f"module {module} has no {name}", f"{key}={module}.{close or 'Name'}")
 
 
 def without(group: str, key: str) -> str:
@@ -213,8 +253,12 @@ def _forward(config: Config, dataset: Dataset, model: nn.Module) -> Iterator[Mis
             with torch.no_grad(), torch.random.fork_rng():
                 output = forward(inputs)
         except Exception as error:
-            allowed = f"refused examples of shape {shape} ({mode}): {str(error).splitlines()[0]}"
-            yield Mistake(key, name, allowed, "a model for this shape, e.g. model=mlp")
+            place = traceback.extract_tb(error.__traceback__)
+            frame = next((each for each in reversed(place) if "site-packages" not in each.filename), place[-1])
+            where = f"{frame.filename.rsplit('/', 1)[-1]} line {frame.lineno}"
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            allowed = f"refused examples of shape {shape} ({mode}, {where}): {reason}"
+            yield Mistake(key, name, allowed, "it again when the model is mended, or a model for this shape: model=mlp")
             return
         wanted = [len(index), dataset.num_classes or 1]
         if not isinstance(output, torch.Tensor) or list(output.shape) != wanted:

@@ -18,7 +18,9 @@ from batchlab.plan import part_sizes
 from batchlab.prepare import Prepare
 
 TRAIN_SAMPLE = 2000
-"""Training examples on which the curve train/accuracy is measured."""
+"""Training examples, drawn once by the seed, on which the curve train/accuracy is measured."""
+FINAL_TRAIN_SAMPLE = 10_000
+"""Training examples, drawn the same way, on which final/train_loss is measured."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +123,7 @@ class Evaluator:
         # a memory that held the training batch holds this one too: there is no backward pass
         largest_part = part_sizes(built.plan.batch_size, built.plan.micro_batch_size)[0]
         self._size = min(4096, max(64, largest_part))
-        train, seed = built.dataset.train, torch.Generator().manual_seed(built.seed)
-        index = torch.randperm(len(train), generator=seed)[:TRAIN_SAMPLE]
-        index = index.to(train.targets.device)
-        self._sample = Split(train.inputs[index], train.targets[index])
+        self._sample = self._train_sample(TRAIN_SAMPLE)
 
     def __call__(self, point: EvalPoint) -> EvalPoint:
         """The point with train/accuracy, val/loss and val/accuracy."""
@@ -139,7 +138,7 @@ class Evaluator:
         names = ("train_loss", "val_loss", "val_accuracy", "test_accuracy")
         finals = dict.fromkeys((f"final/{name}" for name in names), NOT_A_NUMBER)
         if with_test:
-            val, train = self._predict(dataset.val), self._predict(dataset.train)
+            val, train = self._predict(dataset.val), self._predict(self._train_sample(FINAL_TRAIN_SAMPLE))
             finals["final/train_loss"], finals["final/val_loss"] = train.loss, val.loss
             finals |= {f"final/val_{name}": value for name, value in class_metrics(val).items()}
             if val.accuracy is not None:
@@ -147,6 +146,11 @@ class Evaluator:
                 finals["final/test_accuracy"] = self._predict(dataset.test).accuracy or 0.0
         self.seconds += time.perf_counter() - started
         return finals
+
+    def _train_sample(self, count: int) -> Split:
+        train, seed = self._built.dataset.train, torch.Generator().manual_seed(self._built.seed)
+        index = torch.randperm(len(train), generator=seed)[:count].to(train.targets.device)
+        return Split(train.inputs[index], train.targets[index])
 
     def _predict(self, split: Split) -> Predictions:
         built = self._built

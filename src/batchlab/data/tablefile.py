@@ -43,9 +43,12 @@ def read_table(path: str | None) -> pd.DataFrame:
         pa.ArrowException,
     ) as error:  # ParserError and UnicodeDecodeError are ValueErrors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise wrong("data.path", path, f"the file cannot be read as {suffix} ({reason})", MEND) from None
+        mend = "it again when it is saved as UTF-8" if isinstance(error, UnicodeError) else MEND
+        raise wrong("data.path", path, f"the file cannot be read as {suffix} ({reason})", mend) from None
     if frame.empty:
         raise wrong("data.path", path, "the file has no rows", MEND)
+    if len(frame.columns) == 1 and ";" in str(frame.columns[0]):
+        raise wrong("data.path", path, "its columns are separated by ';'", "it again when it is saved with commas")
     frame = frame.rename(columns=str)
     if not frame.columns.is_unique:
         twice = ", ".join(frame.columns[frame.columns.duplicated()].unique())

@@ -157,6 +157,47 @@ def draw_table(rows: Sequence[Row], title: str) -> Table:
     return table
 
 
+def verdict(rows: Sequence[Row]) -> str:
+    """What the rows say of accuracy against training time, as far as their intervals carry.
+
+    Args:
+        rows: of one command, one for each configuration.
+
+    Returns:
+        Sentences for the person; empty for fewer than two rows with an accuracy.
+    """
+    rated = [row for row in rows if not math.isnan(row.accuracy.mean)]
+    if len(rated) < 2:
+        return ""
+    best = max(rated, key=lambda row: row.accuracy.mean)
+    said = f"Highest val accuracy: {_name(best)} ({shown(best.accuracy, 4)})."
+    if any(row.accuracy.n < 2 for row in rated):
+        fastest = min(rated, key=lambda row: row.train_seconds.mean)
+        said += f" Least training time: {_name(fastest)} ({shown(fastest.train_seconds, 2)} s)."
+        return f"{said} One seed does not tell whether they differ: num_seeds=3 gives intervals."
+    low = best.accuracy.mean - best.accuracy.half_width
+    tied = [row for row in rated if row.accuracy.mean + row.accuracy.half_width >= low]
+    if len(tied) == 1:
+        return f"{said} No other interval reaches it."
+    fastest = min(tied, key=lambda row: row.train_seconds.mean)
+    others = ", ".join(_name(row) for row in tied if row is not best)
+    return f"{said} Not told apart from it at n = {best.n}: {others}. Fastest among these: {_name(fastest)}."
+
+
+def time_spent(runs: Sequence[Run]) -> str:
+    """Where the seconds of all runs together went, on the training clock and off it."""
+
+    def total(metric: str) -> float:
+        return sum(value for run in runs if not math.isnan(value := float(run["metrics"].get(metric, math.nan))))
+
+    whole, training, evaluation = total("cost/total_seconds"), total("cost/train_seconds"), total("cost/eval_seconds")
+    return f"All runs together took {whole:.1f} s: {training:.1f} s training, {evaluation:.1f} s evaluation."
+
+
+def _name(row: Row) -> str:
+    return " ".join([f"batch size {row.batch_size}", *row.varied.values()])
+
+
 def number(value: float) -> str:
     """A whole number with thousands separated; a dash for NaN."""
     return "-" if math.isnan(value) else f"{value:,.0f}"

@@ -51,8 +51,12 @@ class Watch:
         self._progress.start()
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
+        if isinstance(error, Exception):
+            self._console.print(f"{self._label}: failed: {type(error).__name__}: {error}")
 
     def point(self, point: EvalPoint) -> None:
         """Show where the run stands."""
