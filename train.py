@@ -32,7 +32,7 @@ def on_sigterm(signum: int, _frame: FrameType | None) -> None:
 def start() -> int:
     """Check everything, train, compare; returns the exit code."""
     os.environ[SWEEP_ID] = uuid4().hex[:12]
-    asked = preflight(sys.argv[1:])
+    configs = preflight(sys.argv[1:])
     signal.signal(signal.SIGTERM, on_sigterm)
     code = 0
     try:
@@ -44,10 +44,10 @@ def start() -> int:
         code = 2 if is_composition else int(stop.code or 0)
     if code >= 128:
         print("Stopped; the curves so far are recorded, the run is marked KILLED.", file=sys.stderr)
-    if asked:
+    if configs:
         from batchlab.job import show_comparison
 
-        show_comparison(asked.configs, os.environ[SWEEP_ID])
+        show_comparison(configs, os.environ[SWEEP_ID])
     return code
 
 

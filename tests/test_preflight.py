@@ -168,9 +168,9 @@ def test_a_grid_of_a_hundred_jobs_composes_only_what_differs(monkeypatch, tmp_pa
     monkeypatch.setattr(module, "compose", lambda *a, **k: calls.append(a) or compose(*a, **k))
     register_schema()
     arguments = ["-m", f"batch_size={','.join(map(str, range(1, 26)))}", "lr=0.1,0.2", "model=mlp,convnet"]
-    asked = preflight([*arguments, "model.norm=none", f"mlruns={tmp_path}"])
-    assert (len(asked.configs), len(calls)) == (100, 2)
-    assert {(c.batch_size, c.lr, c.model["_target_"].rsplit(".")[-1]) for c in asked.configs} >= {(25, 0.2, "mlp")}
+    configs = preflight([*arguments, "model.norm=none", f"mlruns={tmp_path}"])
+    assert (len(configs), len(calls)) == (100, 2)
+    assert {(c.batch_size, c.lr, c.model["_target_"].rsplit(".")[-1]) for c in configs} >= {(25, 0.2, "mlp")}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["--info"], ["-sc", "install=bash"]])

@@ -115,9 +115,16 @@ def gather(split: Split, order: Order) -> Reader:
     inputs, targets = split.inputs, split.targets
     assert isinstance(inputs, Tensor)
 
+    buffer = torch.empty(0, dtype=inputs.dtype, device=inputs.device)
+
     def read(start: int, count: int) -> tuple[Tensor, Tensor]:
+        nonlocal buffer
         index = order.indices(start, count).to(inputs.device)
-        return inputs.index_select(0, index), targets.index_select(0, index)
+        if len(buffer) != count:
+            # new pages cost as much as the copy into them: keep one buffer
+            buffer = torch.empty(count, *inputs.shape[1:], dtype=inputs.dtype, device=inputs.device)
+        torch.index_select(inputs, 0, index, out=buffer)
+        return buffer, targets.index_select(0, index)
 
     return read
 
@@ -134,15 +141,23 @@ def placed(dataset: Dataset, device: torch.device) -> Dataset:
     return replace(dataset, train=place(dataset.train), val=place(dataset.val), test=place(dataset.test))
 
 
-def in_order(
-    split: Split, prepare: Prepare, device: torch.device, size: int, most: int | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The examples of a split as they lie, `size` at a time; only the first `most` where given."""
-    count = len(split) if most is None else min(most, len(split))
-    for start in range(0, count, size):
-        index = torch.arange(start, min(start + size, count))
-        raw = split.inputs[start : start + len(index)] if isinstance(split.inputs, Tensor) else split.inputs[index]
-        yield prepare(raw.to(device)), split.targets[start : start + len(index)].to(device)
+def normalised(dataset: Dataset, device: torch.device) -> Dataset:
+    """A placed data set with its inputs as the float32 that the model sees, so that no step computes them."""
+
+    def prepare(split: Split) -> Split:
+        assert isinstance(split.inputs, Tensor)
+        return replace(split, inputs=Prepare(dataset, device)(split.inputs))
+
+    splits = {name: prepare(getattr(dataset, name)) for name in ("train", "val", "test")}
+    return replace(dataset, **splits, mean=torch.zeros_like(dataset.mean), std=torch.ones_like(dataset.std))
+
+
+def in_order(split: Split, prepare: Prepare, device: torch.device, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The examples of a split as they lie, `size` at a time, prepared on the device."""
+    for start in range(0, len(split), size):
+        index = torch.arange(start, min(start + size, len(split)))
+        raw = split.inputs[start : start + size] if isinstance(split.inputs, Tensor) else split.inputs[index]
+        yield prepare(raw.to(device)), split.targets[start : start + size].to(device)
 
 
 @dataclass(frozen=True)

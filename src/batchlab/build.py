@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -12,7 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from torch import Tensor, nn
 
-from batchlab.batches import BatchStream, placed
+from batchlab.batches import BatchStream, normalised, placed
 from batchlab.clock import Clock
 from batchlab.config import Config
 from batchlab.dataset import Dataset
@@ -132,15 +133,31 @@ def _load(data: str) -> Dataset:
 
 
 def load_placed(data: dict[str, Any], device: torch.device) -> tuple[Dataset, bool]:
-    """The data set, and whether its examples lie on the device as tensors (`data.resident`)."""
-    dataset = load_dataset(data)
-    resident = data["resident"]
+    """The data set, and whether its examples lie on the device as tensors (`data.resident`).
+
+    Images are uint8 there; on a CPU whose memory they take little of, without augmentation, they are
+    normalised float32 at once.
+    """
+    return _load_placed(json.dumps(data), device)
+
+
+@lru_cache(maxsize=2)
+def _load_placed(text: str, device: torch.device) -> tuple[Dataset, bool]:
+    data = json.loads(text)
+    dataset, resident = load_dataset(data), data["resident"]
     if resident == "auto":
         inputs = [split.inputs for split in (dataset.train, dataset.val, dataset.test)]
         tensors = [each for each in inputs if isinstance(each, Tensor)]
         fits = device.type == "cpu" or sum(each.nbytes for each in tensors) < free_bytes(device) / 2
         resident = len(tensors) == len(inputs) and fits
-    return (placed(dataset, device), True) if resident else (dataset, False)
+    if not resident:
+        return dataset, False
+    dataset = placed(dataset, device)
+    num_floats = sum(len(split) for split in (dataset.train, dataset.val, dataset.test)) * math.prod(
+        dataset.input_shape
+    )
+    is_small = device.type == "cpu" and 4 * num_floats < free_bytes(device) / 8
+    return (normalised(dataset, device) if is_small and dataset.augment is None else dataset), True
 
 
 def build_model(config: Config, dataset: Dataset) -> nn.Module:

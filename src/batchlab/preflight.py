@@ -8,7 +8,6 @@ import itertools
 import sys
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn
@@ -32,15 +31,7 @@ from batchlab.mistake import Mistake, WrongInput
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a command line asks for: one configuration per job, and whether it is a multirun."""
-
-    configs: list[Config]
-    is_multirun: bool
-
-
-def preflight(arguments: list[str], config_name: str = "train") -> Asked | None:
+def preflight(arguments: list[str], config_name: str = "train") -> list[Config] | None:
     """Compose and check every job; exits with code 2 and every mistake where there is one.
 
     Args:
@@ -48,7 +39,7 @@ def preflight(arguments: list[str], config_name: str = "train") -> Asked | None:
         config_name: primary configuration in conf/.
 
     Returns:
-        The jobs; None where the command line only asks to be shown something (--help, --cfg, ...).
+        One configuration per job; None where the command line only asks to be shown something (--help, --cfg).
     """
     parser = get_args_parser()
     args, unknown = parser.parse_known_args(arguments)
@@ -59,12 +50,12 @@ def preflight(arguments: list[str], config_name: str = "train") -> Asked | None:
     folders = [f"file://{Path(args.config_dir).absolute()}"] if args.config_dir else []
     extra = [f"hydra.searchpath=[{','.join(folders)}]"] if folders else []
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3", job_name="train"):
-        asked, mistakes = _jobs(args.config_name or config_name, args.overrides, extra, args.multirun)
-    mistakes += [mistake for folder in sorted({each.mlruns for each in asked.configs}) for mistake in _writable(folder)]
-    mistakes = mistakes or _gate_two(asked.configs)
+        configs, mistakes = _jobs(args.config_name or config_name, args.overrides, extra, args.multirun)
+    mistakes += [mistake for folder in sorted({config.mlruns for config in configs}) for mistake in _writable(folder)]
+    mistakes = mistakes or _gate_two(configs)
     if mistakes:
         stop(mistakes)
-    return asked
+    return configs
 
 
 def stop(mistakes: list[Mistake]) -> NoReturn:
@@ -97,33 +88,25 @@ def _writable(folder: str) -> Iterator[Mistake]:
         yield Mistake("mlruns", folder, f"a folder for results; {found} is not writable", "mlruns=/a/folder/of/yours")
 
 
-def _jobs(config_name: str, overrides: list[str], extra: list[str], is_multirun: bool) -> tuple[Asked, list[Mistake]]:
+def _jobs(
+    config_name: str, overrides: list[str], extra: list[str], is_multirun: bool
+) -> tuple[list[Config], list[Mistake]]:
     """One configuration per job of the grid; group choices are composed, plain values set on a copy."""
-    loader = GlobalHydra.instance().config_loader()
-    parser = OverridesParser.create(config_loader=loader)
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     try:
         parsed = parser.parse_overrides(overrides)
     except HydraException as error:
-        return Asked([], is_multirun), diagnose(config_name, overrides, extra, str(error))
+        return [], diagnose(config_name, overrides, extra, str(error))
+    if mistakes := _grid_mistakes(parsed):
+        return [], mistakes
     fixed = [override.input_line or "" for override in parsed if not override.is_sweep_override()]
     sweeps = [override for override in parsed if override.is_sweep_override()]
-    keys = [override.get_key_element() for override in parsed]
-    twice = [override for override in parsed if keys.count(override.get_key_element()) > 1]
-    if twice:
-        allowed = "the same key stands there several times, and only one would count"
-        return Asked([], True), [_sweep_mistake(override, allowed, "{key}=... once") for override in twice]
-    intervals = [override for override in sweeps if override.is_interval_sweep()]
-    if intervals:
-        allowed = "an interval has no list of values to run"
-        return Asked([], True), [_sweep_mistake(override, allowed, "{key}=128,256,512") for override in intervals]
-    configs: list[Config] = []
-    mistakes: list[Mistake] = []
     structural = [sweep for sweep in sweeps if is_structural(sweep)]
     plain = [sweep for sweep in sweeps if not is_structural(sweep)]
+    configs: list[Config] = []
     for choice in itertools.product(*map(_lines, structural)):
-        lines = [*extra, *fixed, *choice]
         try:
-            base = compose(config_name, lines, return_hydra_config=True)
+            base = compose(config_name, [*extra, *fixed, *choice], return_hydra_config=True)
         except COMPOSE_ERRORS as error:
             swept = [sweep.input_line or "" for sweep in plain]
             mistakes += diagnose(config_name, [*fixed, *choice, *swept], extra, str(error))
@@ -133,14 +116,26 @@ def _jobs(config_name: str, overrides: list[str], extra: list[str], is_multirun:
         for values in itertools.product(*map(_lines, plain)):
             try:
                 found, wrong = _gate_one(_with_values(base, values, parser))
-                configs += found
-                mistakes += wrong
+                configs, mistakes = configs + found, mistakes + wrong
             except COMPOSE_ERRORS as error:
                 mistakes += diagnose(config_name, [*fixed, *choice, *values], extra, str(error))
     if sweeps and not is_multirun:
         allowed = "several values need a multirun"
         mistakes += [_sweep_mistake(sweep, allowed, "-m {key}={value}") for sweep in sweeps]
-    return Asked(configs, is_multirun), mistakes
+    return configs, mistakes
+
+
+def _grid_mistakes(parsed: list[Override]) -> list[Mistake]:
+    """Keys that were typed several times, and intervals, which have no values to go through."""
+    keys = [override.get_key_element() for override in parsed]
+    mistakes = []
+    for override in parsed:
+        if keys.count(override.get_key_element()) > 1:
+            allowed = "the same key stands there several times, and only one would count"
+            mistakes.append(_sweep_mistake(override, allowed, "{key}=... once"))
+        elif override.is_interval_sweep():
+            mistakes.append(_sweep_mistake(override, "an interval has no list of values to run", "{key}=128,256,512"))
+    return mistakes
 
 
 def is_structural(override: Override) -> bool:

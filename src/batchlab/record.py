@@ -124,9 +124,9 @@ class Recorder:
         self._end("FINISHED", result.outcome, result.cause)
 
     def _end(self, status: str, outcome: str, cause: str) -> None:
-        self._is_ended = True
         self._drain([RunTag("outcome", outcome), RunTag("cause", cause[:5000])])
         self._store.client.set_terminated(self.run_id, status)
+        self._is_ended = True
         self._spool.close(remove=True)
 
     def _drain(self, tags: list[RunTag]) -> None:
