@@ -14,7 +14,7 @@ LAYERS = [
     {"mistake"},
     {"config", "objectives", "dataset", "memory", "stores"},
     {"plan", "clock", "check", "prepare", "identity", "spool"},
-    {"batches", "results", "diagnosis"},
+    {"batches", "results", "diagnosis", "signature"},
     {"data", "model", "loss", "optim", "metrics", "sharpness", "laws"},
     {"fit"},
     {"build"},

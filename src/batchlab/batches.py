@@ -118,6 +118,7 @@ def gather(split: Split, order: Order) -> Reader:
     buffer = torch.empty(0, dtype=inputs.dtype, device=inputs.device)
 
     def read(start: int, count: int) -> tuple[Tensor, Tensor]:
+        """Raw inputs, in the buffer, and targets at these positions."""
         nonlocal buffer
         index = order.indices(start, count).to(inputs.device)
         if len(buffer) != count:

@@ -1,15 +1,10 @@
 """Gate 2: the data is loaded, everything is built, one batch goes forward; nothing is written."""
 
-import importlib
-import inspect
 import traceback
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import torch
-from hydra._internal.utils import _locate
-from omegaconf import OmegaConf
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -22,23 +17,14 @@ from batchlab.build import (
     precise,
     scaled_settings,
 )
-from batchlab.config import OPEN_GROUPS, REPOSITORY, Config
+from batchlab.config import OPEN_GROUPS, Config
 from batchlab.dataset import Dataset
 from batchlab.identity import config_key
-from batchlab.mistake import Mistake, WrongInput, nearest, wrong
+from batchlab.mistake import Mistake, WrongInput, wrong
 from batchlab.model.norm import GhostBatchNorm
 from batchlab.plan import Plan, make_plan, part_sizes
 from batchlab.prepare import Prepare
-
-GIVEN = {
-    "data": {"resident"},
-    "model": {"input_shape", "num_classes"},
-    "optimizer": {"params", "model", "lr"},
-    "lr_scaling": {"settings", "batch_size"},
-    "lr_schedule": {"progress", "warmup", "warmup_from"},
-    "batch_schedule": {"batch_size", "decay", "num_train"},
-}
-"""Arguments that build.py gives, and keys that it reads itself, by group."""
+from batchlab.signature import check_signature
 
 
 def check_data(config: Config) -> list[Mistake]:
@@ -97,67 +83,6 @@ def _signatures_and_device(config: Config) -> Iterator[Mistake]:
         elif config.optimizer["_target_"].endswith("LBFGS"):
             allowed = "loss scaling does not go together with an optimizer that evaluates several times"
             yield Mistake("precision", "float16", allowed, "precision=bfloat16")
-
-
-def check_signature(group: str, node: dict[str, Any]) -> Iterator[Mistake]:
-    """Keys of an open group that its `_target_` does not take, and arguments that it misses.
-
-    Args:
-        group: name of the group, e.g. ``optimizer``.
-        node: its settings; `_target_` among them.
-
-    Yields:
-        A mistake for each wrong or missing key, or one for a target that cannot be imported.
-    """
-    target = node.get("_target_", "")
-    try:
-        parameters = inspect.signature(_locate(target)).parameters
-    except Exception as error:
-        yield _not_importable(f"{group}._target_", target, error)
-        return
-    given = GIVEN.get(group, set())
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    takes = [
-        name
-        for name, parameter in parameters.items()
-        if name not in given and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-    ]
-    for key, value in node.items():
-        if not key.startswith("_") and key not in takes and key not in given and not takes_any:
-            close = nearest(key, takes)
-            mend = f"{group}.{close}={value}" if close else without(group, key)
-            allowed = f"has no effect: {target} takes {', '.join(takes) or 'no settings'}"
-            yield Mistake(f"{group}.{key}", value, allowed, mend)
-    for name in takes:
-        if parameters[name].default is inspect.Parameter.empty and name not in node:
-            yield Mistake(f"{group}.{name}", "(nothing)", f"{target} needs it", f"+{group}.{name}=...")
-
-
-def _not_importable(key: str, target: str, error: Exception) -> Mistake:
-    module, _, name = target.rpartition(".")
-    try:
-        names = dir(importlib.import_module(module))
-    except ModuleNotFoundError as missing:
-        mend = f"PYTHONPATH=. in front of python where {target.split('.')[0]}.py lies in this folder"
-        return Mistake(key, target, f"cannot be imported: {missing}", mend)
-    except Exception as broken:
-        reason = f"cannot be imported: {type(broken).__name__}: {broken}"
-        return Mistake(key, target, reason, "it again when the module can be imported")
-    if name in names:
-        return Mistake(key, target, f"cannot be used: {' '.join(str(error).split())}", f"{key}=package.module.Name")
-    close = nearest(name, [found for found in names if not found.startswith("_")])
-    return Mistake(key, target, f"module {module} has no {name}", f"{key}={module}.{close or 'Name'}")
-
-
-def without(group: str, key: str) -> str:
-    """What to type where no setting has nearly the name: another option of the group that has it, or nothing."""
-    having = []
-    for file in sorted((REPOSITORY / "conf" / group).glob("*.yaml")):
-        node = OmegaConf.to_container(OmegaConf.load(file))
-        assert isinstance(node, dict)
-        having += [file.stem] if key in node.get(group, node) else []
-    choice = f"{group}={' or '.join(having)} with it, or " if having else ""
-    return f"{choice}the command without {group}.{key}"
 
 
 def _data_and_sizes(config: Config) -> Iterator[Mistake]:
