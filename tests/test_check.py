@@ -17,6 +17,8 @@ WRONG = [
     (["lr=-1"], "lr"),
     (["+optimizer.lr=0.1"], "optimizer.lr"),
     (["epochs=0"], "epochs"),
+    (["optimizer.momentum=nan"], "optimizer.momentum"),
+    (["lr_schedule=cosine", "lr_schedule.final=nan"], "lr_schedule.final"),
     (["epochs=null"], "epochs"),
     (["budget=steps", "epochs=3"], "epochs"),
     (["budget=steps", "budget.num_steps=0"], "budget.num_steps"),

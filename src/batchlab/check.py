@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from batchlab.config import Config
+from batchlab.config import OPEN_GROUPS, Config
 from batchlab.mistake import Mistake, nearest
 from batchlab.objectives import check_objectives, parse_objective
 
@@ -29,7 +29,7 @@ SHARES = {  # key: (low, high, whether low and high themselves are allowed)
 
 def check_config(config: Config) -> list[Mistake]:
     """Every wrong key and value that can be seen without data: ranges, kinds, settings without effect."""
-    checks = (_sizes, _rates, _budget, _evaluation, _names, _schedules, _objectives)
+    checks = (_finite, _sizes, _rates, _budget, _evaluation, _names, _schedules, _objectives)
     return [mistake for check in checks for mistake in check(config)]
 
 
@@ -39,6 +39,13 @@ def _is_count(value: Any) -> bool:
 
 def _is_positive(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _finite(config: Config) -> Iterator[Mistake]:
+    for group in OPEN_GROUPS:
+        for name, value in getattr(config, group).items():
+            if isinstance(value, float) and not math.isfinite(value) and f"{group}.{name}" not in SHARES:
+                yield Mistake(f"{group}.{name}", value, "a finite number", f"the command without {group}.{name}")
 
 
 def _sizes(config: Config) -> Iterator[Mistake]:
