@@ -1,4 +1,4 @@
-"""batchlab: train one configuration, or compare several (-m batch_size=32,128,512)."""
+"""batchlab: train one configuration, compare several (-m batch_size=32,128,512), or search (search=joint)."""
 
 import os
 import signal
@@ -11,11 +11,13 @@ from hydra.errors import ConfigCompositionException, OverrideParseException
 from omegaconf import DictConfig
 
 from batchlab.config import register_schema, resolved
-from batchlab.preflight import preflight
+from batchlab.preflight import Asked, preflight
 
 register_schema()
 SWEEP_ID = "BATCHLAB_SWEEP_ID"
 """Environment variable that tells every process of one command which command it is."""
+WORKER = "BATCHLAB_WORKER"
+"""Environment variable of a search's worker process; its supervisor has checked everything, and shows the results."""
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
@@ -30,24 +32,35 @@ def on_sigterm(signum: int, _frame: FrameType | None) -> None:
 
 
 def start() -> int:
-    """Check everything, train, compare; returns the exit code."""
-    os.environ[SWEEP_ID] = uuid4().hex[:12]
-    configs = preflight(sys.argv[1:])
+    """Check everything, train, show what came out; returns the exit code."""
+    is_worker = WORKER in os.environ
+    if not is_worker:
+        os.environ[SWEEP_ID] = uuid4().hex[:12]
+    asked = Asked([], None) if is_worker else preflight(sys.argv[1:])
     signal.signal(signal.SIGTERM, on_sigterm)
     code = 0
     try:
         main()
+        if asked.search is not None:
+            from batchlab.outcome import finish
+
+            finish(asked.search)
     except KeyboardInterrupt:
         code = 130
     except SystemExit as stop:
         is_composition = isinstance(stop.__context__, ConfigCompositionException | OverrideParseException)
         code = 2 if is_composition else int(stop.code or 0)
+    return code if is_worker else report(asked, code)
+
+
+def report(asked: Asked, code: int) -> int:
+    """Show what was recorded, also where a signal ended the command."""
     if code >= 128:
         print("Stopped; the curves so far are recorded, the run is marked KILLED.", file=sys.stderr)
-    if configs:
+    if asked.configs:
         from batchlab.job import show_comparison
 
-        show_comparison(configs, os.environ[SWEEP_ID])
+        show_comparison(asked.configs, os.environ[SWEEP_ID])
     return code
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from batchlab.mistake import Mistake, WrongInput
@@ -93,6 +94,23 @@ def register_schema() -> None:
     ConfigStore.instance().store(name="schema", node=node)
     OmegaConf.register_new_resolver("repository", lambda: str(REPOSITORY), replace=True)
     OmegaConf.register_new_resolver("process_id", os.getpid, replace=True)
+    OmegaConf.register_new_resolver("default_study", default_study, replace=True)
+
+
+def default_study() -> str:
+    """The study's name where none is typed: hydra.sweeper.study_name, else ``<search or runs>-<data>-<model>``."""
+    hydra = HydraConfig.get()
+    choices, is_search = hydra.runtime.choices, is_search_sweeper(hydra.sweeper)
+    if is_search and hydra.sweeper.study_name:
+        return str(hydra.sweeper.study_name)
+    search = choices.get("search", "none")
+    first = (search if search != "none" else "search") if is_search else "runs"
+    return f"{first}-{choices.get('data')}-{choices.get('model')}"
+
+
+def is_search_sweeper(sweeper: DictConfig) -> bool:
+    """Whether the node hydra.sweeper is that of our own sweeper."""
+    return str(sweeper._target_).startswith("hydra_plugins.batchlab_sweeper.")
 
 
 def resolved(config: DictConfig) -> Config:

@@ -1,15 +1,19 @@
-"""One job of a command: a configuration trained once per seed, shown and recorded."""
+"""One job of a command: a configuration trained once per seed, shown and recorded; alone or as a trial of a search."""
 
+import math
 import statistics
+from dataclasses import replace
 from functools import lru_cache
 
-from batchlab.build import Built, build
-from batchlab.config import Config
+from batchlab.build import Built, build, load_dataset, pick_device
+from batchlab.config import Budget, Config
+from batchlab.identity import config_key, environment
 from batchlab.objectives import parse_objective
 from batchlab.record import Recorder, open_store, recorded_runs
 from batchlab.report.comparison import comparison_rows, draw_table, time_spent, verdict
 from batchlab.report.watch import Watch, make_console
-from batchlab.run import RunResult, run
+from batchlab.run import RunResult, run, stopped
+from batchlab.search.trial import SearchTrial, current_trial, identity_of
 
 
 def train(config: Config, sweep_id: str) -> tuple[float, ...]:
@@ -23,17 +27,87 @@ def train(config: Config, sweep_id: str) -> tuple[float, ...]:
         The objectives in their order, each averaged over seeds; NaN where a seed has no value.
     """
     open_store(config.mlruns, config.study)
+    trial = current_trial()
+    if trial is not None:
+        return train_trial(config, sweep_id, trial)
     results = [train_seed(config, config.seed + index, sweep_id) for index in range(config.num_seeds)]
+    return objectives_of(config, results)
+
+
+def objectives_of(config: Config, results: list[RunResult]) -> tuple[float, ...]:
+    """The objectives averaged over seeds; NaN where one has no value."""
     names = [parse_objective(objective)[0] for objective in config.objectives]
     return tuple(statistics.fmean(result.finals[name] for result in results) for name in names)
 
 
-def train_seed(config: Config, seed: int, sweep_id: str) -> RunResult:
-    """One run: build, train, show, record."""
+def train_trial(config: Config, sweep_id: str, trial: SearchTrial) -> tuple[float, ...]:
+    """The same as a trial of a search: known points are not trained again, hopeless ones not to their end.
+
+    Args:
+        config: passed both gates.
+        sweep_id: names the command.
+        trial: gets the reports and the result.
+
+    Returns:
+        The objectives; NaN where the trial has none.
+    """
+    nothing = (math.nan,) * len(config.objectives)
+    tried, identity = f"batch size {config.batch_size}, lr {config.lr:.4g}", trial_identity(config)
+    tried += f", epochs {config.epochs:g}" if config.epochs else ""
+    if (known := trial.known(identity, tried)) is not None:
+        make_console().print(f"trial {trial.number}: {tried}: measured before, as trial {known.number}")
+        trial.repeat(known)
+        return tuple(known.result["values"] or nothing)
+    results = []
+    for index in range(config.num_seeds):
+        result = train_seed(config, config.seed + index, sweep_id, trial)
+        results.append(result)
+        if result.outcome != "done":
+            trial.finish(result.outcome, result.cause, [], costs_of(results))
+            return nothing
+    values = objectives_of(config, results)
+    missing = [name for name, value in zip(config.objectives, values, strict=True) if not math.isfinite(value)]
+    cause = f"no value for {', '.join(missing)}" if missing else ""
+    trial.finish("no_value" if missing else "done", cause, list(values), costs_of(results))
+    return values
+
+
+def trial_identity(config: Config) -> str:
+    """Of everything that decides what a trial measures: configuration, seeds, data, commit, kind of host."""
+    facts, data = environment(), load_dataset(config.data).digest
+    host = (facts["cpu"], pick_device(config.device).type, facts["commit"], facts["dirty"])
+    return identity_of(config_key(config), config.seed, config.num_seeds, data, *host)
+
+
+def curve_key(config: Config) -> str:
+    """Of what makes learning curves comparable: all but batch size, lr and the length of the budget, seeds too."""
+    varied = replace(config, batch_size=1, lr=1.0, epochs=None, budget=Budget(config.budget.kind))
+    return config_key(varied)
+
+
+def costs_of(results: list[RunResult]) -> dict[str, float]:
+    """What a trial keeps beside its objectives: step time, peak memory, and where it stood when it was stopped."""
+    finals = [result.finals for result in results]
+    seconds = statistics.fmean(each["cost/train_seconds"] for each in finals)
+    costs = {
+        "step_seconds": seconds / max(1.0, statistics.fmean(each["cost/num_steps"] for each in finals)),
+        "peak_memory_bytes": max(each["cost/peak_memory_bytes"] for each in finals),
+    }
+    if results[-1].outcome != "done":
+        costs |= {"last_train_seconds": seconds, "last_val_accuracy": finals[-1]["final/val_accuracy"]}
+    return {name: value for name, value in costs.items() if math.isfinite(value)}
+
+
+def train_seed(config: Config, seed: int, sweep_id: str, trial: SearchTrial | None = None) -> RunResult:
+    """One run: build, train, show, record; a trial may stop it."""
     built = build(config, seed)
     show_facts(built.dataset.facts)
-    with Recorder(built, sweep_id) as recorder, Watch(make_console(), label(built)) as watch:
-        training = run(built)
+    tags = {"optuna.study": trial.study_name, "optuna.trial_number": str(trial.number)} if trial else {}
+    name = f"trial {trial.number}: {label(built)}" if trial else label(built)
+    with Recorder(built, sweep_id, tags) as recorder, Watch(make_console(), name) as watch:
+        if trial is not None:
+            trial.begin_run(recorder.run_id, curve_key(config))
+        training = run(built, with_test=trial is None)
         while True:
             try:
                 point = next(training)
@@ -43,6 +117,12 @@ def train_seed(config: Config, seed: int, sweep_id: str) -> RunResult:
             if point.is_due:
                 recorder.point(point)
             watch.point(point)
+            if trial is not None and (reason := trial.why_stop(point)):
+                training.close()
+                result = stopped(built, point, reason)
+                recorder.stop(result)
+                watch.finish(result)
+                return result
         recorder.finish(result)
         watch.finish(result)
     return result

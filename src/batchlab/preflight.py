@@ -1,16 +1,17 @@
-"""Every job that a command line asks for, composed and checked before anything is written.
+"""Everything that a command line asks for, composed and checked before anything is written.
 
-Hydra composes and validates one job at a time, after it has made folders; here the whole grid goes through
-Hydra's own parser and compose API first, so that every mistake is found together and costs nothing.
+Hydra composes and validates one job at a time, after it has made folders; here the whole grid, or the corners of a
+search, go through Hydra's own parser and compose API first, so that every mistake is found together and costs nothing.
 """
 
 import itertools
 import sys
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
@@ -24,14 +25,30 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from batchlab.check import check_config
-from batchlab.config import REPOSITORY, Config, resolved
+from batchlab.config import REPOSITORY, Config, is_search_sweeper, resolved
 from batchlab.diagnosis import diagnose, not_a_setting
 from batchlab.mistake import Mistake, WrongInput
+
+if TYPE_CHECKING:
+    from batchlab.search.plan import SearchPlan
 
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
 
-def preflight(arguments: list[str], config_name: str = "train") -> list[Config] | None:
+@dataclass(frozen=True)
+class Asked:
+    """What a command line asks for.
+
+    Attributes:
+        configs: one per job of a grid; empty for a search, and where something is only to be shown.
+        search: the search, or None.
+    """
+
+    configs: list[Config]
+    search: "SearchPlan | None"
+
+
+def preflight(arguments: list[str], config_name: str = "train") -> Asked:
     """Compose and check every job; exits with code 2 and every mistake where there is one.
 
     Args:
@@ -39,23 +56,34 @@ def preflight(arguments: list[str], config_name: str = "train") -> list[Config] 
         config_name: primary configuration in conf/.
 
     Returns:
-        One configuration per job; None where the command line only asks to be shown something (--help, --cfg).
+        What is asked for; nothing where the command line only asks to be shown something (--help, --cfg).
     """
     parser = get_args_parser()
     args, unknown = parser.parse_known_args(arguments)
     if unknown:
         stop([not_a_setting(word) for word in unknown])
     if args.help or args.hydra_help or args.cfg or args.info or args.shell_completion:
-        return None
+        return Asked([], None)
     folders = [f"file://{Path(args.config_dir).absolute()}"] if args.config_dir else []
     extra = [f"hydra.searchpath=[{','.join(folders)}]"] if folders else []
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3", job_name="train"):
-        configs, mistakes = _jobs(args.config_name or config_name, args.overrides, extra, args.multirun)
+        name, plan = args.config_name or config_name, None
+        if (base := _search_base(name, args.overrides, extra)) is not None:
+            from batchlab.survey import survey  # optuna: only where it searches
+
+            found, mistakes = survey(name, args.overrides, extra, base, args.multirun)
+            configs, plan = found.corners, found.plan
+        else:
+            configs, mistakes = _jobs(name, args.overrides, extra, args.multirun)
     mistakes += [mistake for folder in sorted({config.mlruns for config in configs}) for mistake in _writable(folder)]
-    mistakes = mistakes or _gate_two(configs)
+    mistakes = mistakes or _gate_two(configs, is_grid=plan is None)
+    if plan is not None and not mistakes:
+        from batchlab.survey import check_study
+
+        mistakes = check_study(plan)
     if mistakes:
         stop(mistakes)
-    return configs
+    return Asked([] if plan else configs, plan)
 
 
 def stop(mistakes: list[Mistake]) -> NoReturn:
@@ -71,11 +99,24 @@ def stop(mistakes: list[Mistake]) -> NoReturn:
     raise SystemExit(2)
 
 
-def _gate_two(configs: list[Config]) -> list[Mistake]:
+def _search_base(config_name: str, overrides: list[str], extra: list[str]) -> DictConfig | None:
+    """The configuration of a search's fixed settings; None where there is no search, or it cannot be composed."""
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    try:
+        parsed = parser.parse_overrides(overrides)
+        fixed = [override.input_line or "" for override in parsed if not override.is_sweep_override()]
+        base = compose(config_name, [*extra, *fixed], return_hydra_config=True)
+    except COMPOSE_ERRORS:
+        return None
+    HydraConfig.instance().set_config(base)
+    return base if is_search_sweeper(base.hydra.sweeper) else None
+
+
+def _gate_two(configs: list[Config], is_grid: bool) -> list[Mistake]:
     from batchlab.rehearse import check_data, check_grid  # torch: seconds, and only now is it needed
 
     mistakes = [mistake for config in configs for mistake in check_data(config)]
-    return mistakes or check_grid(configs)
+    return mistakes or (check_grid(configs) if is_grid else [])
 
 
 def _writable(folder: str) -> Iterator[Mistake]:
@@ -115,7 +156,7 @@ def _jobs(
         is_multirun = is_multirun or base.hydra.mode == RunMode.MULTIRUN
         for values in itertools.product(*map(_lines, plain)):
             try:
-                found, wrong = _gate_one(_with_values(base, values, parser))
+                found, wrong = gate_one(with_values(base, values, parser))
                 configs, mistakes = configs + found, mistakes + wrong
             except COMPOSE_ERRORS as error:
                 mistakes += diagnose(config_name, [*fixed, *choice, *values], extra, str(error))
@@ -154,7 +195,7 @@ def _sweep_mistake(override: Override, allowed: str, mend: str) -> Mistake:
     return Mistake(key, value, allowed, mend.format(key=key, value=value))
 
 
-def _with_values(base: DictConfig, values: tuple[str, ...], parser: OverridesParser) -> DictConfig:
+def with_values(base: DictConfig, values: tuple[str, ...], parser: OverridesParser) -> DictConfig:
     """The composed configuration with plain values set on a copy."""
     config = deepcopy(base)
     with open_dict(config):
@@ -165,7 +206,7 @@ def _with_values(base: DictConfig, values: tuple[str, ...], parser: OverridesPar
     return config
 
 
-def _gate_one(config: DictConfig) -> tuple[list[Config], list[Mistake]]:
+def gate_one(config: DictConfig) -> tuple[list[Config], list[Mistake]]:
     """The typed configuration where every value is given, and what gate 1 says of it."""
     try:
         typed = resolved(config)

@@ -75,14 +75,15 @@ class Recorder:
     Args:
         built: the run.
         sweep_id: names the command that this run is part of.
+        tags: more of them, e.g. the trial of a search.
     """
 
-    def __init__(self, built: Built, sweep_id: str) -> None:
+    def __init__(self, built: Built, sweep_id: str, tags: dict[str, str] | None = None) -> None:
         self._config, self._last_drain = built.config, time.monotonic()
         self._store = open_store(built.config.mlruns, built.config.study)
         run = self._store.client.create_run(
             self._store.experiment_id,
-            tags=run_tags(built, sweep_id) | {"mlflow.parentRunId": self._store.parent_id},
+            tags=run_tags(built, sweep_id) | (tags or {}) | {"mlflow.parentRunId": self._store.parent_id},
             run_name=f"B{built.plan.batch_size}-lr{built.settings['lr']:.3g}-s{built.seed}",
         )
         self.run_id, self._is_ended = run.info.run_id, False
@@ -122,6 +123,13 @@ class Recorder:
             path.unlink()
         artifacts.rmdir()
         self._end("FINISHED", result.outcome, result.cause)
+
+    def stop(self, result: RunResult) -> None:
+        """End a run before its budget: what it cost is written down, finals it has none; the curves stay."""
+        now = int(time.time() * 1000)
+        costs = {key: value for key, value in sorted(result.finals.items()) if key.startswith("cost/")}
+        self._spool.append([Value(key, value, now, 0) for key, value in costs.items()])
+        self._end("FINISHED" if result.outcome == "pruned" else "KILLED", result.outcome, result.cause)
 
     def _end(self, status: str, outcome: str, cause: str) -> None:
         self._drain([RunTag("outcome", outcome), RunTag("cause", cause[:5000])])

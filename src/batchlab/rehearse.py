@@ -46,6 +46,21 @@ def check_data(config: Config) -> list[Mistake]:
     return []
 
 
+def check_source(config: Config) -> list[Mistake]:
+    """Mistakes that show when the data is loaded, whatever is trained on it.
+
+    Args:
+        config: only its data node is looked at.
+    """
+    try:
+        mistakes = list(check_signature("data", config.data))
+        if not mistakes:
+            load_dataset(config.data)
+        return mistakes
+    except WrongInput as error:
+        return list(error.mistakes)
+
+
 def check_grid(configs: list[Config]) -> list[Mistake]:
     """Runs that stand twice in a grid: repeating one says nothing, and its spread would be counted as n.
 

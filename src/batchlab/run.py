@@ -40,11 +40,12 @@ class RunResult:
     weights: dict[str, Tensor]
 
 
-def run(built: Built) -> Generator[EvalPoint, None, RunResult]:
+def run(built: Built, with_test: bool = True) -> Generator[EvalPoint, None, RunResult]:
     """Train once, yielding every point with its evaluation; the caller may close the generator to stop.
 
     Args:
         built: what to run.
+        with_test: whether to measure the test split at the end; a search does not, until it has chosen.
 
     Yields:
         Each `EvalPoint` of the loop, with validation loss and accuracy where an evaluation was due.
@@ -77,12 +78,27 @@ def run(built: Built) -> Generator[EvalPoint, None, RunResult]:
     built.clock.stop()
     peak = peak_bytes(built.device)
     finals = target_metrics(points, built.plan.target_accuracy)
-    finals |= evaluator.finals(with_test=outcome == "done") | cost_metrics(built, points)
+    finals |= evaluator.finals(outcome == "done", with_test) | cost_metrics(built, points)
     finals["cost/compile_seconds" if built.config.compile else "cost/warmup_seconds"] = warmup_seconds
     finals["cost/eval_seconds"], finals["cost/peak_memory_bytes"] = evaluator.seconds, peak
     finals["cost/total_seconds"] = time.perf_counter() - started
     weights = {name: value.detach().cpu() for name, value in built.learner.model.state_dict().items()}
     return RunResult(outcome, cause, finals, weights)
+
+
+def stopped(built: Built, point: EvalPoint, reason: str) -> RunResult:
+    """The result of a run that its caller stopped: what it cost, and where it stood, which is no final value.
+
+    Args:
+        built: what ran.
+        point: its last.
+        reason: ``pruned`` or ``stopped``.
+    """
+    finals = cost_metrics(built, [point]) | {"cost/peak_memory_bytes": peak_bytes(built.device)}
+    accuracy, loss = point.val_accuracy, point.val_loss
+    finals["final/val_accuracy"] = NOT_A_NUMBER if accuracy is None else accuracy
+    finals["final/val_loss"] = NOT_A_NUMBER if loss is None else loss
+    return RunResult(reason, f"at {point.progress:.0%} of its budget", finals, {})
 
 
 def warm_up(built: Built) -> float:
@@ -132,18 +148,19 @@ class Evaluator:
         self.seconds += time.perf_counter() - started
         return replace(point, val_loss=val.loss, val_accuracy=val.accuracy, train_accuracy=sample.accuracy)
 
-    def finals(self, with_test: bool) -> dict[str, float]:
-        """The final metrics on train, val and test; NaN where the run ended without a usable model."""
+    def finals(self, is_usable: bool, with_test: bool) -> dict[str, float]:
+        """The final metrics on train, val and, where wanted, test; NaN where the run ended without a usable model."""
         started, dataset = time.perf_counter(), self._built.dataset
-        names = ("train_loss", "val_loss", "val_accuracy", "test_accuracy")
+        names = ("train_loss", "val_loss", "val_accuracy", *(["test_accuracy"] if with_test else []))
         finals = dict.fromkeys((f"final/{name}" for name in names), NOT_A_NUMBER)
-        if with_test:
+        if is_usable:
             val, train = self._predict(dataset.val), self._predict(self._train_sample(FINAL_TRAIN_SAMPLE))
             finals["final/train_loss"], finals["final/val_loss"] = train.loss, val.loss
             finals |= {f"final/val_{name}": value for name, value in class_metrics(val).items()}
             if val.accuracy is not None:
                 finals["final/val_accuracy"] = val.accuracy
-                finals["final/test_accuracy"] = self._predict(dataset.test).accuracy or 0.0
+                if with_test:
+                    finals["final/test_accuracy"] = self._predict(dataset.test).accuracy or 0.0
         self.seconds += time.perf_counter() - started
         return finals
 

@@ -1,19 +1,69 @@
-"""Optuna's store."""
+"""Optuna's store, whatever its address, and the lock under which one process at a time changes a study's slots."""
 
-from optuna.storages import RDBStorage
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
 
+from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy import create_engine, text
+
+from batchlab.build import made
 from batchlab.stores import locked, optuna_url, share_sqlite
 
 
-def open_storage(mlruns: str) -> RDBStorage:
-    """Optuna's SQLite store in the folder of results, created once however many processes ask.
+def open_storage(mlruns: str, address: Any = None) -> BaseStorage:
+    """Optuna's store, created once however many processes ask; the same object for the same arguments.
 
     Args:
-        mlruns: folder of results.
+        mlruns: folder of results; its lock file is held while tables are created.
+        address: an address of SQLAlchemy (``postgresql+psycopg://...``), ``grpc://host:port``, the path of a journal
+            file (``.log`` or ``.journal``), or a node whose `_target_` is a storage; None = optuna.db in `mlruns`.
 
     Returns:
         The storage.
     """
+    return made(address) if isinstance(address, dict) else _open(mlruns, address or optuna_url(mlruns))
+
+
+@lru_cache(maxsize=4)
+def _open(mlruns: str, address: str) -> BaseStorage:
+    if is_journal(address):
+        return JournalStorage(JournalFileBackend(address))
+    if match := re.fullmatch(r"grpc://([^:/]+):(\d+)", address):
+        return GrpcStorageProxy(host=match[1], port=int(match[2]))
     share_sqlite()
+    with study_lock(mlruns, address):
+        return RDBStorage(address)
+
+
+def is_journal(address: str) -> bool:
+    """Whether an address is the path of a journal file."""
+    return "://" not in address and address.endswith((".log", ".journal"))
+
+
+@contextmanager
+def study_lock(mlruns: str, address: Any = None) -> Iterator[None]:
+    """Held by the one process that creates tables, takes a slot or reaps: on this host, and in PostgreSQL on all.
+
+    Args:
+        mlruns: folder of results, whose lock file is taken.
+        address: where the study is; a PostgreSQL server holds an advisory lock as well, which ends with its holder.
+    """
     with locked(mlruns):
-        return RDBStorage(optuna_url(mlruns))
+        if not (isinstance(address, str) and address.startswith("postgresql")):
+            yield
+            return
+        with _engine(address).connect() as connection:
+            connection.execute(text("SELECT pg_advisory_lock(hashtext('batchlab'))"))
+            try:
+                yield
+            finally:
+                connection.execute(text("SELECT pg_advisory_unlock(hashtext('batchlab'))"))
+
+
+@lru_cache(maxsize=4)
+def _engine(address: str) -> Any:
+    return create_engine(address, isolation_level="AUTOCOMMIT", pool_size=1)

@@ -1,0 +1,73 @@
+"""What a person sees of a search whose trials run in other processes: a line per trial, one bar."""
+
+import sys
+import time
+from types import TracebackType
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from batchlab.search.settings import Settings
+from batchlab.search.study import FINISHED, is_done
+
+
+class Display:
+    """Shows a search from its store.
+
+    Args:
+        study: what is shown.
+        settings: names of the objectives, number of trials.
+    """
+
+    def __init__(self, study: Study, settings: Settings) -> None:
+        self._study, self._settings = study, settings
+        self._shown = {trial.number for trial in study.get_trials(deepcopy=False, states=FINISHED)}
+        console = Console(file=sys.stdout, highlight=False)
+        self._console = console if console.is_terminal else Console(file=sys.stdout, width=120, highlight=False)
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, TextColumn("{task.fields[state]}"), console=self._console, transient=True,
+                             disable=not self._console.is_terminal)  # fmt: skip
+        self._task = self._bar.add_task(settings.study, total=settings.num_trials, state="workers are starting")
+        self._began = time.monotonic()
+
+    def __enter__(self) -> "Display":
+        self._bar.start()
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None) -> None:
+        self._bar.stop()
+
+    def show(self) -> int:
+        """Bring the terminal up to date; returns how many trials are done."""
+        trials = self._study.get_trials(deepcopy=False)
+        for trial in trials:
+            if trial.state in FINISHED and trial.number not in self._shown:
+                self._shown.add(trial.number)
+                self._console.print(describe(trial, self._settings.metrics))
+        done = [trial for trial in trials if is_done(trial) and _slot(trial) < self._settings.num_trials]
+        running = sum(trial.state is TrialState.RUNNING for trial in trials)
+        state = f"{running} running" if running or done else "workers are starting"
+        self._bar.update(self._task, completed=len(done), state=state)
+        return len(done)
+
+
+def _slot(trial: FrozenTrial) -> int:
+    return trial.user_attrs.get("slot", trial.number)
+
+
+def describe(trial: FrozenTrial, metrics: tuple[str, ...]) -> str:
+    """One line on a finished trial: what was tried, and how it ended."""
+    tried = (trial.user_attrs.get("point") or {}).get("tried") or ", ".join(f"{name}={value}" for name, value in trial.params.items())
+    if trial.state is TrialState.COMPLETE:
+        values = zip(metrics, trial.values, strict=True)
+        ending = ", ".join(f"{name} {value:.4g}" for name, value in values)
+        if (twin := trial.user_attrs.get("measured_by")) is not None:
+            ending += f" (measured by trial {twin})"
+    elif trial.state is TrialState.PRUNED:
+        result = trial.user_attrs.get("result") or {}
+        ending = f"{result.get('outcome', 'lost')}: {trial.user_attrs.get('cause', '')}"
+    else:
+        ending = trial.user_attrs.get("lost") or f"crashed: {trial.user_attrs.get('cause', '')}"
+    return f"trial {trial.number}: {tried}: {ending}"

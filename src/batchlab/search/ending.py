@@ -1,0 +1,96 @@
+"""How a trial ends: what the job wrote down, or what became of the job, as a state of Optuna."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+MAX_LOSSES = 4
+"""A point whose worker died with it so often counts as done: infeasible, or the search would not end."""
+RESULT = "result"
+"""User attribute in which a job leaves its outcome, objective values and costs."""
+INFEASIBLE = ("diverged", "out_of_memory", "no_value")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What is known of a job that wrote no result.
+
+    Attributes:
+        kind: crashed (an exception of its own), lost (its process is gone), stopped (by a person or the timeout), or
+            returned (a task function that knows nothing of trials).
+        text: the traceback of a crash.
+        values: what the task function returned.
+    """
+
+    kind: Literal["crashed", "lost", "stopped", "returned"]
+    text: str = ""
+    values: Sequence[float] = ()
+
+
+def settle(study: Study, trial_id: int, ending: Ending) -> bool:
+    """Write down how a trial ended; a trial that has ended already is left alone.
+
+    The state is set in the storage and not by `Study.tell`, which takes three times as long, and whose one effect beside
+    it, the sampler's `after_trial`, is empty for Optuna's samplers or wants to stop a `Study.optimize`.
+
+    Args:
+        study: the trial's.
+        trial_id: in the storage.
+        ending: counts where the job left no result.
+
+    Returns:
+        Whether the trial failed by a crash of its own.
+    """
+    storage = study._storage
+    trial = storage.get_trial(trial_id)
+    if trial.state.is_finished():
+        return False
+    result = trial.user_attrs.get(RESULT)
+    if result is not None and result["outcome"] == "done":
+        storage.set_trial_state_values(trial_id, TrialState.COMPLETE, result["values"])
+    elif result is not None and result["outcome"] != "stopped":
+        if result["outcome"] in INFEASIBLE:
+            _mark_infeasible(study, trial_id, result["outcome"])
+        storage.set_trial_state_values(trial_id, TrialState.PRUNED)
+    elif result is not None or ending.kind in ("lost", "stopped"):
+        _give_back(study, trial, trial_id, is_loss=ending.kind == "lost")
+    elif ending.kind == "returned" and _are_values(ending.values, len(study.directions)):
+        storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [float(value) for value in ending.values])
+    else:
+        _crash(study, trial_id, ending)
+        return True
+    return False
+
+
+def _crash(study: Study, trial_id: int, ending: Ending) -> None:
+    cause = ending.text.strip().splitlines()[-1] if ending.text.strip() else f"returned {list(ending.values)}"
+    study._storage.set_trial_user_attr(trial_id, "cause", cause)
+    study._storage.set_trial_user_attr(trial_id, "traceback", ending.text)
+    study._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+
+
+def _mark_infeasible(study: Study, trial_id: int, reason: str) -> None:
+    Trial(study, trial_id).set_constraint(reason, 1.0)
+    # optuna-dashboard 0.21 reads the attribute of Optuna 4
+    study._storage.set_trial_system_attr(trial_id, "constraints", [1.0])
+
+
+def _give_back(study: Study, trial: FrozenTrial, trial_id: int, is_loss: bool) -> None:
+    """Leave the slot open; a point that loses its worker again and again is closed as infeasible."""
+    storage, losses = study._storage, trial.user_attrs.get("losses", 0) + int(is_loss)
+    storage.set_trial_user_attr(trial_id, "losses", losses)
+    if losses >= MAX_LOSSES:
+        storage.set_trial_user_attr(trial_id, "cause", f"its worker died with it {losses} times")
+        _mark_infeasible(study, trial_id, "lost")
+        storage.set_trial_state_values(trial_id, TrialState.PRUNED)
+        return
+    storage.set_trial_user_attr(trial_id, "lost", "its worker died" if is_loss else "stopped")
+    storage.set_trial_state_values(trial_id, TrialState.FAIL)
+
+
+def _are_values(values: Sequence[Any], count: int) -> bool:
+    return len(values) == count and all(isinstance(value, int | float) and math.isfinite(value) for value in values)

@@ -1,0 +1,40 @@
+"""What a study is about: objectives, space, fixed settings, data. The same name for another one is refused."""
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from batchlab.build import load_dataset
+from batchlab.config import flat_params
+from batchlab.identity import NOT_IDENTITY
+from batchlab.search.plan import typed_config
+from batchlab.search.settings import Settings
+from batchlab.search.space import Space
+
+
+def fingerprint(settings: Settings, space: Space, base: DictConfig) -> dict[str, str]:
+    """A flat description of a study, by key.
+
+    Args:
+        settings: objectives.
+        space: dimensions.
+        base: the configuration of the fixed settings, Hydra's node included.
+
+    Returns:
+        Text by key; settings that a dimension moves have the dimension's description.
+    """
+    stamp = {f"{each.key.lstrip('+')}": each.described() for each in space.dimensions}
+    stamp["objectives"] = ", ".join(
+        f"{direction} {metric}" for metric, direction in zip(settings.metrics, settings.directions, strict=True)
+    )
+    if OmegaConf.select(base, "data._target_") is None:  # a task function that is not batchlab's
+        return stamp | {"fixed": " ".join(sorted(space.fixed))}
+    typed = typed_config(base)
+    groups = tuple(f"{each.key}." for each in space.structural)
+    ignored = set(NOT_IDENTITY) - {"seed", "num_seeds"}
+    fixed: dict[str, Any] = {
+        key: value for key, value in flat_params(typed).items() if key not in ignored and not key.startswith(groups)
+    }
+    moved = {"lr", "epochs"} if any(each.key in ("optimizer", "budget") for each in space.structural) else set()
+    fixed = {key: value for key, value in fixed.items() if key not in moved}
+    return {key: str(value) for key, value in fixed.items()} | stamp | {"data_digest": load_dataset(typed.data).digest}

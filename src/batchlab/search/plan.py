@@ -1,0 +1,57 @@
+"""What a search is to do, as the pre-flight found it, and the configuration of any of its trials."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+from optuna.trial import FrozenTrial
+
+from batchlab.config import REPOSITORY, Config, resolved
+from batchlab.search.settings import Settings
+from batchlab.search.space import Space
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """A checked search.
+
+    Attributes:
+        settings: of the sweeper.
+        space: what is searched.
+        fingerprint: what the study is about.
+        config_name: primary configuration.
+        extra: overrides of our own, e.g. the search path.
+    """
+
+    settings: Settings
+    space: Space
+    fingerprint: dict[str, Any]
+    config_name: str
+    extra: Sequence[str]
+
+    def overrides(self, trial: FrozenTrial) -> list[str]:
+        """What to type for a trial: the fixed settings, and what was suggested."""
+        by_name = {each.name: each for each in self.space.dimensions}
+        suggested = [
+            by_name[name].line(value) if name in by_name else f"{name}={value}" for name, value in trial.params.items()
+        ]
+        return [*self.space.fixed, *suggested]
+
+    def composed(self, trial: FrozenTrial) -> tuple[Config, dict[str, str]]:
+        """The typed configuration of a trial, and the option that was chosen in each group."""
+        with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3", job_name="train"):
+            config = compose(self.config_name, [*self.extra, *self.overrides(trial)], return_hydra_config=True)
+        HydraConfig.instance().set_config(config)
+        choices = {key: value for key, value in config.hydra.runtime.choices.items() if not key.startswith("hydra/")}
+        return typed_config(config), choices
+
+
+def typed_config(composed: DictConfig) -> Config:
+    """A composed configuration without Hydra's node, typed."""
+    config = composed.copy()
+    with open_dict(config):
+        del config["hydra"]
+    return resolved(config)

@@ -1,0 +1,147 @@
+"""The sweeper's keys, read once and checked against `study` and `objectives`."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from batchlab.config import REPOSITORY
+from batchlab.mistake import Mistake, WrongInput
+from batchlab.objectives import DIRECTIONS, parse_objective
+
+FIRST_POINTS = ("default", "linear", "sqrt")
+SINGLE_OBJECTIVE = ("CmaEsSampler",)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a search was asked to do.
+
+    Attributes:
+        study: the study's name.
+        metrics: names of the objectives.
+        directions: minimize or maximize, one per objective.
+        storage: Optuna's address, or a node; None = optuna.db in mlruns.
+        mlruns: folder of results.
+        num_trials: of the study in total.
+        timeout: seconds for this command; None = no limit.
+        num_workers: processes; 0 = this one.
+        num_jobs: trials that are handed to a Hydra launcher at once.
+        max_failure_rate: largest share of crashed trials.
+        sampler: node of Optuna's sampler.
+        pruner: node of Optuna's pruner, or None.
+        prune: whether trials may be stopped before their end.
+        first_points: points to try first.
+        params: dimension -> override text.
+        custom_search_space: dotted path of a function, or None.
+    """
+
+    study: str
+    metrics: tuple[str, ...]
+    directions: tuple[str, ...]
+    storage: Any
+    mlruns: str
+    num_trials: int
+    timeout: float | None
+    num_workers: int
+    num_jobs: int
+    max_failure_rate: float
+    sampler: dict[str, Any]
+    pruner: dict[str, Any] | None
+    prune: bool
+    first_points: tuple[str, ...]
+    params: dict[str, Any]
+    custom_search_space: str | None
+
+
+def read_settings(config: DictConfig) -> Settings:
+    """The settings of a composed configuration, Hydra's node included.
+
+    Args:
+        config: what Hydra composed; `study`, `objectives` and `mlruns` are read where there are such keys.
+
+    Raises:
+        WrongInput: every key that cannot be followed.
+    """
+    sweeper: dict[str, Any] = OmegaConf.to_container(config.hydra.sweeper, resolve=True)  # type: ignore[assignment]
+    objectives = OmegaConf.select(config, "objectives")
+    if objectives is None:
+        directions = _directions(sweeper["direction"]) or ["minimize"]
+        objectives = [f"{direction}:value_{place}" for place, direction in enumerate(directions)]
+    parsed = [parse_objective(each) for each in objectives if each.rpartition(":")[0] or each in DIRECTIONS]
+    study = str(OmegaConf.select(config, "study") or sweeper["study_name"] or config.hydra.job.name)
+    mistakes = [*_mistakes(sweeper), *_disagreements(sweeper, study, parsed)]
+    if mistakes:
+        raise WrongInput(*mistakes)
+    return Settings(
+        study=study,
+        metrics=tuple(name for name, _ in parsed),
+        directions=tuple(direction for _, direction in parsed),
+        storage=sweeper["storage"],
+        mlruns=str(Path(OmegaConf.select(config, "mlruns") or REPOSITORY / "mlruns").absolute()),
+        num_trials=sweeper["n_trials"],
+        timeout=sweeper["timeout"],
+        num_workers=sweeper["num_workers"],
+        num_jobs=sweeper["n_jobs"],
+        max_failure_rate=sweeper["max_failure_rate"],
+        sampler=sweeper["sampler"],
+        pruner=sweeper["pruner"],
+        prune=sweeper["prune"],
+        first_points=tuple(_listed(sweeper["first_points"])),
+        params=sweeper["params"] or {},
+        custom_search_space=sweeper["custom_search_space"],
+    )
+
+
+def _listed(value: Any) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else [str(value)] if value else []
+
+
+def _directions(value: Any) -> list[str]:
+    return [each.lower().rpartition(".")[2] for each in _listed(value)]
+
+
+def _mistakes(sweeper: dict[str, Any]) -> Iterator[Mistake]:
+    def mistake(key: str, allowed: str, typed: str) -> Mistake:
+        return Mistake(f"hydra.sweeper.{key}", sweeper[key], allowed, f"hydra.sweeper.{key}={typed}")
+
+    if sweeper["n_trials"] < 1:
+        yield mistake("n_trials", "an integer from 1: trials of the study in total", "40")
+    if sweeper["timeout"] is not None and not 0 < sweeper["timeout"] < math.inf:
+        yield mistake("timeout", "null or a finite number of seconds above 0", "600")
+    if sweeper["num_workers"] < 0:
+        yield mistake("num_workers", "an integer from 0: processes side by side; 0 = in this one", "2")
+    if sweeper["n_jobs"] < 1:
+        yield mistake("n_jobs", "an integer from 1", "1")
+    if not 0 <= sweeper["max_failure_rate"] <= 1:
+        yield mistake("max_failure_rate", "a share from 0 to 1", "0.5")
+    if unknown := [each for each in _listed(sweeper["first_points"]) if each not in FIRST_POINTS]:
+        yield mistake("first_points", f"{unknown[0]} is none of {', '.join(FIRST_POINTS)}", "[default]")
+    if sweeper["search_space"] is not None:
+        allowed = "has no effect: the released plugin's old form of params"
+        yield mistake("search_space", allowed, "null and the space in hydra.sweeper.params")
+    if sweeper["pruner"] is not None and not sweeper["prune"]:
+        yield mistake("pruner", "has no effect with hydra.sweeper.prune=false", "null")
+
+
+def _disagreements(sweeper: dict[str, Any], study: str, objectives: list[tuple[str, str]]) -> Iterator[Mistake]:
+    """Keys of the released plugin that say something else than `study` and `objectives` do."""
+    name, directions = sweeper["study_name"], _directions(sweeper["direction"])
+    if name is not None and name != study:
+        yield Mistake("hydra.sweeper.study_name", name, f"disagrees with study={study}", f"study={name}")
+    if directions and directions != [direction for _, direction in objectives]:
+        stated = ", ".join(f"{direction} {metric}" for metric, direction in objectives)
+        mend = "objectives=[final/val_accuracy]" if len(directions) == 1 else "hydra.sweeper.direction=null"
+        if directions == ["minimize"]:
+            mend = "objectives=[final/val_loss]"
+        yield Mistake("hydra.sweeper.direction", ",".join(directions), f"disagrees with the objectives: {stated}", mend)
+    target = str(sweeper["sampler"].get("_target_")).rpartition(".")[2]
+    if target in SINGLE_OBJECTIVE and len(objectives) > 1:
+        allowed = f"searches one objective, there are {len(objectives)}"
+        yield Mistake("hydra.sweeper.sampler", target, allowed, "hydra/sweeper/sampler=tpe")
+    if sweeper["pruner"] is not None and len(objectives) > 1:
+        allowed = "has no effect with several objectives: Optuna's pruners look at one"
+        yield Mistake("hydra.sweeper.pruner", sweeper["pruner"].get("_target_"), allowed, "hydra.sweeper.pruner=null")

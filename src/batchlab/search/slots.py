@@ -1,0 +1,136 @@
+"""The slots of a study, of which every one is done exactly once, whatever dies.
+
+A slot is one of the `n_trials` places of a study. A trial fills a slot; a trial that was lost with its worker, or
+stopped by a person, leaves it open, and the next trial of that slot has the same parameters. Which slots are open
+follows from the trials alone, so a process that dies at any point leaves nothing to repair.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from batchlab.search.ending import Ending, settle
+from batchlab.search.lease import Lease, Undertaker
+from batchlab.search.settings import Settings
+from batchlab.search.storage import study_lock
+from batchlab.search.study import is_done
+
+LOT = 4
+"""Slots that wait at once, per process: whoever asks Optuna reads every trial that is not finished."""
+
+
+class Slots:
+    """Takes slots of a study, one process at a time.
+
+    Args:
+        study: whose.
+        settings: how many slots there are, where the lock is.
+        lease: of this process.
+        first_points: parameters of the first slots.
+    """
+
+    def __init__(self, study: Study, settings: Settings, lease: Lease, first_points: Sequence[dict[str, Any]]) -> None:
+        self._study, self._settings, self._lease = study, settings, lease
+        self._first_points, self._undertaker = first_points, Undertaker()
+        self._waiting: list[int] = []
+        self._lot = LOT * max(1, settings.num_workers, settings.num_jobs)
+
+    @property
+    def _storage(self) -> BaseStorage:
+        return self._study._storage  # the storage is what a study is opened with, and offers no way back
+
+    def take(self, sampler: Callable[[int], BaseSampler]) -> Trial | None:
+        """A trial for an open slot, running and leased by this process; None where no slot is open.
+
+        Args:
+            sampler: slot number -> the sampler that will be asked; called before the trial begins.
+        """
+        with study_lock(self._settings.mlruns, self._settings.storage):
+            while True:
+                while self._waiting:
+                    trial_id = self._waiting.pop(0)
+                    if self._begin(trial_id):
+                        self._study._thread_local.cached_all_trials = None  # as Study.ask does
+                        number = self._storage.get_trial_number_from_id(trial_id)
+                        self._study.sampler = sampler(number)
+                        return Trial(self._study, trial_id)
+                if not self._fill():
+                    return None
+
+    def _begin(self, trial_id: int) -> bool:
+        try:
+            if not self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                return False
+        except UpdateFinishedTrialError:
+            return False
+        self._storage.set_trial_user_attr(trial_id, "lease", self._lease.as_attribute())
+        return True
+
+    def _fill(self) -> bool:
+        """Queue the next open slots; whether any waits now. The lock is held."""
+        trials = self._study.get_trials(deepcopy=False)
+        self._bury(trials)
+        trials = self._study.get_trials(deepcopy=False)
+        taken, lost = set(), {}
+        for trial in trials:
+            slot = trial.user_attrs.get("slot", trial.number)
+            if trial.state in (TrialState.WAITING, TrialState.RUNNING) or is_done(trial):
+                taken.add(slot)
+            else:
+                lost[slot] = trial
+        missing = [slot for slot in range(self._settings.num_trials) if slot not in taken]
+        for slot in missing[: self._lot]:
+            self._queue(slot, lost.get(slot))
+        waiting = [trial for trial in self._study.get_trials(deepcopy=False) if trial.state is TrialState.WAITING]
+        self._waiting = [
+            trial._trial_id for trial in waiting if trial.user_attrs.get("slot", 0) < self._settings.num_trials
+        ]
+        return bool(self._waiting)
+
+    def _queue(self, slot: int, lost: FrozenTrial | None) -> None:
+        attributes: dict[str, Any] = {"slot": slot}
+        params = self._first_points[slot] if slot < len(self._first_points) else {}
+        if lost is not None:
+            params = lost.params or params
+            attributes |= {"losses": lost.user_attrs["losses"], "again": lost.number}
+        template = create_trial(
+            state=TrialState.WAITING, user_attrs=attributes, system_attrs={"fixed_params": params}
+        )
+        self._storage.create_new_trial(self._study._study_id, template)
+
+    def reap(self) -> int:
+        """End the trials whose process is dead; their slots are open again.
+
+        Returns:
+            How many there were.
+        """
+        with study_lock(self._settings.mlruns, self._settings.storage):
+            return self._bury(self._study.get_trials(deepcopy=False))
+
+    def _bury(self, trials: list[FrozenTrial]) -> int:
+        dead = [
+            trial
+            for trial in trials
+            if trial.state is TrialState.RUNNING and self._undertaker.is_dead(trial.user_attrs.get("lease"))
+        ]
+        for trial in dead:
+            settle(self._study, trial._trial_id, Ending("lost"))
+        return len(dead)
+
+    def running_elsewhere(self) -> list[FrozenTrial]:
+        """Trials that a living process other than this one works on."""
+        mine = self._lease.as_attribute()
+        own = (mine["realm"], mine["pid"])
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        others = [trial for trial in running if _owner(trial) != own]
+        return [trial for trial in others if not self._undertaker.is_dead(trial.user_attrs.get("lease"))]
+
+
+def _owner(trial: FrozenTrial) -> tuple[str, int] | None:
+    lease = trial.user_attrs.get("lease")
+    return (lease["realm"], lease["pid"]) if lease else None

@@ -1,0 +1,102 @@
+"""The study: opened or created once, with a fingerprint; which of its trials are done."""
+
+import math
+import warnings
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import BaseStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from batchlab.mistake import Mistake
+from batchlab.search.settings import Settings
+from batchlab.search.storage import study_lock
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+FEW = 5
+"""The failure rate is a share of at least so many trials."""
+
+
+class TooManyFailures(RuntimeError):
+    """More trials crashed than hydra.sweeper.max_failure_rate allows."""
+
+
+def open_study(settings: Settings, storage: BaseStorage, fingerprint: dict[str, Any]) -> Study:
+    """The study, created where there is none; made by one process, found by the others.
+
+    Args:
+        settings: name, objectives.
+        storage: where it is.
+        fingerprint: what the study is about, see `check_fingerprint`.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with study_lock(settings.mlruns, settings.storage):
+        study = optuna.create_study(
+            study_name=settings.study, storage=storage, directions=list(settings.directions), load_if_exists=True
+        )
+        if "fingerprint" not in study.user_attrs:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                study.set_metric_names(list(settings.metrics))
+            study.set_user_attr("fingerprint", fingerprint)
+    return study
+
+
+def found_study(settings: Settings, storage: BaseStorage) -> Study | None:
+    """The study where there is one; nothing is written."""
+    try:
+        return optuna.load_study(study_name=settings.study, storage=storage)
+    except KeyError:
+        return None
+
+
+def check_fingerprint(study: Study, fingerprint: dict[str, Any]) -> list[Mistake]:
+    """What differs between a study as it was created and as it is asked for now.
+
+    Args:
+        study: found under the name.
+        fingerprint: flat: objectives, data, fixed settings by key, dimensions by key.
+
+    Returns:
+        A mistake for each key that differs.
+    """
+    known = study.user_attrs.get("fingerprint", {})
+    mistakes = []
+    for key in sorted({*known, *fingerprint}):
+        before, now = known.get(key, "(nothing)"), fingerprint.get(key, "(nothing)")
+        if before != now:
+            allowed = f"the study {study.study_name} was begun with {before}"
+            mistakes.append(Mistake(key, now, allowed, "another name for another study, study=..., or what it was begun with"))
+    return mistakes
+
+
+def is_done(trial: FrozenTrial) -> bool:
+    """Whether a trial fills its slot for good: complete, pruned, or failed by a crash of its own."""
+    return trial.state in FINISHED and "lost" not in trial.user_attrs
+
+
+def done_trials(study: Study, num_trials: float = math.inf) -> list[FrozenTrial]:
+    """The trials that fill the first `num_trials` slots for good, by number."""
+    trials = study.get_trials(deepcopy=False, states=FINISHED)
+    return [trial for trial in trials if is_done(trial) and trial.user_attrs.get("slot", trial.number) < num_trials]
+
+
+def check_failures(study: Study, max_failure_rate: float) -> None:
+    """Whether a search may go on after a crash.
+
+    Args:
+        study: all its trials count, whoever ran them.
+        max_failure_rate: largest share of crashed ones.
+
+    Raises:
+        TooManyFailures: with the last crash's cause.
+    """
+    done = done_trials(study)
+    failed = [trial for trial in done if trial.state is TrialState.FAIL]
+    if len(failed) > max_failure_rate * max(len(done), FEW):
+        raise TooManyFailures(
+            f"{len(failed)} of {len(done)} trials crashed, more than hydra.sweeper.max_failure_rate="
+            f"{max_failure_rate:g} allows. The last one, trial {failed[-1].number}: {failed[-1].user_attrs.get('cause')}"
+        )

@@ -1,0 +1,157 @@
+"""The search of one process: takes a slot, asks Optuna for a point, runs it, tells Optuna how it ended."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from threading import Event, Thread
+from typing import Any
+
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from hydra.utils import get_method
+from omegaconf import DictConfig
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import Trial
+
+from batchlab.mistake import WrongInput
+from batchlab.search.compose import Composer, parse_space
+from batchlab.search.ending import Ending, settle
+from batchlab.search.fingerprint import fingerprint
+from batchlab.search.first_points import first_points
+from batchlab.search.launch import Job, Jobs
+from batchlab.search.lease import SECONDS_BETWEEN_BEATS, Lease, own_lease
+from batchlab.search.sampler import grid_size, sampler_of
+from batchlab.search.settings import Settings, read_settings
+from batchlab.search.slots import Slots
+from batchlab.search.space import Dimension, Space
+from batchlab.search.storage import open_storage
+from batchlab.search.study import check_failures, check_fingerprint, open_study
+from batchlab.search.workers import UNTIL, WORKER, supervise
+
+def search(
+    context: HydraContext, task: TaskFunction, launcher: Launcher, master: DictConfig, arguments: list[str]
+) -> None:
+    """Work on the study until its slots are done, or the time is over.
+
+    Args:
+        context: Hydra's.
+        task: what a trial runs.
+        launcher: of this sweep.
+        master: the configuration that Hydra composed for the sweep.
+        arguments: overrides of the command line.
+
+    Raises:
+        WrongInput: settings or space that cannot be followed.
+        TooManyFailures: see there.
+    """
+    settings = read_settings(master)
+    deadline = time.time() + settings.timeout if settings.timeout else float("inf")
+    space = parse_space(settings, arguments, context.config_loader)
+    if settings.sampler["_target_"].endswith("GridSampler"):
+        settings = replace(settings, num_trials=min(settings.num_trials, grid_size(space)))
+    composer = Composer(context.config_loader, master, space)
+    stamp = fingerprint(settings, space, composer.base())
+    study = open_study(settings, open_storage(settings.mlruns, settings.storage), stamp)
+    if mistakes := check_fingerprint(study, stamp):
+        raise WrongInput(*mistakes)
+    points, lease = first_points(settings, space, composer.base()), own_lease()
+    slots = Slots(study, settings, lease, points)
+    if settings.num_workers and WORKER not in os.environ:
+        supervise(study, settings, slots, deadline)
+        return
+    deadline = min(deadline, float(os.environ.get(UNTIL, "inf")))
+    jobs = Jobs(settings, context, task, launcher, composer, deadline)
+    custom = get_method(settings.custom_search_space) if settings.custom_search_space else None
+    SearchLoop(study, settings, space, slots, sampler_of(settings, space), composer, jobs, custom).run(lease, deadline)
+
+
+class SearchLoop:
+    """The loop of one process over trials of a study."""
+
+    def __init__(
+        self,
+        study: Study,
+        settings: Settings,
+        space: Space,
+        slots: Slots,
+        sampler: Callable[[int], BaseSampler],
+        composer: Composer,
+        jobs: Jobs,
+        custom: Callable[[DictConfig, Trial], None] | None,
+    ) -> None:
+        self._study, self._settings, self._space, self._slots = study, settings, space, slots
+        self._sampler, self._composer, self._jobs, self._custom = sampler, composer, jobs, custom
+
+    def run(self, lease: Lease, deadline: float) -> None:
+        """Until no slot is open or the time is over.
+
+        Args:
+            lease: of this process; beaten while it works.
+            deadline: time.time() after which no trial begins.
+
+        Raises:
+            TooManyFailures: counted over the whole study.
+        """
+        with beating(self._study, lease) as active:
+            while time.time() < deadline:
+                trials: list[Trial] = []
+                while len(trials) < self._settings.num_jobs and (trial := self._slots.take(self._sampler)):
+                    trials.append(trial)
+                if not trials:
+                    return
+                active[:] = [trial._trial_id for trial in trials]
+                has_crashed = self._work_on(trials)
+                active.clear()
+                if has_crashed:
+                    check_failures(self._study, self._settings.max_failure_rate)
+
+    def _work_on(self, trials: Sequence[Trial]) -> bool:
+        """Ask, run and tell; whatever stops this process, its trials leave their slots open. Whether one crashed."""
+        try:
+            jobs = [self._ask(trial) for trial in trials]
+            endings = self._jobs.run(jobs, self._space.fixed)
+        except BaseException:
+            for trial in trials:
+                settle(self._study, trial._trial_id, Ending("stopped"))
+            raise
+        crashed = [settle(self._study, job.trial_id, ending) for job, ending in zip(jobs, endings, strict=True)]
+        return any(crashed)
+
+    def _ask(self, trial: Trial) -> Job:
+        def ask(dimension: Dimension) -> Any:
+            return trial._suggest(dimension.name, dimension.distribution)
+
+        structural, plain = self._space.suggest(ask, self._composer.is_active)
+        if self._custom is not None:
+            names = {each.name for each in self._space.dimensions}
+            self._custom(self._composer.base(structural), trial)
+            plain += [f"{name}={value}" for name, value in trial.params.items() if name not in names]
+        return Job(trial._trial_id, trial.number, structural, plain)
+
+
+@contextmanager
+def beating(study: Study, lease: Lease) -> Iterator[list[int]]:
+    """Renews the lease of the trials in the list that it yields, for readers on other hosts."""
+    active: list[int] = []
+    over = Event()
+
+    def beat() -> None:
+        count = 0
+        while not over.wait(SECONDS_BETWEEN_BEATS):
+            count += 1
+            for trial_id in list(active):
+                try:
+                    study._storage.set_trial_user_attr(trial_id, "lease", lease.as_attribute(count))
+                except Exception:  # the trial has just ended, or the store is away for a moment
+                    continue
+
+    thread = Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield active
+    finally:
+        over.set()
+        thread.join()

@@ -1,0 +1,227 @@
+"""A trial as the training code sees it: reports, asks whether to stop, leaves its result."""
+
+import hashlib
+import json
+import math
+import os
+import time
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import optuna
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+from optuna.storages import BaseStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from batchlab.build import made
+from batchlab.fit import EvalPoint
+from batchlab.search.bound import Curve, Front, is_hopeless
+from batchlab.search.ending import RESULT
+from batchlab.search.settings import Settings
+from batchlab.search.storage import open_storage
+
+TRIAL = "BATCHLAB_TRIAL"
+"""Environment variable in which a job finds its `Handle`."""
+SECONDS_BETWEEN_LOOKS = 0.5
+SINGLE_CURVE = {"final/val_accuracy": "val_accuracy", "final/val_loss": "val_loss"}
+"""Objective -> what of an evaluation Optuna's pruners are told."""
+
+
+@dataclass(frozen=True)
+class Handle:
+    """What a job needs to find its trial, in any process; the storage's address stands in Hydra's configuration.
+
+    Attributes:
+        trial_id: in the storage.
+        deadline: time.time() at which to stop; None = never.
+        study: the study's name.
+        metrics: names of the objectives.
+        directions: minimize or maximize, one per objective.
+        mlruns: folder of results.
+        num_trials: of the study.
+        prune: whether the trial may be stopped before its end.
+        pruner: node of Optuna's pruner, or None.
+    """
+
+    trial_id: int
+    deadline: float | None
+    study: str
+    metrics: list[str]
+    directions: list[str]
+    mlruns: str
+    num_trials: int
+    prune: bool
+    pruner: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, settings: Settings, trial_id: int, deadline: float) -> "Handle":
+        """The handle of a trial of a search."""
+        return cls(
+            trial_id,
+            deadline if math.isfinite(deadline) else None,
+            settings.study,
+            list(settings.metrics),
+            list(settings.directions),
+            settings.mlruns,
+            settings.num_trials,
+            settings.prune,
+            settings.pruner,
+        )
+
+    def as_text(self) -> str:
+        """For the environment."""
+        return json.dumps(asdict(self))
+
+
+def current_trial() -> "SearchTrial | None":
+    """The trial that this job is; None outside a search."""
+    if TRIAL not in os.environ:
+        return None
+    handle = Handle(**json.loads(os.environ[TRIAL]))
+    address = HydraConfig.get().sweeper.storage
+    address = OmegaConf.to_container(address, resolve=True) if OmegaConf.is_config(address) else address
+    return SearchTrial(_study(handle.mlruns, json.dumps(address), handle.study, json.dumps(handle.pruner)), handle)
+
+
+@lru_cache(maxsize=2)
+def _study(mlruns: str, address: str, name: str, pruner: str) -> Study:
+    node = json.loads(pruner)
+    storage = open_storage(mlruns, json.loads(address))
+    return optuna.load_study(study_name=name, storage=storage, pruner=made(node) if node else None)
+
+
+@dataclass(frozen=True)
+class Known:
+    """The values of a point that was measured before."""
+
+    number: int
+    result: dict[str, Any]
+
+
+class SearchTrial:
+    """One trial, attached through the store; the same in every process.
+
+    Args:
+        study: the trial's.
+        handle: which trial, and how it may stop.
+    """
+
+    def __init__(self, study: Study, handle: Handle) -> None:
+        self._study, self._handle, self._trial_id = study, handle, handle.trial_id
+        self.number = self._storage.get_trial_number_from_id(handle.trial_id)
+        self.study_name, self.num_trials = handle.study, handle.num_trials
+        self._run_ids: list[str] = []
+        self._points: list[EvalPoint] = []
+        self._front: Front | None = None
+        self._curve_key = ""
+
+    @property
+    def _storage(self) -> BaseStorage:
+        return self._study._storage
+
+    def known(self, identity: str, tried: str) -> Known | None:
+        """The result of the same runs, where another trial has it; waits for one that is measuring it now.
+
+        Args:
+            identity: of everything that decides what the trial's runs do.
+            tried: the point in words.
+        """
+        self._write("point", {"identity": identity, "tried": tried})
+        while True:
+            trials = self._study.get_trials(deepcopy=False)
+            twins = [trial for trial in trials if (trial.user_attrs.get("point") or {}).get("identity") == identity]
+            for twin in twins:
+                result = twin.user_attrs.get(RESULT)
+                if twin.state.is_finished() and result and result["outcome"] not in ("stopped", "pruned"):
+                    return Known(result.get("measured_by", twin.number), result)
+            if not any(twin.state is TrialState.RUNNING and twin.number < self.number for twin in twins):
+                return None
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def begin_run(self, run_id: str, curve_key: str) -> None:
+        """A run of this trial begins.
+
+        Args:
+            run_id: MLflow's.
+            curve_key: runs of one key end alike: data, model, lr schedule, kind of budget.
+        """
+        self._run_ids.append(run_id)
+        self._curve_key = curve_key
+        self._write("mlflow_run_ids", self._run_ids)
+
+    def why_stop(self, point: EvalPoint) -> str:
+        """Report where a run stands; ``pruned``, ``stopped`` or nothing.
+
+        The first seed's curve decides: a later seed of a trial that got so far runs to its end.
+        """
+        if self._handle.deadline is not None and time.time() > self._handle.deadline:
+            return "stopped"
+        if not point.is_due or len(self._run_ids) > 1 or point.val_accuracy is None:
+            return ""
+        self._points.append(point)
+        if point.is_last or not self._handle.prune:
+            return ""
+        return "pruned" if self._is_hopeless(point) else ""
+
+    def _is_hopeless(self, point: EvalPoint) -> bool:
+        if len(self._handle.metrics) == 1:
+            attribute = SINGLE_CURVE.get(self._handle.metrics[0])
+            value = getattr(point, attribute) if attribute else None
+            if value is None:
+                return False
+            trial = Trial(self._study, self._trial_id)
+            trial.report(value, step=len(self._points))
+            return trial.should_prune()
+        if self._front is None:
+            trials = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            self._front = front_of(trials, self._handle, self._curve_key)
+        return is_hopeless(self._front, self.curve())
+
+    def curve(self) -> Curve:
+        """The first seed's evaluations so far."""
+        return Curve(
+            tuple(point.progress for point in self._points),
+            tuple(point.counts.seconds for point in self._points),
+            tuple(point.val_accuracy or 0.0 for point in self._points),
+        )
+
+    def finish(self, outcome: str, cause: str, values: list[float], costs: dict[str, float]) -> None:
+        """Leave the result; whoever asked for the trial tells Optuna.
+
+        Args:
+            outcome: done, pruned, stopped, diverged, out_of_memory or no_value.
+            cause: a sentence; empty for done.
+            values: the objectives, for done.
+            costs: step time, peak memory and the like by name.
+        """
+        result: dict[str, Any] = {"outcome": outcome, "values": values if outcome == "done" else None}
+        result |= {"curve_key": self._curve_key, "curve": self.curve().as_attribute()}
+        for name, value in costs.items():
+            self._write(name, value)
+        if cause:
+            self._write("cause", cause)
+        self._write(RESULT, result)
+
+    def repeat(self, known: Known) -> None:
+        """Leave the result of an earlier trial of the same point, marked as such."""
+        self._write("measured_by", known.number)
+        self._write(RESULT, {**known.result, "curve": None, "measured_by": known.number})
+
+    def _write(self, name: str, value: Any) -> None:
+        self._storage.set_trial_user_attr(self._trial_id, name, value)
+
+
+def front_of(trials: list[FrozenTrial], handle: Handle, curve_key: str) -> Front:
+    """What finished trials teach of how far a curve can still rise, and which points it has to beat."""
+    values = [tuple(trial.values) for trial in trials]
+    results = [trial.user_attrs.get(RESULT) or {} for trial in trials]
+    curves = [Curve.of(result["curve"]) for result in results if result.get("curve_key") == curve_key and result["curve"]]
+    return Front(tuple(handle.metrics), tuple(handle.directions), values, curves)
+
+
+def identity_of(*parts: Any) -> str:
+    """A short hash of what decides what runs do."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]

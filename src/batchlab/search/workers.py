@@ -1,0 +1,158 @@
+"""Long-lived worker processes and their supervisor: each takes the next trial when free; a dead one is replaced."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+from optuna.study import Study
+
+from batchlab.search.display import Display
+from batchlab.search.settings import Settings
+from batchlab.search.slots import Slots
+from batchlab.search.study import check_failures, done_trials
+
+WORKER, UNTIL = "BATCHLAB_WORKER", "BATCHLAB_UNTIL"
+"""Environment of a worker: its place, and time.time() at which to stop."""
+SECONDS_BETWEEN_LOOKS = 0.3
+SECONDS_TO_END = 60.0
+FRUITLESS = 8
+"""So many workers that died since a trial was last done: the next would die as well."""
+PR_SET_PDEATHSIG = 1
+
+
+class WorkersFailed(RuntimeError):
+    """Worker processes end with an error; the text has the last one's words."""
+
+
+def supervise(study: Study, settings: Settings, slots: Slots, deadline: float) -> None:
+    """Have workers do the open slots; returns when they are done, or the time is over.
+
+    Args:
+        study: what they work on.
+        settings: how many there are.
+        slots: of the study.
+        deadline: time.time() at which they stop.
+
+    Raises:
+        TooManyFailures: counted over the whole study.
+        WorkersFailed: where they die before anything gets done.
+    """
+    fruitless, num_done = 0, len(done_trials(study, settings.num_trials))
+    if num_done >= settings.num_trials:
+        return
+    with Display(study, settings) as display, Crew(settings, deadline) as crew:
+        crew.fill()
+        while True:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            now_done = display.show()
+            fruitless, num_done = (0, now_done) if now_done > num_done else (fruitless, num_done)
+            if died := crew.bury():
+                slots.reap()
+                check_failures(study, settings.max_failure_rate)
+                fruitless += died
+                if fruitless >= FRUITLESS:
+                    raise WorkersFailed(f"{fruitless} workers died, no trial got done. {crew.last_words()}")
+            if now_done >= settings.num_trials or time.time() > deadline or crew.is_idle():
+                crew.wait()
+                display.show()
+                if time.time() > deadline or not _is_left(study, settings, slots):
+                    return
+            if died or crew.is_idle():
+                crew.fill()
+
+
+def _is_left(study: Study, settings: Settings, slots: Slots) -> bool:
+    """Whether a slot is open that nobody works on."""
+    slots.reap()
+    missing = settings.num_trials - len(done_trials(study, settings.num_trials))
+    return missing > len(slots.running_elsewhere())
+
+
+class Crew:
+    """The worker processes of one supervisor; a context manager that leaves none behind.
+
+    Args:
+        settings: how many, and where their words go.
+        deadline: time.time() at which they stop.
+    """
+
+    def __init__(self, settings: Settings, deadline: float) -> None:
+        self._deadline, self._folder = deadline, Path(settings.mlruns) / "hydra" / settings.study
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._shares = core_shares(settings.num_workers)
+        self._workers: dict[int, subprocess.Popen[bytes]] = {}
+        self._last_place = 0
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None) -> None:
+        for worker in self._workers.values():
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGTERM)
+        self.wait(SECONDS_TO_END)
+        for worker in self._workers.values():
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+
+    def fill(self) -> None:
+        """Start a worker at every place that has none."""
+        for place, cores in enumerate(self._shares):
+            if place not in self._workers:
+                self._workers[place] = self._start(place, cores)
+
+    def bury(self) -> int:
+        """Forget workers that ended; returns how many of them died of something."""
+        ended = {place: worker for place, worker in self._workers.items() if worker.poll() is not None}
+        for place, worker in ended.items():
+            del self._workers[place]
+            if worker.returncode:
+                self._last_place = place
+        return sum(worker.returncode != 0 for worker in ended.values())
+
+    def is_idle(self) -> bool:
+        """Whether no worker is left."""
+        return not self._workers
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until every worker has ended, at most so long."""
+        until = time.monotonic() + (seconds if seconds is not None else float("inf"))
+        while time.monotonic() < until and any(worker.poll() is None for worker in self._workers.values()):
+            time.sleep(0.05)
+
+    def last_words(self) -> str:
+        """The end of what the worker wrote that died last."""
+        path = self._log(self._last_place)
+        lines = path.read_text(errors="replace").strip().splitlines()[-15:]
+        return "\n".join([f"The last lines of {path}:", *lines])
+
+    def _log(self, place: int) -> Path:
+        return self._folder / f"worker-{place}.log"
+
+    def _start(self, place: int, cores: list[int]) -> subprocess.Popen[bytes]:
+        def prepare() -> None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which tells its workers
+            if sys.platform == "linux":
+                ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # no worker without its supervisor
+                os.sched_setaffinity(0, cores)
+
+        environment = os.environ | {WORKER: str(place), UNTIL: str(self._deadline)}
+        environment.setdefault("OMP_NUM_THREADS", str(len(cores)))
+        with self._log(place).open("a") as log:
+            command = [sys.executable, *sys.orig_argv[1:]]
+            return subprocess.Popen(command, env=environment, stdout=log, stderr=log, preexec_fn=prepare)
+
+
+def core_shares(num_workers: int) -> list[list[int]]:
+    """This process's cores dealt out: equal shares where there are enough, else one each in turn."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    if num_workers >= len(cores):
+        return [[cores[place % len(cores)]] for place in range(num_workers)]
+    bounds = [place * len(cores) // num_workers for place in range(num_workers + 1)]
+    return [cores[low:high] for low, high in zip(bounds, bounds[1:], strict=False)]

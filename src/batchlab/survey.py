@@ -1,0 +1,189 @@
+"""The corners of a search: both ends of every range and every item of every list, composed and checked."""
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from batchlab.config import Config
+from batchlab.diagnosis import diagnose
+from batchlab.mistake import Mistake, WrongInput
+from batchlab.preflight import COMPOSE_ERRORS, gate_one, with_values
+from batchlab.rehearse import check_source
+from batchlab.search.compose import is_active, parse_space
+from batchlab.search.fingerprint import fingerprint
+from batchlab.search.first_points import check_first_points, default_point
+from batchlab.search.plan import SearchPlan, typed_config
+from batchlab.search.sampler import sampler_of
+from batchlab.search.settings import Settings, read_settings
+from batchlab.search.space import Dimension, Space
+from batchlab.search.storage import open_storage
+from batchlab.search.study import check_fingerprint, found_study
+from batchlab.stores import optuna_url
+
+NO_DIMENSIONS = {
+    "seed": "num_seeds=3 averages over seeds",
+    "num_seeds": "num_seeds=3",
+    "study": "one name",
+    "mlruns": "one folder",
+    "data_root": "one folder",
+    "objectives": "objectives=[cost/train_seconds,final/val_accuracy]",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a survey found: configurations for gate 2, and the plan, None where there are mistakes."""
+
+    corners: list[Config]
+    plan: SearchPlan | None
+
+
+def survey(
+    config_name: str, overrides: Sequence[str], extra: Sequence[str], base: DictConfig, is_multirun: bool
+) -> tuple[Found, list[Mistake]]:
+    """Compose the corners of a search and send them through gate 1.
+
+    Args:
+        config_name: primary configuration.
+        overrides: of the command line.
+        extra: overrides of our own.
+        base: the composed configuration of the fixed settings.
+        is_multirun: whether -m was typed.
+
+    Returns:
+        Corners and plan, and every mistake of gate 1.
+    """
+    if not (is_multirun or base.hydra.mode == RunMode.MULTIRUN):
+        return Found([], None), [Mistake("hydra/sweeper", "batchlab", "a search needs a multirun", "-m in front")]
+    try:
+        if mistakes := check_source(typed_config(base)):
+            return Found([], None), mistakes
+        settings = read_settings(base)
+        space = parse_space(settings, overrides, GlobalHydra.instance().config_loader())
+        mistakes = [*_no_dimensions(space), *_launcher(settings, base), *check_first_points(settings, space, base)]
+        sampler_of(settings, space)(0)  # whatever Optuna says of its settings, it says now
+    except WrongInput as error:
+        return Found([], None), list(error.mistakes)
+    except COMPOSE_ERRORS as error:
+        return Found([], None), diagnose(config_name, list(overrides), list(extra), str(error))
+    except (TypeError, ValueError) as error:
+        allowed = f"refused its settings: {str(error).splitlines()[0]}"
+        return Found([], None), [Mistake("hydra.sweeper.sampler", settings.sampler["_target_"], allowed, "others")]
+    corners, wrong = Corners(config_name, extra, space).checked()
+    mistakes += wrong
+    if mistakes:
+        return Found([], None), mistakes
+    stamp = fingerprint(settings, space, base)
+    return Found(corners, SearchPlan(settings, space, stamp, config_name, extra)), []
+
+
+def _no_dimensions(space: Space) -> Iterator[Mistake]:
+    if not space.dimensions:
+        yield Mistake("hydra.sweeper.params", "(nothing)", "there is nothing to search", "batch_size=32,64,128")
+    for each in space.dimensions:
+        key = each.key.lstrip("+")
+        if key == "data" or key.startswith("data."):
+            yield Mistake(key, each.described(), "a study is about one data set", f"{key}={each.probes[0]}")
+        elif key in NO_DIMENSIONS:
+            yield Mistake(key, each.described(), "cannot be searched", NO_DIMENSIONS[key])
+
+
+def _launcher(settings: Settings, base: DictConfig) -> Iterator[Mistake]:
+    is_basic = base.hydra.launcher._target_.endswith("BasicLauncher")
+    if settings.num_workers and not is_basic:
+        allowed = "has no effect under a Hydra launcher, which brings its own processes"
+        yield Mistake("hydra.sweeper.num_workers", settings.num_workers, allowed, "hydra.sweeper.n_jobs=2")
+
+
+class Corners:
+    """Composes the corners of a space.
+
+    Args:
+        config_name: primary configuration.
+        extra: overrides of our own.
+        space: whose.
+    """
+
+    def __init__(self, config_name: str, extra: Sequence[str], space: Space) -> None:
+        self._config_name, self._extra, self._space = config_name, list(extra), space
+        self._parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+
+    def checked(self) -> tuple[list[Config], list[Mistake]]:
+        """Every corner's configuration, and what gate 1 says of them."""
+        corners: list[Config] = []
+        mistakes: list[Mistake] = []
+        missing = {each.key for each in self._space.plain if each.is_typed}
+        for choice in itertools.product(*([f"{each.key}={item}" for item in each.probes] for each in self._space.structural)):
+            lines = [*self._space.fixed, *choice]
+            try:
+                base = compose(self._config_name, [*self._extra, *lines], return_hydra_config=True)
+            except COMPOSE_ERRORS as error:
+                mistakes += diagnose(self._config_name, lines, self._extra, str(error))
+                continue
+            HydraConfig.instance().set_config(base)
+            active = [each for each in self._space.plain if is_active(base, each)]
+            missing -= {each.key for each in active}
+            for corner, dimension in self._points(base, active):
+                try:
+                    found, wrong = gate_one(with_values(base, corner, self._parser))
+                except COMPOSE_ERRORS as error:
+                    found, wrong = [], diagnose(self._config_name, [*lines, *corner], self._extra, str(error))
+                corners += found
+                mistakes += [_in_range(mistake, dimension) for mistake in wrong]
+        for key in sorted(missing):
+            each = next(each for each in self._space.plain if each.key == key)
+            mistakes += diagnose(self._config_name, [f"{key}={each.probes[0]}"], self._extra, "no such key")
+        return corners, mistakes
+
+    def _points(self, base: DictConfig, active: list[Dimension]) -> Iterator[tuple[tuple[str, ...], Dimension | None]]:
+        """The default point, and for each dimension its probes with the others at the default."""
+        default = default_point(replace(self._space, structural=()), base)
+        middle = {each.key: each.line(default[each.name]) if each.name in default else f"{each.key}={each.probes[0]}"
+                  for each in active}  # fmt: skip
+        yield tuple(middle.values()), None
+        for each in active:
+            for probe in each.probes:
+                yield tuple((middle | {each.key: f"{each.key}={probe}"}).values()), each
+
+
+def _in_range(mistake: Mistake, dimension: Dimension | None) -> Mistake:
+    """The mistake at an end of a range, with a mend that is a range."""
+    if dimension is None or dimension.items or mistake.key != dimension.key:
+        return mistake
+    return replace(mistake, mend=f"another range of {dimension.key}; it is {dimension.described()}")
+
+
+def check_study(plan: SearchPlan) -> list[Mistake]:
+    """Whether the store can be opened, and the study of this name is the one that is asked for.
+
+    Args:
+        plan: everything else about it is right.
+    """
+    settings = plan.settings
+    address = settings.storage or optuna_url(settings.mlruns)
+    if isinstance(address, str) and address.startswith("sqlite:///"):
+        path = Path(address.removeprefix("sqlite:///"))
+        if not path.exists() and path.parent.exists() or not settings.storage and not path.exists():
+            return []  # made when the search begins
+    try:
+        study = found_study(settings, open_storage(settings.mlruns, settings.storage))
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        allowed = f"cannot be opened: {masked(reason)}"
+        mend = "hydra.sweeper.storage=null for optuna.db in mlruns"
+        return [Mistake("hydra.sweeper.storage", masked(str(address)), allowed, mend)]
+    return check_fingerprint(study, plan.fingerprint) if study else []
+
+
+def masked(text: str) -> str:
+    """Text without the passwords of addresses in it."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
