@@ -33,24 +33,21 @@ def on_sigterm(signum: int, _frame: FrameType | None) -> None:
 
 def start() -> int:
     """Check everything, train, show what came out; returns the exit code."""
-    is_worker = WORKER in os.environ
-    if not is_worker:
+    asked = Asked([], None)
+    if WORKER not in os.environ:
         os.environ[SWEEP_ID] = uuid4().hex[:12]
-    asked = Asked([], None) if is_worker else preflight(sys.argv[1:])
+        asked = preflight(sys.argv[1:])
     signal.signal(signal.SIGTERM, on_sigterm)
     code = 0
     try:
         main()
-        if asked.search is not None:
-            from batchlab.outcome import finish
-
-            finish(asked.search)
+        code = report(asked, 0)
     except KeyboardInterrupt:
         code = 130
     except SystemExit as stop:
         is_composition = isinstance(stop.__context__, ConfigCompositionException | OverrideParseException)
         code = 2 if is_composition else int(stop.code or 0)
-    return code if is_worker else report(asked, code)
+    return report(asked, code) if code else 0
 
 
 def report(asked: Asked, code: int) -> int:
@@ -61,6 +58,10 @@ def report(asked: Asked, code: int) -> int:
         from batchlab.job import show_comparison
 
         show_comparison(asked.configs, os.environ[SWEEP_ID])
+    if asked.search is not None:
+        from batchlab.outcome import finish
+
+        finish(asked.search, os.environ[SWEEP_ID], may_train=code == 0)
     return code
 
 

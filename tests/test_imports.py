@@ -19,11 +19,12 @@ LAYERS = [
     {"fit"},
     {"build"},
     {"probe", "rehearse"},
-    {"run", "preflight"},
+    {"run", "grid"},
     {"record"},
     {"search"},
-    {"report"},
-    {"advise", "job"},
+    {"survey", "report"},
+    {"preflight", "advise", "job"},
+    {"outcome"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 OWNERS = {"mlflow": {"record"}, "optuna": {"search"}, "plotly": {"report"}, "jinja2": {"report"}}

@@ -11,7 +11,6 @@ evaluation, and counts the Pareto points of the first that the second has not, a
 import json
 import math
 import random
-import sys
 from pathlib import Path
 from typing import Any
 

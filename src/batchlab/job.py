@@ -98,11 +98,18 @@ def costs_of(results: list[RunResult]) -> dict[str, float]:
     return {name: value for name, value in costs.items() if math.isfinite(value)}
 
 
-def train_seed(config: Config, seed: int, sweep_id: str, trial: SearchTrial | None = None) -> RunResult:
+def train_seed(
+    config: Config,
+    seed: int,
+    sweep_id: str,
+    trial: SearchTrial | None = None,
+    tags: dict[str, str] | None = None,
+) -> RunResult:
     """One run: build, train, show, record; a trial may stop it."""
     built = build(config, seed)
     show_facts(built.dataset.facts)
-    tags = {"optuna.study": trial.study_name, "optuna.trial_number": str(trial.number)} if trial else {}
+    if trial is not None:
+        tags = {"optuna.study": trial.study_name, "optuna.trial_number": str(trial.number)}
     name = f"trial {trial.number}: {label(built)}" if trial else label(built)
     with Recorder(built, sweep_id, tags) as recorder, Watch(make_console(), name) as watch:
         if trial is not None:

@@ -1,7 +1,176 @@
-"""What a search came to."""
+"""What a search came to: the Pareto front, picks retrained with fresh seeds, a file that runs each of them."""
 
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from batchlab.job import train_seed
+from batchlab.report.best import write_best
+from batchlab.report.comparison import estimate, shown
+from batchlab.report.pareto import FrontRow, PickRow, draw_front, draw_picks, endings
+from batchlab.report.watch import make_console
+from batchlab.search.lease import Undertaker, own_lease
+from batchlab.search.notes import write_notes
+from batchlab.search.picks import ACCURACY, Candidates, all_picks, candidates, first_pick, keep, retrained
 from batchlab.search.plan import SearchPlan
+from batchlab.search.storage import open_storage, study_lock
+from batchlab.search.study import done_trials, found_study
+
+FRESH_SEEDS = 3
+FINISHING = "finishing"
+"""Study attribute: the lease of the process that retrains the picks."""
 
 
-def finish(plan: SearchPlan) -> None:
-    """TODO."""
+def finish(plan: SearchPlan, sweep_id: str, may_train: bool = True) -> None:
+    """Print the front, retrain the picks where the study is done, write a file for each.
+
+    Args:
+        plan: of the search.
+        sweep_id: names the command.
+        may_train: whether picks may be retrained now; not after a signal.
+    """
+    settings, console = plan.settings, make_console()
+    study = found_study(settings, open_storage(settings.mlruns, settings.storage))
+    if study is None:
+        return
+    done = done_trials(study, settings.num_trials)
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    console.print(f"{settings.study}: {endings([ending(trial) for trial in done])}")
+    found = candidates(study, settings)
+    if not found.trials:
+        console.print("No trial has values, so there is nothing to recommend; their causes are in the dashboard.")
+        return
+    is_done = len(done) >= settings.num_trials
+    if may_train and is_done and not running:
+        with claimed(plan, study) as is_mine:
+            if is_mine:
+                retrain(plan, study, found, sweep_id)
+    show(plan, study, found)
+    if not is_done:
+        left = settings.num_trials - len(done)
+        what = f"{len(running)} of the other {left} are running elsewhere" if running else f"{left} are left"
+        console.print(
+            f"{what}; the same command goes on. The picks are from single runs: they are retrained with "
+            f"{FRESH_SEEDS} fresh seeds when the study is done, or now with hydra.sweeper.n_trials={len(done)}."
+        )
+
+
+def ending(trial: FrozenTrial) -> str:
+    """How a done trial ended, in a word or two."""
+    if trial.state is TrialState.COMPLETE:
+        return "complete" if "measured_by" not in trial.user_attrs else "known already"
+    if trial.state is TrialState.FAIL:
+        return "crashed"
+    result = trial.user_attrs.get("result") or {"outcome": "lost with their workers"}
+    return str(result["outcome"]).replace("_", " ")
+
+
+@contextmanager
+def claimed(plan: SearchPlan, study: Study) -> Iterator[bool]:
+    """Whether this process retrains the picks: one at a time, and the next where that one died."""
+    settings = plan.settings
+    with study_lock(settings.mlruns, settings.storage):
+        holder = study.user_attrs.get(FINISHING)
+        is_mine = holder is None or Undertaker().is_dead(holder)
+        if is_mine:
+            study.set_user_attr(FINISHING, own_lease().as_attribute())
+    try:
+        yield is_mine
+    finally:
+        if is_mine:
+            study.set_user_attr(FINISHING, None)
+        else:
+            make_console().print("Another process is retraining the picks.")
+
+
+def retrain(plan: SearchPlan, study: Study, found: Candidates, sweep_id: str) -> None:
+    """Train each pick that is not known yet with fresh seeds; only here is test measured."""
+    for name, trial in first_pick(found).items():
+        _retrain_one(plan, study, name, trial, sweep_id)
+    for name, trial in all_picks(found, least_accuracy(study, found)).items():
+        _retrain_one(plan, study, name, trial, sweep_id)
+
+
+def _retrain_one(plan: SearchPlan, study: Study, name: str, trial: FrozenTrial, sweep_id: str) -> None:
+    if str(trial.number) in retrained(study):
+        return
+    config, _ = plan.composed(trial)
+    first = config.seed + config.num_seeds
+    make_console().print(f"Retraining {name}, trial {trial.number}, with {FRESH_SEEDS} fresh seeds:")
+    tags = {"optuna.study": study.study_name, "optuna.trial_number": str(trial.number), "pick": name}
+    results = [train_seed(config, seed, sweep_id, tags=tags) for seed in range(first, first + FRESH_SEEDS)]
+    metrics = [*plan.settings.metrics, "final/test_accuracy"]
+    metrics = [metric for metric in metrics if any(metric in result.finals for result in results)]
+    keep(study, trial, {metric: [result.finals.get(metric, math.nan) for result in results] for metric in metrics})
+
+
+def least_accuracy(study: Study, found: Candidates) -> float | None:
+    """Lower end of the 95 % t interval of the most accurate trial's fresh seeds; None where it has none."""
+    trial = first_pick(found).get("most_accurate")
+    values = retrained(study).get(str(trial.number), {}).get(ACCURACY, []) if trial else []
+    known = estimate(values)
+    return None if math.isnan(known.half_width) else known.mean - known.half_width
+
+
+def show(plan: SearchPlan, study: Study, found: Candidates) -> None:
+    """Print front and picks, write the files and the dashboard's note."""
+    settings, console = plan.settings, make_console()
+    picks = all_picks(found, least_accuracy(study, found))
+    rows = [front_row(plan, trial, picks) for trial in found.front]
+    is_single = len(settings.metrics) == 1
+    title = "the best trial" if is_single else f"Pareto front: {len(rows)} of {len(found.trials)} complete trials"
+    console.print(draw_front(rows, settings.metrics, f"{settings.study}, {title}"))
+    known = retrained(study)
+    lines = [pick_row(found, name, trial, known.get(str(trial.number), {})) for name, trial in picks.items()]
+    is_fresh = any(line.fresh for line in lines)
+    console.print(draw_picks(lines, f"picks, {FRESH_SEEDS} fresh seeds each" if is_fresh else "picks, not retrained"))
+    if is_fresh:
+        console.print(
+            "± is the half width of a 95 % t interval. A value picked from noisy trials flatters: trust these."
+        )
+    folder = Path(settings.mlruns) / "reports" / settings.study
+    by_name = {**{f"trial_{trial.number}": trial for trial in found.front}, **picks}
+    for name, trial in by_name.items():
+        config, choices = plan.composed(trial)
+        write_best(folder, name, about(settings.study, found, trial, known.get(str(trial.number), {})), config, choices)
+    console.print(f"Run one as it is: python train.py -cd {folder} +best={next(iter(reversed(picks)))}")
+    write_notes(
+        study,
+        {name: about(settings.study, found, trial, known.get(str(trial.number), {})) for name, trial in picks.items()},
+        {name: plan.overrides(trial) for name, trial in picks.items()},
+    )
+
+
+def front_row(plan: SearchPlan, trial: FrozenTrial, picks: Mapping[str, FrozenTrial]) -> FrontRow:
+    """A trial as a row of the front's table."""
+    typed = plan.suggested(trial)
+    settings = dict(line.lstrip("+").split("=", 1) for line in typed)
+    names = [name for name, pick in picks.items() if pick.number == trial.number]
+    return FrontRow(trial.number, {key: short(value) for key, value in settings.items()}, trial.values, names)
+
+
+def short(value: str) -> str:
+    """A number with four digits; other text as it is."""
+    try:
+        return f"{float(value):.4g}"
+    except ValueError:
+        return value
+
+
+def pick_row(found: Candidates, name: str, trial: FrozenTrial, fresh: Mapping[str, list[float]]) -> PickRow:
+    """A pick as a row of the picks' table."""
+    return PickRow(name, trial.number, dict(zip(found.metrics, trial.values, strict=True)), fresh)
+
+
+def about(study: str, found: Candidates, trial: FrozenTrial, fresh: Mapping[str, list[float]]) -> str:
+    """One line on a trial: what it measured in the search, and with fresh seeds."""
+    values = ", ".join(f"{metric} {value:.4g}" for metric, value in zip(found.metrics, trial.values, strict=True))
+    text = f"trial {trial.number} of {study}: {values}"
+    if fresh:
+        again = ", ".join(f"{metric} {shown(estimate(each), 4)}" for metric, each in fresh.items())
+        text += f"; with {FRESH_SEEDS} fresh seeds: {again}"
+    return text

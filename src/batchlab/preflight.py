@@ -4,10 +4,8 @@ Hydra composes and validates one job at a time, after it has made folders; here 
 search, go through Hydra's own parser and compose API first, so that every mistake is found together and costs nothing.
 """
 
-import itertools
 import sys
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,21 +16,15 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
-from batchlab.check import check_config
-from batchlab.config import REPOSITORY, Config, is_search_sweeper, resolved
-from batchlab.diagnosis import diagnose, not_a_setting
-from batchlab.mistake import Mistake, WrongInput
+from batchlab.config import REPOSITORY, Config, is_search_sweeper
+from batchlab.diagnosis import not_a_setting
+from batchlab.grid import COMPOSE_ERRORS, grid
+from batchlab.mistake import Mistake
 
 if TYPE_CHECKING:
     from batchlab.search.plan import SearchPlan
-
-COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
 
 @dataclass(frozen=True)
@@ -74,7 +66,7 @@ def preflight(arguments: list[str], config_name: str = "train") -> Asked:
             found, mistakes = survey(name, args.overrides, extra, base, args.multirun)
             configs, plan = found.corners, found.plan
         else:
-            configs, mistakes = _jobs(name, args.overrides, extra, args.multirun)
+            configs, mistakes = grid(name, args.overrides, extra, args.multirun)
     mistakes += [mistake for folder in sorted({config.mlruns for config in configs}) for mistake in _writable(folder)]
     mistakes = mistakes or _gate_two(configs, is_grid=plan is None)
     if plan is not None and not mistakes:
@@ -127,91 +119,3 @@ def _writable(folder: str) -> Iterator[Mistake]:
             pass  # root passes every os.access, and still cannot write everywhere
     except OSError:
         yield Mistake("mlruns", folder, f"a folder for results; {found} is not writable", "mlruns=/a/folder/of/yours")
-
-
-def _jobs(
-    config_name: str, overrides: list[str], extra: list[str], is_multirun: bool
-) -> tuple[list[Config], list[Mistake]]:
-    """One configuration per job of the grid; group choices are composed, plain values set on a copy."""
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    try:
-        parsed = parser.parse_overrides(overrides)
-    except HydraException as error:
-        return [], diagnose(config_name, overrides, extra, str(error))
-    if mistakes := _grid_mistakes(parsed):
-        return [], mistakes
-    fixed = [override.input_line or "" for override in parsed if not override.is_sweep_override()]
-    sweeps = [override for override in parsed if override.is_sweep_override()]
-    structural = [sweep for sweep in sweeps if is_structural(sweep)]
-    plain = [sweep for sweep in sweeps if not is_structural(sweep)]
-    configs: list[Config] = []
-    for choice in itertools.product(*map(_lines, structural)):
-        try:
-            base = compose(config_name, [*extra, *fixed, *choice], return_hydra_config=True)
-        except COMPOSE_ERRORS as error:
-            swept = [sweep.input_line or "" for sweep in plain]
-            mistakes += diagnose(config_name, [*fixed, *choice, *swept], extra, str(error))
-            continue
-        HydraConfig.instance().set_config(base)
-        is_multirun = is_multirun or base.hydra.mode == RunMode.MULTIRUN
-        for values in itertools.product(*map(_lines, plain)):
-            try:
-                found, wrong = gate_one(with_values(base, values, parser))
-                configs, mistakes = configs + found, mistakes + wrong
-            except COMPOSE_ERRORS as error:
-                mistakes += diagnose(config_name, [*fixed, *choice, *values], extra, str(error))
-    if sweeps and not is_multirun:
-        allowed = "several values need a multirun"
-        mistakes += [_sweep_mistake(sweep, allowed, "-m {key}={value}") for sweep in sweeps]
-    return configs, mistakes
-
-
-def _grid_mistakes(parsed: list[Override]) -> list[Mistake]:
-    """Keys that were typed several times, and intervals, which have no values to go through."""
-    keys = [override.get_key_element() for override in parsed]
-    mistakes = []
-    for override in parsed:
-        if keys.count(override.get_key_element()) > 1:
-            allowed = "the same key stands there several times, and only one would count"
-            mistakes.append(_sweep_mistake(override, allowed, "{key}=... once"))
-        elif override.is_interval_sweep():
-            mistakes.append(_sweep_mistake(override, "an interval has no list of values to run", "{key}=128,256,512"))
-    return mistakes
-
-
-def is_structural(override: Override) -> bool:
-    """Whether an override changes which files are composed, or which keys there are."""
-    loader = GlobalHydra.instance().config_loader()
-    is_group = loader.get_group_options(override.key_or_group)
-    return bool(is_group) or override.is_add() or override.is_delete() or override.package is not None
-
-
-def _lines(sweep: Override) -> list[str]:
-    return [f"{sweep.get_key_element()}={value}" for value in sweep.sweep_string_iterator()]
-
-
-def _sweep_mistake(override: Override, allowed: str, mend: str) -> Mistake:
-    key, _, value = (override.input_line or "").partition("=")
-    return Mistake(key, value, allowed, mend.format(key=key, value=value))
-
-
-def with_values(base: DictConfig, values: tuple[str, ...], parser: OverridesParser) -> DictConfig:
-    """The composed configuration with plain values set on a copy."""
-    config = deepcopy(base)
-    with open_dict(config):
-        del config["hydra"]
-    for line in values:
-        override = parser.parse_override(line)
-        OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
-    return config
-
-
-def gate_one(config: DictConfig) -> tuple[list[Config], list[Mistake]]:
-    """The typed configuration where every value is given, and what gate 1 says of it."""
-    try:
-        typed = resolved(config)
-    except WrongInput as error:
-        for mistake in error.mistakes:
-            OmegaConf.update(config, mistake.key, None)
-        return [], [*error.mistakes, *check_config(resolved(config))]
-    return [typed], check_config(typed)

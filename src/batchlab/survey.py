@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 
 from batchlab.config import Config
 from batchlab.diagnosis import diagnose
+from batchlab.grid import COMPOSE_ERRORS, gate_one, with_values
 from batchlab.mistake import Mistake, WrongInput
-from batchlab.preflight import COMPOSE_ERRORS, gate_one, with_values
 from batchlab.rehearse import check_source
 from batchlab.search.compose import is_active, parse_space
 from batchlab.search.fingerprint import fingerprint
@@ -122,7 +122,9 @@ class Corners:
         corners: list[Config] = []
         mistakes: list[Mistake] = []
         missing = {each.key for each in self._space.plain if each.is_typed}
-        for choice in itertools.product(*([f"{each.key}={item}" for item in each.probes] for each in self._space.structural)):
+        for choice in itertools.product(
+            *([f"{each.key}={item}" for item in each.probes] for each in self._space.structural)
+        ):
             lines = [*self._space.fixed, *choice]
             try:
                 base = compose(self._config_name, [*self._extra, *lines], return_hydra_config=True)
@@ -172,7 +174,7 @@ def check_study(plan: SearchPlan) -> list[Mistake]:
     address = settings.storage or optuna_url(settings.mlruns)
     if isinstance(address, str) and address.startswith("sqlite:///"):
         path = Path(address.removeprefix("sqlite:///"))
-        if not path.exists() and path.parent.exists() or not settings.storage and not path.exists():
+        if (not path.exists() and path.parent.exists()) or (not settings.storage and not path.exists()):
             return []  # made when the search begins
     try:
         study = found_study(settings, open_storage(settings.mlruns, settings.storage))

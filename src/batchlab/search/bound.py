@@ -37,7 +37,11 @@ class Curve:
     def as_attribute(self) -> dict[str, list[float]]:
         """As it is kept in a trial's user attributes."""
         shares = [round(value, 5) for value in self.progress]
-        return {"progress": shares, "seconds": [round(value, 6) for value in self.seconds], "accuracy": list(self.accuracy)}
+        return {
+            "progress": shares,
+            "seconds": [round(value, 6) for value in self.seconds],
+            "accuracy": list(self.accuracy),
+        }
 
     @classmethod
     def of(cls, attribute: dict[str, Any]) -> "Curve":

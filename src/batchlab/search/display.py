@@ -36,7 +36,9 @@ class Display:
         self._bar.start()
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None
+    ) -> None:
         self._bar.stop()
 
     def show(self) -> int:
@@ -59,7 +61,9 @@ def _slot(trial: FrozenTrial) -> int:
 
 def describe(trial: FrozenTrial, metrics: tuple[str, ...]) -> str:
     """One line on a finished trial: what was tried, and how it ended."""
-    tried = (trial.user_attrs.get("point") or {}).get("tried") or ", ".join(f"{name}={value}" for name, value in trial.params.items())
+    tried = (trial.user_attrs.get("point") or {}).get("tried") or ", ".join(
+        f"{name}={value}" for name, value in trial.params.items()
+    )
     if trial.state is TrialState.COMPLETE:
         values = zip(metrics, trial.values, strict=True)
         ending = ", ".join(f"{name} {value:.4g}" for name, value in values)

@@ -34,8 +34,8 @@ class Ending:
 def settle(study: Study, trial_id: int, ending: Ending) -> bool:
     """Write down how a trial ended; a trial that has ended already is left alone.
 
-    The state is set in the storage and not by `Study.tell`, which takes three times as long, and whose one effect beside
-    it, the sampler's `after_trial`, is empty for Optuna's samplers or wants to stop a `Study.optimize`.
+    The state is set in the storage and not by `Study.tell`, which takes three times as long, and whose one effect
+    beside it, the sampler's `after_trial`, is empty for Optuna's samplers or wants to stop a `Study.optimize`.
 
     Args:
         study: the trial's.

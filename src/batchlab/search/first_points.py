@@ -51,7 +51,7 @@ def first_points(settings: Settings, space: Space, base: DictConfig) -> list[dic
 
 
 def default_point(space: Space, base: DictConfig) -> dict[str, Any]:
-    """The configured values as Optuna's parameters, each moved into its dimension; those that are no numbers are left out."""
+    """The configured values as Optuna's parameters, each moved into its dimension; text is left out."""
     point = {}
     for each in space.plain:
         value = plain_value(base, each.key)

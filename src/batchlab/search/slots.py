@@ -98,9 +98,7 @@ class Slots:
         if lost is not None:
             params = lost.params or params
             attributes |= {"losses": lost.user_attrs["losses"], "again": lost.number}
-        template = create_trial(
-            state=TrialState.WAITING, user_attrs=attributes, system_attrs={"fixed_params": params}
-        )
+        template = create_trial(state=TrialState.WAITING, user_attrs=attributes, system_attrs={"fixed_params": params})
         self._storage.create_new_trial(self._study._study_id, template)
 
     def reap(self) -> int:

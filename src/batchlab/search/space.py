@@ -4,6 +4,7 @@ Differs from hydra-optuna-sweeper 1.3 on purpose: a range excludes its end as Hy
 integers is one of integers, and a list of numbers keeps its order.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -125,7 +126,9 @@ class Space:
         return structural, [each.line(ask(each)) for each in self.plain if is_active(structural, each)]
 
 
-def make_space(params: Iterable[Override], typed: Sequence[Override], is_structural: Callable[[Override], bool]) -> Space:
+def make_space(
+    params: Iterable[Override], typed: Sequence[Override], is_structural: Callable[[Override], bool]
+) -> Space:
     """The space of a search.
 
     Args:
@@ -172,7 +175,9 @@ def _dimension(override: Override, is_structural: bool, is_typed: bool) -> Dimen
     if len(numbers) < len(items) or is_structural:
         choices = [value if value is None or isinstance(value, bool | int | float | str) else item
                    for value, item in zip(values, items, strict=True)]  # fmt: skip
-        return Dimension(key, name, CategoricalDistribution(choices), tuple(items), tuple(items), is_structural, is_typed)
+        return Dimension(
+            key, name, CategoricalDistribution(choices), tuple(items), tuple(items), is_structural, is_typed
+        )
     order = sorted(range(len(items)), key=lambda place: numbers[place])
     ordered = tuple(items[place] for place in order)
     name, distribution = _ordered(name, sorted(numbers))
@@ -181,14 +186,14 @@ def _dimension(override: Override, is_structural: bool, is_typed: bool) -> Dimen
 
 
 def _ordered(name: str, numbers: list[Any]) -> tuple[str, BaseDistribution]:
-    """A rising list of numbers as an integer or real range where it is evenly spaced, else as its exponents or places."""
+    """A rising list of numbers as a range where it is evenly spaced, else as its exponents or places."""
     are_integers = all(isinstance(number, int) for number in numbers)
-    steps = [high - low for low, high in zip(numbers, numbers[1:], strict=False)]
+    steps = [high - low for low, high in itertools.pairwise(numbers)]
     if not steps or max(steps) - min(steps) <= 1e-9 * max(abs(numbers[0]), abs(numbers[-1])):
         if are_integers:
             return name, IntDistribution(numbers[0], numbers[-1], step=steps[0] if steps else 1)
         return name, FloatDistribution(numbers[0], numbers[-1], step=steps[0] if steps else None)
-    if are_integers and all(low > 0 and high == 2 * low for low, high in zip(numbers, numbers[1:], strict=False)):
+    if are_integers and all(low > 0 and high == 2 * low for low, high in itertools.pairwise(numbers)):
         if math.log2(numbers[0]).is_integer():
             return f"log2({name})", IntDistribution(numbers[0].bit_length() - 1, numbers[-1].bit_length() - 1)
     return f"place({name})", IntDistribution(0, len(numbers) - 1)
@@ -204,9 +209,13 @@ def _interval(name: str, text: str, value: Any) -> tuple[str, BaseDistribution, 
         bool(literals) and "float(" not in text and not re.search(r"[.eE]|inf|nan", literals[0])
     )
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        raise wrong(name, text, "an interval has two finite ends, the lower one first", f"{name}=interval({high},{low})")
+        raise wrong(
+            name, text, "an interval has two finite ends, the lower one first", f"{name}=interval({high},{low})"
+        )
     if low <= 0 and tags:
-        raise wrong(name, text, "a log scale and powers of two start above 0", f"{name}=tag(log,interval(0.001,{high}))")
+        raise wrong(
+            name, text, "a log scale and powers of two start above 0", f"{name}=tag(log,interval(0.001,{high}))"
+        )
     if "pow2" in tags:
         first, last = math.ceil(math.log2(low)), math.floor(math.log2(high))
         if last < first or first < 0:

@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from batchlab.mistake import Mistake
@@ -34,7 +34,10 @@ def open_study(settings: Settings, storage: BaseStorage, fingerprint: dict[str, 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with study_lock(settings.mlruns, settings.storage):
         study = optuna.create_study(
-            study_name=settings.study, storage=storage, directions=list(settings.directions), load_if_exists=True
+            study_name=settings.study,
+            storage=storage,
+            directions=[StudyDirection[each.upper()] for each in settings.directions],
+            load_if_exists=True,
         )
         if "fingerprint" not in study.user_attrs:
             with warnings.catch_warnings():
@@ -68,7 +71,9 @@ def check_fingerprint(study: Study, fingerprint: dict[str, Any]) -> list[Mistake
         before, now = known.get(key, "(nothing)"), fingerprint.get(key, "(nothing)")
         if before != now:
             allowed = f"the study {study.study_name} was begun with {before}"
-            mistakes.append(Mistake(key, now, allowed, "another name for another study, study=..., or what it was begun with"))
+            mistakes.append(
+                Mistake(key, now, allowed, "another name for another study, study=..., or what it was begun with")
+            )
     return mistakes
 
 
@@ -98,5 +103,5 @@ def check_failures(study: Study, max_failure_rate: float) -> None:
     if len(failed) > max_failure_rate * max(len(done), FEW):
         raise TooManyFailures(
             f"{len(failed)} of {len(done)} trials crashed, more than hydra.sweeper.max_failure_rate="
-            f"{max_failure_rate:g} allows. The last one, trial {failed[-1].number}: {failed[-1].user_attrs.get('cause')}"
+            f"{max_failure_rate:g} allows. Trial {failed[-1].number}, the last: {failed[-1].user_attrs.get('cause')}"
         )

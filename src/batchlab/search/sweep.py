@@ -31,6 +31,7 @@ from batchlab.search.storage import open_storage
 from batchlab.search.study import check_failures, check_fingerprint, open_study
 from batchlab.search.workers import UNTIL, WORKER, supervise
 
+
 def search(
     context: HydraContext, task: TaskFunction, launcher: Launcher, master: DictConfig, arguments: list[str]
 ) -> None:

@@ -218,7 +218,9 @@ def front_of(trials: list[FrozenTrial], handle: Handle, curve_key: str) -> Front
     """What finished trials teach of how far a curve can still rise, and which points it has to beat."""
     values = [tuple(trial.values) for trial in trials]
     results = [trial.user_attrs.get(RESULT) or {} for trial in trials]
-    curves = [Curve.of(result["curve"]) for result in results if result.get("curve_key") == curve_key and result["curve"]]
+    curves = [
+        Curve.of(result["curve"]) for result in results if result.get("curve_key") == curve_key and result["curve"]
+    ]
     return Front(tuple(handle.metrics), tuple(handle.directions), values, curves)
 
 

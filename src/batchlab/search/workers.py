@@ -1,6 +1,7 @@
 """Long-lived worker processes and their supervisor: each takes the next trial when free; a dead one is replaced."""
 
 import ctypes
+import itertools
 import os
 import signal
 import subprocess
@@ -91,7 +92,9 @@ class Crew:
     def __enter__(self) -> "Crew":
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None
+    ) -> None:
         for worker in self._workers.values():
             if worker.poll() is None:
                 worker.send_signal(signal.SIGTERM)
@@ -155,4 +158,4 @@ def core_shares(num_workers: int) -> list[list[int]]:
     if num_workers >= len(cores):
         return [[cores[place % len(cores)]] for place in range(num_workers)]
     bounds = [place * len(cores) // num_workers for place in range(num_workers + 1)]
-    return [cores[low:high] for low, high in zip(bounds, bounds[1:], strict=False)]
+    return [cores[low:high] for low, high in itertools.pairwise(bounds)]

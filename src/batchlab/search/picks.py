@@ -1,0 +1,107 @@
+"""Which trials of a study to recommend, and what is kept of their retraining."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from batchlab.search.front import knee, pareto_front
+from batchlab.search.settings import Settings
+from batchlab.search.study import done_trials
+
+ACCURACY = "final/val_accuracy"
+SECONDS = ("cost/train_seconds", "cost/calibrated_train_seconds")
+PICKS = "picks"
+"""Study attribute: trial number -> metric -> one value per fresh seed."""
+
+Retrained = dict[str, dict[str, list[float]]]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The trials of a study that have values.
+
+    Attributes:
+        trials: complete and feasible, by number.
+        front: those that no other dominates, by the first objective.
+        metrics: names of the objectives.
+        directions: minimize or maximize, one per objective.
+    """
+
+    trials: Sequence[FrozenTrial]
+    front: Sequence[FrozenTrial]
+    metrics: Sequence[str]
+    directions: Sequence[str]
+
+
+def candidates(study: Study, settings: Settings) -> Candidates:
+    """What there is to pick from, among the study's first `num_trials` slots."""
+    done = done_trials(study, settings.num_trials)
+    trials = [trial for trial in done if trial.state is TrialState.COMPLETE]
+    front = pareto_front([trial.values for trial in trials], settings.directions)
+    return Candidates(trials, [trials[place] for place in front], settings.metrics, settings.directions)
+
+
+def first_pick(found: Candidates) -> dict[str, FrozenTrial]:
+    """The pick from whose retraining the others follow: the most accurate, or the best of the first objective."""
+    if ACCURACY in found.metrics:
+        return {"most_accurate": best_of(found, ACCURACY)}
+    metric = found.metrics[0]
+    name = "fastest" if metric in SECONDS else f"best_{metric.rpartition('/')[2]}"
+    return {name: best_of(found, metric)}
+
+
+def all_picks(found: Candidates, least_accuracy: float | None) -> dict[str, FrozenTrial]:
+    """Every pick by name.
+
+    Args:
+        found: what there is.
+        least_accuracy: lower end of the interval of the most accurate trial's retraining; None where there is none.
+
+    Returns:
+        ``most_accurate``; ``fastest``, the fastest of those whose accuracy lies within that interval; ``knee``; and
+        ``best_...`` of every other objective.
+    """
+    picks = first_pick(found)
+    for metric in found.metrics:
+        if metric in SECONDS and ACCURACY in found.metrics:
+            picks["fastest"] = fastest(found, metric, least_accuracy)
+        elif metric in SECONDS:
+            picks["fastest"] = best_of(found, metric)
+        elif metric != ACCURACY:
+            picks[f"best_{metric.rpartition('/')[2]}"] = best_of(found, metric)
+    if len(found.metrics) > 1 and len(found.front) > 2:
+        values = [trial.values for trial in found.front]
+        are_costs = [
+            metric.startswith("cost/") and min(each) > 0
+            for metric, each in zip(found.metrics, zip(*values, strict=True), strict=True)
+        ]
+        picks["knee"] = found.front[knee(values, found.directions, are_costs)]
+    return picks
+
+
+def best_of(found: Candidates, metric: str) -> FrozenTrial:
+    """The best trial of one objective; among equal ones the one that comes first on the front."""
+    place = list(found.metrics).index(metric)
+    sign = -1 if found.directions[place] == "maximize" else 1
+    return min([*found.front, *found.trials], key=lambda trial: sign * trial.values[place])
+
+
+def fastest(found: Candidates, seconds: str, least_accuracy: float | None) -> FrozenTrial:
+    """The trial of least seconds among those at or above an accuracy; the most accurate one where nothing is known."""
+    if least_accuracy is None:
+        return best_of(found, ACCURACY)
+    at, place = list(found.metrics).index(ACCURACY), list(found.metrics).index(seconds)
+    good = [trial for trial in found.trials if trial.values[at] >= least_accuracy]
+    return min([*good, best_of(found, ACCURACY)], key=lambda trial: trial.values[place])
+
+
+def retrained(study: Study) -> Retrained:
+    """What is known of the picks' fresh seeds, by trial number."""
+    return study.user_attrs.get(PICKS, {})
+
+
+def keep(study: Study, trial: FrozenTrial, values: dict[str, list[float]]) -> None:
+    """Keep what a pick's fresh seeds measured."""
+    study.set_user_attr(PICKS, {**retrained(study), str(trial.number): values})
