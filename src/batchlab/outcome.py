@@ -119,38 +119,46 @@ def least_accuracy(study: Study, found: Candidates) -> float | None:
 def show(plan: SearchPlan, study: Study, found: Candidates) -> None:
     """Print front and picks, write the files and the dashboard's note."""
     settings, console = plan.settings, make_console()
-    picks = all_picks(found, least_accuracy(study, found))
+    picks, known = all_picks(found, least_accuracy(study, found)), retrained(study)
     rows = [front_row(plan, trial, picks) for trial in found.front]
     is_single = len(settings.metrics) == 1
     title = "the best trial" if is_single else f"Pareto front: {len(rows)} of {len(found.trials)} complete trials"
     console.print(draw_front(rows, settings.metrics, f"{settings.study}, {title}"))
-    known = retrained(study)
-    lines = [pick_row(found, name, trial, known.get(str(trial.number), {})) for name, trial in picks.items()]
-    is_fresh = any(line.fresh for line in lines)
-    console.print(draw_picks(lines, f"picks, {FRESH_SEEDS} fresh seeds each" if is_fresh else "picks, not retrained"))
+    is_fresh = all(str(trial.number) in known for trial in picks.values())
     if is_fresh:
+        lines = [
+            PickRow(name, trial.number, settings_of(plan, trial), known[str(trial.number)])
+            for name, trial in picks.items()
+        ]
+        console.print(draw_picks(lines, f"picks, retrained with {FRESH_SEEDS} fresh seeds"))
         console.print(
-            "± is the half width of a 95 % t interval. A value picked from noisy trials flatters: trust these."
+            "± is the half width of a 95 % t interval. A value picked from noisy trials flatters: go by these."
         )
-    folder = Path(settings.mlruns) / "reports" / settings.study
+    write_files(plan, study, found, picks)
+
+
+def write_files(plan: SearchPlan, study: Study, found: Candidates, picks: Mapping[str, FrozenTrial]) -> None:
+    """A file for every pick and every trial of the front, and the dashboard's note."""
+    known, folder = retrained(study), Path(plan.settings.mlruns) / "reports" / plan.settings.study
     by_name = {**{f"trial_{trial.number}": trial for trial in found.front}, **picks}
+    said = {name: about(study, found, trial, known.get(str(trial.number), {})) for name, trial in by_name.items()}
     for name, trial in by_name.items():
-        config, choices = plan.composed(trial)
-        write_best(folder, name, about(settings.study, found, trial, known.get(str(trial.number), {})), config, choices)
-    console.print(f"Run one as it is: python train.py -cd {folder} +best={next(iter(reversed(picks)))}")
-    write_notes(
-        study,
-        {name: about(settings.study, found, trial, known.get(str(trial.number), {})) for name, trial in picks.items()},
-        {name: plan.overrides(trial) for name, trial in picks.items()},
-    )
+        write_best(folder, name, said[name], *plan.composed(trial))
+    make_console().print(f"Run one as it is: python train.py -cd {folder} +best={list(picks)[-1]}", soft_wrap=True)
+    commands = {name: plan.overrides(trial) for name, trial in picks.items()}
+    write_notes(study, {name: said[name] for name in picks}, commands)
 
 
 def front_row(plan: SearchPlan, trial: FrozenTrial, picks: Mapping[str, FrozenTrial]) -> FrontRow:
     """A trial as a row of the front's table."""
-    typed = plan.suggested(trial)
-    settings = dict(line.lstrip("+").split("=", 1) for line in typed)
     names = [name for name, pick in picks.items() if pick.number == trial.number]
-    return FrontRow(trial.number, {key: short(value) for key, value in settings.items()}, trial.values, names)
+    return FrontRow(trial.number, settings_of(plan, trial), trial.values, names)
+
+
+def settings_of(plan: SearchPlan, trial: FrozenTrial) -> dict[str, str]:
+    """What was searched, by key; numbers with four digits."""
+    pairs = (line.lstrip("+").split("=", 1) for line in plan.suggested(trial))
+    return {key: short(value) for key, value in pairs}
 
 
 def short(value: str) -> str:
@@ -161,15 +169,10 @@ def short(value: str) -> str:
         return value
 
 
-def pick_row(found: Candidates, name: str, trial: FrozenTrial, fresh: Mapping[str, list[float]]) -> PickRow:
-    """A pick as a row of the picks' table."""
-    return PickRow(name, trial.number, dict(zip(found.metrics, trial.values, strict=True)), fresh)
-
-
-def about(study: str, found: Candidates, trial: FrozenTrial, fresh: Mapping[str, list[float]]) -> str:
+def about(study: Study, found: Candidates, trial: FrozenTrial, fresh: Mapping[str, list[float]]) -> str:
     """One line on a trial: what it measured in the search, and with fresh seeds."""
     values = ", ".join(f"{metric} {value:.4g}" for metric, value in zip(found.metrics, trial.values, strict=True))
-    text = f"trial {trial.number} of {study}: {values}"
+    text = f"trial {trial.number} of {study.study_name}: {values}"
     if fresh:
         again = ", ".join(f"{metric} {shown(estimate(each), 4)}" for metric, each in fresh.items())
         text += f"; with {FRESH_SEEDS} fresh seeds: {again}"

@@ -69,10 +69,10 @@ def preflight(arguments: list[str], config_name: str = "train") -> Asked:
             configs, mistakes = grid(name, args.overrides, extra, args.multirun)
     mistakes += [mistake for folder in sorted({config.mlruns for config in configs}) for mistake in _writable(folder)]
     mistakes = mistakes or _gate_two(configs, is_grid=plan is None)
-    if plan is not None and not mistakes:
-        from batchlab.survey import check_study
+    if plan is not None:
+        from batchlab.survey import check_study, in_space
 
-        mistakes = check_study(plan)
+        mistakes = [in_space(mistake, plan.space) for mistake in mistakes] or check_study(plan)
     if mistakes:
         stop(mistakes)
     return Asked([] if plan else configs, plan)

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from batchlab.config import Config
+from batchlab.config import OPEN_GROUPS, Config
 from batchlab.diagnosis import diagnose
 from batchlab.grid import COMPOSE_ERRORS, gate_one, with_values
 from batchlab.mistake import Mistake, WrongInput
@@ -27,15 +27,16 @@ from batchlab.search.settings import Settings, read_settings
 from batchlab.search.space import Dimension, Space
 from batchlab.search.storage import open_storage
 from batchlab.search.study import check_fingerprint, found_study
+from batchlab.signature import without
 from batchlab.stores import optuna_url
 
 NO_DIMENSIONS = {
-    "seed": "num_seeds=3 averages over seeds",
-    "num_seeds": "num_seeds=3",
-    "study": "one name",
-    "mlruns": "one folder",
-    "data_root": "one folder",
-    "objectives": "objectives=[cost/train_seconds,final/val_accuracy]",
+    "seed": ("a search does not choose seeds, it averages over them", "num_seeds=3"),
+    "num_seeds": ("one number for all trials", "num_seeds=3"),
+    "study": ("one name", "study=first-search"),
+    "mlruns": ("one folder", "mlruns=/a/folder/of/yours"),
+    "data_root": ("one folder", "data_root=/a/folder/of/yours"),
+    "objectives": ("one list for all trials", "objectives=[cost/train_seconds,final/val_accuracy]"),
 }
 
 
@@ -94,7 +95,7 @@ def _no_dimensions(space: Space) -> Iterator[Mistake]:
         if key == "data" or key.startswith("data."):
             yield Mistake(key, each.described(), "a study is about one data set", f"{key}={each.probes[0]}")
         elif key in NO_DIMENSIONS:
-            yield Mistake(key, each.described(), "cannot be searched", NO_DIMENSIONS[key])
+            yield Mistake(key, each.described(), *NO_DIMENSIONS[key])
 
 
 def _launcher(settings: Settings, base: DictConfig) -> Iterator[Mistake]:
@@ -134,34 +135,43 @@ class Corners:
             HydraConfig.instance().set_config(base)
             active = [each for each in self._space.plain if is_active(base, each)]
             missing -= {each.key for each in active}
-            for corner, dimension in self._points(base, active):
+            for corner in self._points(base, active):
                 try:
                     found, wrong = gate_one(with_values(base, corner, self._parser))
                 except COMPOSE_ERRORS as error:
                     found, wrong = [], diagnose(self._config_name, [*lines, *corner], self._extra, str(error))
                 corners += found
-                mistakes += [_in_range(mistake, dimension) for mistake in wrong]
-        for key in sorted(missing):
-            each = next(each for each in self._space.plain if each.key == key)
-            mistakes += diagnose(self._config_name, [f"{key}={each.probes[0]}"], self._extra, "no such key")
+                mistakes += [in_space(mistake, self._space) for mistake in wrong]
+        mistakes += [_never_there(key, self._space) for key in sorted(missing)]
         return corners, mistakes
 
-    def _points(self, base: DictConfig, active: list[Dimension]) -> Iterator[tuple[tuple[str, ...], Dimension | None]]:
+    def _points(self, base: DictConfig, active: list[Dimension]) -> Iterator[tuple[str, ...]]:
         """The default point, and for each dimension its probes with the others at the default."""
         default = default_point(replace(self._space, structural=()), base)
         middle = {each.key: each.line(default[each.name]) if each.name in default else f"{each.key}={each.probes[0]}"
                   for each in active}  # fmt: skip
-        yield tuple(middle.values()), None
+        yield tuple(middle.values())
         for each in active:
             for probe in each.probes:
-                yield tuple((middle | {each.key: f"{each.key}={probe}"}).values()), each
+                yield tuple((middle | {each.key: f"{each.key}={probe}"}).values())
 
 
-def _in_range(mistake: Mistake, dimension: Dimension | None) -> Mistake:
-    """The mistake at an end of a range, with a mend that is a range."""
-    if dimension is None or dimension.items or mistake.key != dimension.key:
+def _never_there(key: str, space: Space) -> Mistake:
+    described = next(each.described() for each in space.plain if each.key == key)
+    group, _, name = key.partition(".")
+    mend = without(group, name) if group in OPEN_GROUPS else f"the command without {key}"
+    return Mistake(key, described, "no configuration of this search has that key", mend)
+
+
+def in_space(mistake: Mistake, space: Space) -> Mistake:
+    """The mistake of a corner, with a mend that is a range or a list."""
+    dimension = next((each for each in space.dimensions if each.key == mistake.key), None)
+    if dimension is None:
         return mistake
-    return replace(mistake, mend=f"another range of {dimension.key}; it is {dimension.described()}")
+    if not dimension.items:
+        return replace(mistake, mend=f"another range of {dimension.key}; it is {dimension.described()}")
+    others = [item for item in dimension.items if item != str(mistake.value)]
+    return replace(mistake, mend=f"{dimension.key}={','.join(others)}") if others else mistake
 
 
 def check_study(plan: SearchPlan) -> list[Mistake]:

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from batchlab.report.comparison import estimate, shown
 
-DIGITS = {"final/val_accuracy": 4, "final/test_accuracy": 4, "final/val_loss": 4}
+FOUR_DIGITS = ("final/val_accuracy", "final/test_accuracy", "final/val_loss", "final/train_loss")
 SHORT = {"cost/train_seconds": "train s", "final/val_accuracy": "val accuracy", "final/test_accuracy": "test accuracy"}
 ROWS_OF_A_FRONT = 20
 
@@ -37,14 +37,14 @@ class PickRow:
     Attributes:
         name: e.g. ``knee``.
         number: the trial's.
-        searched: the objectives as the search saw them.
-        fresh: metric -> a value per fresh seed; NaN where a run had none; empty where nothing was retrained.
+        settings: what was searched, by key, as text.
+        values: metric -> a value per fresh seed, NaN where a run had none; or the one value of the search.
     """
 
     name: str
     number: int
-    searched: Mapping[str, float]
-    fresh: Mapping[str, Sequence[float]]
+    settings: Mapping[str, str]
+    values: Mapping[str, Sequence[float]]
 
 
 def draw_front(rows: Sequence[FrontRow], metrics: Sequence[str], title: str) -> Table:
@@ -68,31 +68,30 @@ def draw_front(rows: Sequence[FrontRow], metrics: Sequence[str], title: str) -> 
 
 
 def draw_picks(rows: Sequence[PickRow], title: str) -> Table:
-    """The picks as a table: searched values beside those of fresh seeds."""
+    """The picks as a table."""
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
-    searched = list(dict.fromkeys(metric for row in rows for metric in row.searched))
-    fresh = list(dict.fromkeys(metric for row in rows for metric in row.fresh))
-    headings = ["pick", "trial", *(f"{SHORT.get(metric, metric)} in the search" for metric in searched)]
-    headings += [SHORT.get(metric, metric) for metric in fresh] + (["n"] if fresh else [])
-    for heading in headings:
+    names = list(dict.fromkeys(name for row in rows for name in row.settings))
+    metrics = list(dict.fromkeys(metric for row in rows for metric in row.values))
+    for heading in ("pick", "trial", *names, *(SHORT.get(metric, metric) for metric in metrics), "n"):
         table.add_column(heading, justify="left" if heading == "pick" else "right", overflow="fold")
     for row in rows:
-        cells = [value_text(metric, row.searched[metric]) for metric in searched]
-        estimates = {metric: estimate(row.fresh.get(metric, [])) for metric in fresh}
-        cells += [shown(estimates[metric], digits_of(metric)) for metric in fresh]
-        cells += [str(min(each.n for each in estimates.values()))] if fresh else []
-        table.add_row(row.name, str(row.number), *cells)
+        estimates = [estimate(row.values.get(metric, [])) for metric in metrics]
+        cells = [shown(each, digits_of(metric, each.mean)) for metric, each in zip(metrics, estimates, strict=True)]
+        count = str(min(each.n for each in estimates))
+        table.add_row(row.name, str(row.number), *(row.settings.get(name, "") for name in names), *cells, count)
     return table
 
 
-def digits_of(metric: str) -> int:
-    """Digits after the point that a metric is shown with."""
-    return DIGITS.get(metric, 2)
+def digits_of(metric: str, value: float) -> int:
+    """Digits after the point that a value of a metric is shown with."""
+    if metric in FOUR_DIGITS:
+        return 4
+    return 0 if abs(value) >= 1000 else 2 if abs(value) >= 1 else 3
 
 
 def value_text(metric: str, value: float) -> str:
     """A value as the tables show it."""
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.{digits_of(metric)}f}"
+    return f"{value:,.{digits_of(metric, value)}f}"
 
 
 def endings(states: Sequence[str]) -> str:

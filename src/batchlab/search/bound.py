@@ -1,23 +1,35 @@
 """When a trial with several objectives may stop: once even an optimistic end of its curve is dominated.
 
-Optuna prunes one objective only. Here the end of a run is bounded by what finished runs of the same data, model,
-lr schedule and kind of budget did from the same share of their budget on: at progress p with validation error e(p), a
-run can still end at e(p) times the smallest ratio e(1)/e(p) that any of them reached which stood no more than
-`REACH` times better, and at the best end of any that stood no better. Seconds go on as they went.
+Optuna prunes one objective only. Here the end of a run is predicted from finished runs of the same data, model, lr
+schedule and kind of budget: at progress p, a least-squares line gives the log of the final validation error from the
+logs of the error now, of the lowest error so far and of the lowest error at an earlier progress, over those runs
+whose lowest error was within a factor of two. The optimistic end lies `SPREADS` standard errors of prediction below,
+and has to be dominated at two evaluations in a row. Seconds go on as they went, or a tenth faster.
 """
 
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
+import numpy as np
+
 MIN_CURVES = 10
-"""Finished curves that are comparable at a progress, below which nothing is known of the end."""
+"""Comparable finished curves, below which nothing is said of the end."""
 REACH = 2.0
-"""A curve whose error is at most so many times smaller tells how much this one can still gain."""
+"""Curves are comparable while their lowest errors differ by at most this factor."""
+SPREADS = 3.0
+"""Standard errors of prediction between the expected end and the optimistic one."""
+EARLIER = 0.6
+"""The earlier progress, as a share of the progress now."""
+RIDGE = 1.0
+"""Pull of the standardised coefficients towards 0, in curves: few curves do not make a steep line."""
 FASTER = 0.9
-"""The rest of a run may be so much faster than its beginning, as a share of its time."""
+"""The rest of a run may take so much less than its share of the time, as a factor."""
+LEAST_ERROR = 2e-3
+"""Errors below this count as this; a logarithm needs it."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +48,8 @@ class Curve:
 
     def as_attribute(self) -> dict[str, list[float]]:
         """As it is kept in a trial's user attributes."""
-        shares = [round(value, 5) for value in self.progress]
         return {
-            "progress": shares,
+            "progress": [round(value, 5) for value in self.progress],
             "seconds": [round(value, 6) for value in self.seconds],
             "accuracy": list(self.accuracy),
         }
@@ -48,16 +59,27 @@ class Curve:
         """The curve of an attribute."""
         return cls(tuple(attribute["progress"]), tuple(attribute["seconds"]), tuple(attribute["accuracy"]))
 
-    def error(self, progress: float) -> float | None:
-        """Validation error at a progress, linear between evaluations; None before the first."""
-        place = bisect_left(self.progress, progress)
-        if place == 0:
-            return 1 - self.accuracy[0] if self.progress and self.progress[0] == progress else None
+    def features(self, progress: float) -> tuple[float, float, float] | None:
+        """Logs of error now, lowest error so far, and lowest error earlier; None before the first evaluation."""
+        errors = [1 - accuracy for accuracy in self.accuracy]
+        lowest = list(accumulate(errors, min))
+        now = self._at(errors, progress)
+        if now is None:
+            return None
+        earlier = self._at(lowest, EARLIER * progress)
+        values = (now, self._at(lowest, progress) or now, 1.0 if earlier is None else earlier)
+        return tuple(math.log(max(value, LEAST_ERROR)) for value in values)  # type: ignore[return-value]
+
+    def _at(self, values: Sequence[float], progress: float) -> float | None:
+        """A value at a progress, linear between evaluations; None before the first."""
+        place = bisect_left(self.progress, progress - 1e-9)
         if place == len(self.progress):
-            return 1 - self.accuracy[-1]
+            return values[-1]
+        if place == 0:
+            return values[0] if self.progress[0] - progress < 1e-9 else None
         low, high = self.progress[place - 1], self.progress[place]
         share = (progress - low) / (high - low)
-        return 1 - (1 - share) * self.accuracy[place - 1] - share * self.accuracy[place]
+        return (1 - share) * values[place - 1] + share * values[place]
 
 
 @dataclass(frozen=True)
@@ -77,7 +99,7 @@ class Front:
     curves: Sequence[Curve]
 
 
-def is_hopeless(front: Front, curve: Curve) -> bool:
+def is_dominated(front: Front, curve: Curve) -> bool:
     """Whether the optimistic end of a curve is dominated by a finished trial.
 
     Args:
@@ -88,10 +110,11 @@ def is_hopeless(front: Front, curve: Curve) -> bool:
         False where an objective has no bound: only seconds and validation accuracy have one.
     """
     ends = [optimistic_end(metric, front.curves, curve) for metric in front.metrics]
-    if any(end is None for end in ends):
+    known = [end for end in ends if end is not None]
+    if len(known) < len(ends):
         return False
     signs = [1 if direction == "minimize" else -1 for direction in front.directions]
-    goal = [sign * end for sign, end in zip(signs, ends, strict=True) if end is not None]
+    goal = [sign * end for sign, end in zip(signs, known, strict=True)]
     for values in front.values:
         rival = [sign * value for sign, value in zip(signs, values, strict=True)]
         if all(a <= b for a, b in zip(rival, goal, strict=True)) and rival != goal:
@@ -105,25 +128,34 @@ def optimistic_end(metric: str, curves: Sequence[Curve], curve: Curve) -> float 
     if metric == "cost/train_seconds":
         return seconds + (seconds / progress - seconds) * FASTER
     if metric == "final/val_accuracy":
-        return best_accuracy(curves, progress, 1 - curve.accuracy[-1])
+        return best_accuracy(curves, curve)
     return None
 
 
-def best_accuracy(curves: Sequence[Curve], progress: float, error: float) -> float | None:
-    """The highest accuracy that a run can still end with, learned from finished curves.
+def best_accuracy(curves: Sequence[Curve], curve: Curve) -> float | None:
+    """The highest accuracy that a run can still end with, predicted from finished curves.
 
     Args:
         curves: finished.
-        progress: where the run stands, in (0, 1].
-        error: its validation error there.
+        curve: of the running trial, at least one evaluation.
 
     Returns:
         Accuracy, or None where fewer than `MIN_CURVES` can be compared.
     """
-    then = [(at, 1 - each.accuracy[-1]) for each in curves if (at := each.error(progress)) is not None]
-    near = [(at, end) for at, end in then if at * REACH >= error and at > 0 and not math.isnan(at + end)]
+    progress = curve.progress[-1]
+    here = curve.features(progress)
+    assert here is not None
+    pairs = [(features, each) for each in curves if (features := each.features(progress)) is not None]
+    near = [(features, each) for features, each in pairs if abs(features[1] - here[1]) <= math.log(REACH)]
     if len(near) < MIN_CURVES:
         return None
-    by_ratio = error * min(end / at for at, end in near)
-    no_better = [end for at, end in near if at >= error]
-    return 1 - min([by_ratio, *no_better])
+    inputs = np.array([features for features, _ in near])
+    ends = np.array([math.log(max(1 - each.accuracy[-1], LEAST_ERROR)) for _, each in near])
+    centre, scale = inputs.mean(0), inputs.std(0) + 1e-6
+    scaled, mine = (inputs - centre) / scale, (np.array(here) - centre) / scale
+    normal = scaled.T @ scaled + RIDGE * np.eye(len(mine))
+    weights = np.linalg.solve(normal, scaled.T @ (ends - ends.mean()))
+    residuals = ends - ends.mean() - scaled @ weights
+    spread = math.sqrt(float(residuals @ residuals) / (len(ends) - len(mine) - 1))
+    spread *= math.sqrt(1 + 1 / len(ends) + float(mine @ np.linalg.solve(normal, mine)))
+    return 1 - math.exp(ends.mean() + float(mine @ weights) - SPREADS * spread)

@@ -193,9 +193,9 @@ def _ordered(name: str, numbers: list[Any]) -> tuple[str, BaseDistribution]:
         if are_integers:
             return name, IntDistribution(numbers[0], numbers[-1], step=steps[0] if steps else 1)
         return name, FloatDistribution(numbers[0], numbers[-1], step=steps[0] if steps else None)
-    if are_integers and all(low > 0 and high == 2 * low for low, high in itertools.pairwise(numbers)):
-        if math.log2(numbers[0]).is_integer():
-            return f"log2({name})", IntDistribution(numbers[0].bit_length() - 1, numbers[-1].bit_length() - 1)
+    is_doubling = are_integers and all(high == 2 * low for low, high in itertools.pairwise(numbers))
+    if is_doubling and numbers[0] > 0 and math.log2(numbers[0]).is_integer():
+        return f"log2({name})", IntDistribution(numbers[0].bit_length() - 1, numbers[-1].bit_length() - 1)
     return f"place({name})", IntDistribution(0, len(numbers) - 1)
 
 

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from batchlab.build import made
 from batchlab.fit import EvalPoint
-from batchlab.search.bound import Curve, Front, is_hopeless
+from batchlab.search.bound import Curve, Front, is_dominated
 from batchlab.search.ending import RESULT
 from batchlab.search.settings import Settings
 from batchlab.search.storage import open_storage
@@ -116,7 +116,7 @@ class SearchTrial:
         self._run_ids: list[str] = []
         self._points: list[EvalPoint] = []
         self._front: Front | None = None
-        self._curve_key = ""
+        self._curve_key, self._is_dominated = "", False
 
     @property
     def _storage(self) -> BaseStorage:
@@ -178,7 +178,8 @@ class SearchTrial:
         if self._front is None:
             trials = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
             self._front = front_of(trials, self._handle, self._curve_key)
-        return is_hopeless(self._front, self.curve())
+        was_dominated, self._is_dominated = self._is_dominated, is_dominated(self._front, self.curve())
+        return was_dominated and self._is_dominated
 
     def curve(self) -> Curve:
         """The first seed's evaluations so far."""
