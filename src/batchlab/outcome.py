@@ -19,6 +19,7 @@ from batchlab.search.picks import ACCURACY, Candidates, all_picks, candidates, f
 from batchlab.search.plan import SearchPlan
 from batchlab.search.storage import open_storage, study_lock
 from batchlab.search.study import done_trials, found_study
+from batchlab.search.workers import core_shares
 
 FRESH_SEEDS = 3
 FINISHING = "finishing"
@@ -39,6 +40,9 @@ def finish(plan: SearchPlan, sweep_id: str, may_train: bool = True) -> None:
         return
     done = done_trials(study, settings.num_trials)
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    if not done:
+        console.print(f"{settings.study}: no trial is done.")
+        return
     console.print(f"{settings.study}: {endings([ending(trial) for trial in done])}")
     found = candidates(study, settings)
     if not found.trials:
@@ -99,6 +103,8 @@ def _retrain_one(plan: SearchPlan, study: Study, name: str, trial: FrozenTrial, 
     if str(trial.number) in retrained(study):
         return
     config, _ = plan.composed(trial)
+    if plan.settings.num_workers and config.num_threads is None:
+        config = replace(config, num_threads=len(core_shares(plan.settings.num_workers)[0]))  # as in the search
     first = config.seed + config.num_seeds
     make_console().print(f"Retraining {name}, trial {trial.number}, with {FRESH_SEEDS} fresh seeds:")
     tags = {"optuna.study": study.study_name, "optuna.trial_number": str(trial.number), "pick": name}

@@ -45,7 +45,7 @@ class Composer:
     """
 
     def __init__(self, loader: ConfigLoader, master: DictConfig, space: Space) -> None:
-        self._loader, self._master, self._space = loader, master, space
+        self._loader, self._master, self.space = loader, master, space
         self._bases: dict[tuple[str, ...], DictConfig] = {}
         self._parser = OverridesParser.create(config_loader=loader)
 
@@ -53,7 +53,7 @@ class Composer:
         """The configuration under structural choices, with every plain setting as configured."""
         key = tuple(structural)
         if key not in self._bases:
-            self._bases[key] = self._loader.load_sweep_config(self._master, [*self._space.fixed, *structural])
+            self._bases[key] = self._loader.load_sweep_config(self._master, [*self.space.fixed, *structural])
         return self._bases[key]
 
     def is_active(self, structural: Sequence[str], dimension: Dimension) -> bool:
@@ -67,7 +67,7 @@ class Composer:
             for line in plain:
                 override = self._parser.parse_override(line)
                 OmegaConf.update(config, override.key_or_group, override.value(), merge=True, force_add=True)
-            config.hydra.overrides.task = [*self._space.fixed, *structural, *plain]
+            config.hydra.overrides.task = [*self.space.fixed, *structural, *plain]
         return config
 
 

@@ -71,7 +71,8 @@ def describe(trial: FrozenTrial, metrics: tuple[str, ...]) -> str:
             ending += f" (measured by trial {twin})"
     elif trial.state is TrialState.PRUNED:
         result = trial.user_attrs.get("result") or {}
-        ending = f"{result.get('outcome', 'lost')}: {trial.user_attrs.get('cause', '')}"
+        cause = result.get("cause") or trial.user_attrs.get("cause", "")
+        ending = f"{result.get('outcome', 'lost')}: {cause}"
     else:
         ending = trial.user_attrs.get("lost") or f"crashed: {trial.user_attrs.get('cause', '')}"
     return f"trial {trial.number}: {tried}: {ending}"

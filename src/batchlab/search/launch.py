@@ -59,7 +59,7 @@ class Jobs:
         deadline: float,
     ) -> None:
         self._context, self._task, self._launcher, self._composer = context, task, launcher, composer
-        self._settings, self._deadline = settings, deadline
+        self._settings, self._deadline, self._may_repeat = settings, deadline, composer.space.is_discrete
         setup_globals()
 
     def run(self, jobs: Sequence[Job], fixed: Sequence[str]) -> list[Ending]:
@@ -88,7 +88,7 @@ class Jobs:
         return "override_dirname" in str(sweep)
 
     def _handle(self, job: Job) -> str:
-        return Handle.of(self._settings, job.trial_id, self._deadline).as_text()
+        return Handle.of(self._settings, job.trial_id, job.number, self._deadline, self._may_repeat).as_text()
 
     def _environment(self, job: Job) -> str:
         return f"+hydra.job.env_set.{TRIAL}='{self._handle(job)}'"

@@ -6,6 +6,7 @@ import random
 import warnings
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from hydra.utils import get_object
@@ -13,7 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 
-from batchlab.build import made
+from batchlab.build import bound, made
 from batchlab.mistake import wrong
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
@@ -40,12 +41,14 @@ def sampler_of(settings: Settings, space: Space) -> Callable[[int], BaseSampler]
     if "search_space" in known:
         node["search_space"] = grid_of(space)
     seed = node.pop("seed", None)
+    is_flat = not any(isinstance(value, dict) for value in node.values())
+    factory = bound(node) if is_flat else partial(made, node)  # Hydra's instantiate takes longer than the sampler
 
     def make(seed: int | None) -> BaseSampler:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # multivariate TPE
             warnings.simplefilter("ignore", FutureWarning)  # keys of released configurations that Optuna 6 will drop
-            return made(node, **({"seed": seed} if seed is not None and "seed" in known else {}))
+            return factory(**({"seed": seed} if seed is not None and "seed" in known else {}))
 
     if seed is None:
         shared = make(random.SystemRandom().getrandbits(31))

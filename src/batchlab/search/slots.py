@@ -56,9 +56,9 @@ class Slots:
                     trial_id = self._waiting.pop(0)
                     if self._begin(trial_id):
                         self._study._thread_local.cached_all_trials = None  # as Study.ask does
-                        number = self._storage.get_trial_number_from_id(trial_id)
-                        self._study.sampler = sampler(number)
-                        return Trial(self._study, trial_id)
+                        trial = Trial(self._study, trial_id)
+                        self._study.sampler = sampler(trial.number)
+                        return trial
                 if not self._fill():
                     return None
 
@@ -74,8 +74,8 @@ class Slots:
     def _fill(self) -> bool:
         """Queue the next open slots; whether any waits now. The lock is held."""
         trials = self._study.get_trials(deepcopy=False)
-        self._bury(trials)
-        trials = self._study.get_trials(deepcopy=False)
+        if self._bury(trials):
+            trials = self._study.get_trials(deepcopy=False)
         taken, lost = set(), {}
         for trial in trials:
             slot = trial.user_attrs.get("slot", trial.number)
@@ -83,23 +83,22 @@ class Slots:
                 taken.add(slot)
             else:
                 lost[slot] = trial
-        missing = [slot for slot in range(self._settings.num_trials) if slot not in taken]
-        for slot in missing[: self._lot]:
-            self._queue(slot, lost.get(slot))
-        waiting = [trial for trial in self._study.get_trials(deepcopy=False) if trial.state is TrialState.WAITING]
+        waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
         self._waiting = [
             trial._trial_id for trial in waiting if trial.user_attrs.get("slot", 0) < self._settings.num_trials
         ]
+        missing = [slot for slot in range(self._settings.num_trials) if slot not in taken]
+        self._waiting += [self._queue(slot, lost.get(slot)) for slot in missing[: self._lot]]
         return bool(self._waiting)
 
-    def _queue(self, slot: int, lost: FrozenTrial | None) -> None:
+    def _queue(self, slot: int, lost: FrozenTrial | None) -> int:
         attributes: dict[str, Any] = {"slot": slot}
         params = self._first_points[slot] if slot < len(self._first_points) else {}
         if lost is not None:
             params = lost.params or params
             attributes |= {"losses": lost.user_attrs["losses"], "again": lost.number}
         template = create_trial(state=TrialState.WAITING, user_attrs=attributes, system_attrs={"fixed_params": params})
-        self._storage.create_new_trial(self._study._study_id, template)
+        return self._storage.create_new_trial(self._study._study_id, template)
 
     def reap(self) -> int:
         """End the trials whose process is dead; their slots are open again.

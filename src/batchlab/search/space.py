@@ -113,6 +113,12 @@ class Space:
         """All of them, in the order in which they are asked."""
         return self.structural + self.plain
 
+    @property
+    def is_discrete(self) -> bool:
+        """Whether there are finitely many points."""
+        reals = [each.distribution for each in self.dimensions if isinstance(each.distribution, FloatDistribution)]
+        return all(real.step is not None or real.single() for real in reals)
+
     def suggest(
         self, ask: Callable[[Dimension], Any], is_active: Callable[[Sequence[str], Dimension], bool]
     ) -> tuple[list[str], list[str]]:

@@ -1,6 +1,7 @@
 """The search of one process: takes a slot, asks Optuna for a point, runs it, tells Optuna how it ended."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from dataclasses import replace
 from threading import Event, Thread
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import get_method
@@ -28,7 +30,7 @@ from batchlab.search.settings import Settings, read_settings
 from batchlab.search.slots import Slots
 from batchlab.search.space import Dimension, Space
 from batchlab.search.storage import open_storage
-from batchlab.search.study import check_failures, check_fingerprint, open_study
+from batchlab.search.study import check_failures, check_fingerprint, done_trials, open_study
 from batchlab.search.workers import UNTIL, WORKER, supervise
 
 
@@ -48,6 +50,7 @@ def search(
         WrongInput: settings or space that cannot be followed.
         TooManyFailures: see there.
     """
+    HydraConfig.instance().set_config(master)  # Hydra does so for jobs only; the study's name is made of its choices
     settings = read_settings(master)
     deadline = time.time() + settings.timeout if settings.timeout else float("inf")
     space = parse_space(settings, arguments, context.config_loader)
@@ -58,6 +61,8 @@ def search(
     study = open_study(settings, open_storage(settings.mlruns, settings.storage), stamp)
     if mistakes := check_fingerprint(study, stamp):
         raise WrongInput(*mistakes)
+    if WORKER not in os.environ:
+        announce(study, settings, space)
     points, lease = first_points(settings, space, composer.base()), own_lease()
     slots = Slots(study, settings, lease, points)
     if settings.num_workers and WORKER not in os.environ:
@@ -67,6 +72,18 @@ def search(
     jobs = Jobs(settings, context, task, launcher, composer, deadline)
     custom = get_method(settings.custom_search_space) if settings.custom_search_space else None
     SearchLoop(study, settings, space, slots, sampler_of(settings, space), composer, jobs, custom).run(lease, deadline)
+
+
+def announce(study: Study, settings: Settings, space: Space) -> None:
+    """Say what is searched, and how far the study is."""
+    num_done = len(done_trials(study, settings.num_trials))
+    so_far = f", {num_done} of them done" if num_done else ""
+    print(f"{settings.study}: {settings.num_trials} trials{so_far}; {', '.join(settings.metrics)}")
+    for each in space.dimensions:
+        print(f"  {each.key.lstrip('+')}: {each.described()}")
+    if settings.num_workers > 1 and "cost/train_seconds" in settings.metrics:
+        print(f"  seconds are measured while {settings.num_workers} workers share this host")
+    sys.stdout.flush()
 
 
 class SearchLoop:

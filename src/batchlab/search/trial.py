@@ -26,6 +26,10 @@ from batchlab.search.storage import open_storage
 TRIAL = "BATCHLAB_TRIAL"
 """Environment variable in which a job finds its `Handle`."""
 SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_OF_A_FRONT = 1.0
+"""A front may be so old; reading all trials costs as much as training for 10 ms."""
+CURVE = "curve"
+"""User attribute with a finished trial's curve."""
 SINGLE_CURVE = {"final/val_accuracy": "val_accuracy", "final/val_loss": "val_loss"}
 """Objective -> what of an evaluation Optuna's pruners are told."""
 
@@ -36,39 +40,42 @@ class Handle:
 
     Attributes:
         trial_id: in the storage.
+        number: the trial's.
         deadline: time.time() at which to stop; None = never.
         study: the study's name.
         metrics: names of the objectives.
         directions: minimize or maximize, one per objective.
         mlruns: folder of results.
-        num_trials: of the study.
         prune: whether the trial may be stopped before its end.
         pruner: node of Optuna's pruner, or None.
+        may_repeat: whether the search may come upon a point twice; in a continuous space it does not.
     """
 
     trial_id: int
+    number: int
     deadline: float | None
     study: str
     metrics: list[str]
     directions: list[str]
     mlruns: str
-    num_trials: int
     prune: bool
     pruner: dict[str, Any] | None
+    may_repeat: bool
 
     @classmethod
-    def of(cls, settings: Settings, trial_id: int, deadline: float) -> "Handle":
+    def of(cls, settings: Settings, trial_id: int, number: int, deadline: float, may_repeat: bool) -> "Handle":
         """The handle of a trial of a search."""
         return cls(
             trial_id,
+            number,
             deadline if math.isfinite(deadline) else None,
             settings.study,
             list(settings.metrics),
             list(settings.directions),
             settings.mlruns,
-            settings.num_trials,
             settings.prune,
             settings.pruner,
+            may_repeat,
         )
 
     def as_text(self) -> str:
@@ -83,14 +90,35 @@ def current_trial() -> "SearchTrial | None":
     handle = Handle(**json.loads(os.environ[TRIAL]))
     address = HydraConfig.get().sweeper.storage
     address = OmegaConf.to_container(address, resolve=True) if OmegaConf.is_config(address) else address
-    return SearchTrial(_study(handle.mlruns, json.dumps(address), handle.study, json.dumps(handle.pruner)), handle)
+    return SearchTrial(_shared(handle.mlruns, json.dumps(address), handle.study, json.dumps(handle.pruner)), handle)
+
+
+class Shared:
+    """What the trials of one process share: the study, and what its finished trials teach.
+
+    Args:
+        study: opened once.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self._fronts: dict[str, tuple[float, Front]] = {}
+
+    def front(self, handle: Handle, curve_key: str) -> Front:
+        """Front and finished curves of one kind, at most `SECONDS_OF_A_FRONT` old."""
+        known = self._fronts.get(curve_key)
+        if known is None or time.monotonic() - known[0] > SECONDS_OF_A_FRONT:
+            trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            known = (time.monotonic(), front_of(trials, handle, curve_key))
+            self._fronts[curve_key] = known
+        return known[1]
 
 
 @lru_cache(maxsize=2)
-def _study(mlruns: str, address: str, name: str, pruner: str) -> Study:
+def _shared(mlruns: str, address: str, name: str, pruner: str) -> Shared:
     node = json.loads(pruner)
     storage = open_storage(mlruns, json.loads(address))
-    return optuna.load_study(study_name=name, storage=storage, pruner=made(node) if node else None)
+    return Shared(optuna.load_study(study_name=name, storage=storage, pruner=made(node) if node else None))
 
 
 @dataclass(frozen=True)
@@ -105,17 +133,16 @@ class SearchTrial:
     """One trial, attached through the store; the same in every process.
 
     Args:
-        study: the trial's.
+        shared: the trial's study.
         handle: which trial, and how it may stop.
     """
 
-    def __init__(self, study: Study, handle: Handle) -> None:
-        self._study, self._handle, self._trial_id = study, handle, handle.trial_id
-        self.number = self._storage.get_trial_number_from_id(handle.trial_id)
-        self.study_name, self.num_trials = handle.study, handle.num_trials
+    def __init__(self, shared: Shared, handle: Handle) -> None:
+        self._shared, self._study, self._handle, self._trial_id = shared, shared.study, handle, handle.trial_id
+        self.number, self.study_name = handle.number, handle.study
         self._run_ids: list[str] = []
         self._points: list[EvalPoint] = []
-        self._front: Front | None = None
+        self._identity = ""
         self._curve_key, self._is_dominated = "", False
 
     @property
@@ -129,14 +156,17 @@ class SearchTrial:
             identity: of everything that decides what the trial's runs do.
             tried: the point in words.
         """
+        self._identity = identity
+        if not self._handle.may_repeat:
+            return None
         self._write("point", {"identity": identity, "tried": tried})
         while True:
             trials = self._study.get_trials(deepcopy=False)
-            twins = [trial for trial in trials if (trial.user_attrs.get("point") or {}).get("identity") == identity]
+            twins = [trial for trial in trials if _identity(trial) == identity and trial.number != self.number]
             for twin in twins:
                 result = twin.user_attrs.get(RESULT)
                 if twin.state.is_finished() and result and result["outcome"] not in ("stopped", "pruned"):
-                    return Known(result.get("measured_by", twin.number), result)
+                    return Known(twin.user_attrs.get("measured_by", twin.number), result)
             if not any(twin.state is TrialState.RUNNING and twin.number < self.number for twin in twins):
                 return None
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -175,10 +205,8 @@ class SearchTrial:
             trial = Trial(self._study, self._trial_id)
             trial.report(value, step=len(self._points))
             return trial.should_prune()
-        if self._front is None:
-            trials = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            self._front = front_of(trials, self._handle, self._curve_key)
-        was_dominated, self._is_dominated = self._is_dominated, is_dominated(self._front, self.curve())
+        front = self._shared.front(self._handle, self._curve_key)
+        was_dominated, self._is_dominated = self._is_dominated, is_dominated(front, self.curve())
         return was_dominated and self._is_dominated
 
     def curve(self) -> Curve:
@@ -198,18 +226,15 @@ class SearchTrial:
             values: the objectives, for done.
             costs: step time, peak memory and the like by name.
         """
+        if self._handle.prune and len(self._handle.metrics) > 1 and outcome == "done":
+            self._write(CURVE, {"key": self._curve_key, **self.curve().as_attribute()})
         result: dict[str, Any] = {"outcome": outcome, "values": values if outcome == "done" else None}
-        result |= {"curve_key": self._curve_key, "curve": self.curve().as_attribute()}
-        for name, value in costs.items():
-            self._write(name, value)
-        if cause:
-            self._write("cause", cause)
-        self._write(RESULT, result)
+        self._write(RESULT, {**result, "identity": self._identity, "cause": cause, **costs})
 
     def repeat(self, known: Known) -> None:
         """Leave the result of an earlier trial of the same point, marked as such."""
         self._write("measured_by", known.number)
-        self._write(RESULT, {**known.result, "curve": None, "measured_by": known.number})
+        self._write(RESULT, known.result)
 
     def _write(self, name: str, value: Any) -> None:
         self._storage.set_trial_user_attr(self._trial_id, name, value)
@@ -218,11 +243,13 @@ class SearchTrial:
 def front_of(trials: list[FrozenTrial], handle: Handle, curve_key: str) -> Front:
     """What finished trials teach of how far a curve can still rise, and which points it has to beat."""
     values = [tuple(trial.values) for trial in trials]
-    results = [trial.user_attrs.get(RESULT) or {} for trial in trials]
-    curves = [
-        Curve.of(result["curve"]) for result in results if result.get("curve_key") == curve_key and result["curve"]
-    ]
+    kept = [trial.user_attrs[CURVE] for trial in trials if CURVE in trial.user_attrs]
+    curves = [Curve.of(each) for each in kept if each["key"] == curve_key and each["progress"]]
     return Front(tuple(handle.metrics), tuple(handle.directions), values, curves)
+
+
+def _identity(trial: FrozenTrial) -> str | None:
+    return (trial.user_attrs.get("point") or trial.user_attrs.get(RESULT) or {}).get("identity")
 
 
 def identity_of(*parts: Any) -> str:

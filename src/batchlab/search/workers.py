@@ -21,8 +21,10 @@ WORKER, UNTIL = "BATCHLAB_WORKER", "BATCHLAB_UNTIL"
 """Environment of a worker: its place, and time.time() at which to stop."""
 SECONDS_BETWEEN_LOOKS = 0.3
 SECONDS_TO_END = 60.0
-FRUITLESS = 8
-"""So many workers that died since a trial was last done: the next would die as well."""
+FRUITLESS = 16
+"""So many killed workers since a trial was last done, and the next would be killed as well."""
+KILLS_PER_ERROR = 6
+"""A worker that ends with an error of its own counts as so many: it is not the machine."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -55,9 +57,9 @@ def supervise(study: Study, settings: Settings, slots: Slots, deadline: float) -
             if died := crew.bury():
                 slots.reap()
                 check_failures(study, settings.max_failure_rate)
-                fruitless += died
+                fruitless += sum(1 if code < 0 else KILLS_PER_ERROR for code in died)
                 if fruitless >= FRUITLESS:
-                    raise WorkersFailed(f"{fruitless} workers died, no trial got done. {crew.last_words()}")
+                    raise WorkersFailed(f"The workers die, no trial gets done. {crew.last_words()}")
             if now_done >= settings.num_trials or time.time() > deadline or crew.is_idle():
                 crew.wait()
                 display.show()
@@ -110,14 +112,14 @@ class Crew:
             if place not in self._workers:
                 self._workers[place] = self._start(place, cores)
 
-    def bury(self) -> int:
-        """Forget workers that ended; returns how many of them died of something."""
+    def bury(self) -> list[int]:
+        """Forget workers that ended; returns the exit codes of those that died of something."""
         ended = {place: worker for place, worker in self._workers.items() if worker.poll() is not None}
         for place, worker in ended.items():
             del self._workers[place]
             if worker.returncode:
                 self._last_place = place
-        return sum(worker.returncode != 0 for worker in ended.values())
+        return [worker.returncode for worker in ended.values() if worker.returncode]
 
     def is_idle(self) -> bool:
         """Whether no worker is left."""
