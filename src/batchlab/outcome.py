@@ -3,10 +3,8 @@
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-
-from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
 
 from batchlab.job import train_seed
 from batchlab.report.best import write_best
@@ -18,7 +16,7 @@ from batchlab.search.notes import write_notes
 from batchlab.search.picks import ACCURACY, Candidates, all_picks, candidates, first_pick, keep, retrained
 from batchlab.search.plan import SearchPlan
 from batchlab.search.storage import open_storage, study_lock
-from batchlab.search.study import done_trials, found_study
+from batchlab.search.study import FrozenTrial, Study, TrialState, done_trials, found_study
 from batchlab.search.workers import core_shares
 
 FRESH_SEEDS = 3

@@ -11,6 +11,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -61,14 +62,20 @@ class Curve:
 
     def features(self, progress: float) -> tuple[float, float, float] | None:
         """Logs of error now, lowest error so far, and lowest error earlier; None before the first evaluation."""
-        errors = [1 - accuracy for accuracy in self.accuracy]
-        lowest = list(accumulate(errors, min))
-        now = self._at(errors, progress)
+        now = self._at(self._errors, progress)
         if now is None:
             return None
-        earlier = self._at(lowest, EARLIER * progress)
-        values = (now, self._at(lowest, progress) or now, 1.0 if earlier is None else earlier)
+        earlier = self._at(self._lowest, EARLIER * progress)
+        values = (now, self._at(self._lowest, progress) or now, 1.0 if earlier is None else earlier)
         return tuple(math.log(max(value, LEAST_ERROR)) for value in values)  # type: ignore[return-value]
+
+    @cached_property
+    def _errors(self) -> list[float]:
+        return [1 - accuracy for accuracy in self.accuracy]
+
+    @cached_property
+    def _lowest(self) -> list[float]:
+        return list(accumulate(self._errors, min))
 
     def _at(self, values: Sequence[float], progress: float) -> float | None:
         """A value at a progress, linear between evaluations; None before the first."""

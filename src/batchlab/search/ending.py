@@ -3,8 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -45,6 +46,18 @@ def settle(study: Study, trial_id: int, ending: Ending) -> bool:
     Returns:
         Whether the trial failed by a crash of its own.
     """
+    try:
+        if has_values(study, ending):  # most have, so the trial is not read again
+            study._storage.set_trial_state_values(
+                trial_id, TrialState.COMPLETE, [float(value) for value in ending.values]
+            )
+            return False
+        return _settle_by_result(study, trial_id, ending)
+    except UpdateFinishedTrialError:
+        return False
+
+
+def _settle_by_result(study: Study, trial_id: int, ending: Ending) -> bool:
     storage = study._storage
     trial = storage.get_trial(trial_id)
     if trial.state.is_finished():
@@ -58,8 +71,6 @@ def settle(study: Study, trial_id: int, ending: Ending) -> bool:
         storage.set_trial_state_values(trial_id, TrialState.PRUNED)
     elif result is not None or ending.kind in ("lost", "stopped"):
         _give_back(study, trial, trial_id, is_loss=ending.kind == "lost")
-    elif ending.kind == "returned" and _are_values(ending.values, len(study.directions)):
-        storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [float(value) for value in ending.values])
     else:
         _crash(study, trial_id, ending)
         return True
@@ -92,5 +103,7 @@ def _give_back(study: Study, trial: FrozenTrial, trial_id: int, is_loss: bool) -
     storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
 
-def _are_values(values: Sequence[Any], count: int) -> bool:
-    return len(values) == count and all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+def has_values(study: Study, ending: Ending) -> bool:
+    """Whether a job returned a finite number for each objective; then it is done, whatever else it wrote."""
+    are_finite = (isinstance(value, int | float) and math.isfinite(value) for value in ending.values)
+    return ending.kind == "returned" and len(ending.values) == len(study.directions) and all(are_finite)

@@ -1,4 +1,4 @@
-"""The sampler of each trial: seeded by the trial's number, so that no restart replays a start-up point."""
+"""The sampler of each trial: seeded by the trial's slot, so that no restart replays a start-up point."""
 
 import inspect
 import math
@@ -21,9 +21,9 @@ from batchlab.search.space import Space
 
 
 def sampler_of(settings: Settings, space: Space) -> Callable[[int], BaseSampler]:
-    """A function: trial number -> sampler.
+    """A function: slot -> sampler.
 
-    With a seed every trial has a sampler of its own, seeded by (seed, number): the same study, interrupted or not,
+    With a seed every trial has a sampler of its own, seeded by (seed, slot): the same study, interrupted or not,
     draws the same start-up points. Without one, one sampler serves the process.
 
     Args:
@@ -52,8 +52,8 @@ def sampler_of(settings: Settings, space: Space) -> Callable[[int], BaseSampler]
 
     if seed is None:
         shared = make(random.SystemRandom().getrandbits(31))
-        return lambda _number: shared
-    return lambda number: make(zlib.crc32(f"{seed} {number}".encode()) >> 1)
+        return lambda _slot: shared
+    return lambda slot: make(zlib.crc32(f"{seed} {slot}".encode()) >> 1)
 
 
 def grid_of(space: Space) -> dict[str, list[Any]]:

@@ -176,19 +176,26 @@ def _dimension(override: Override, is_structural: bool, is_typed: bool) -> Dimen
     items = list(override.sweep_string_iterator())
     if len(set(items)) < len(items):
         raise wrong(key, text, "has a value twice", f"{key}={','.join(dict.fromkeys(items))}")
-    values = list(override.sweep_iterator())
+    values = [_value(item) for item in items]
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) < len(items) or is_structural:
-        choices = [value if value is None or isinstance(value, bool | int | float | str) else item
-                   for value, item in zip(values, items, strict=True)]  # fmt: skip
-        return Dimension(
-            key, name, CategoricalDistribution(choices), tuple(items), tuple(items), is_structural, is_typed
-        )
+        choices = CategoricalDistribution(items if is_structural else values)
+        return Dimension(key, name, choices, tuple(items), tuple(items), is_structural, is_typed)
     order = sorted(range(len(items)), key=lambda place: numbers[place])
     ordered = tuple(items[place] for place in order)
     name, distribution = _ordered(name, sorted(numbers))
     probes = (ordered[0], ordered[-1]) if isinstance(override.value(), RangeSweep) else ordered
     return Dimension(key, name, distribution, ordered, tuple(dict.fromkeys(probes)), is_structural, is_typed)
+
+
+def _value(item: str) -> Any:
+    """What Hydra's grammar makes of one item of a list; text stays text."""
+    for kind in (int, float):
+        try:
+            return kind(item)
+        except ValueError:
+            continue
+    return {"true": True, "false": False, "null": None}.get(item.lower(), item)
 
 
 def _ordered(name: str, numbers: list[Any]) -> tuple[str, BaseDistribution]:

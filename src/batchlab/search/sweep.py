@@ -20,7 +20,7 @@ from optuna.trial import Trial
 
 from batchlab.mistake import WrongInput
 from batchlab.search.compose import Composer, parse_space
-from batchlab.search.ending import Ending, settle
+from batchlab.search.ending import Ending, has_values, settle
 from batchlab.search.fingerprint import fingerprint
 from batchlab.search.first_points import first_points
 from batchlab.search.launch import Job, Jobs
@@ -54,7 +54,8 @@ def search(
     settings = read_settings(master)
     deadline = time.time() + settings.timeout if settings.timeout else float("inf")
     space = parse_space(settings, arguments, context.config_loader)
-    if settings.sampler["_target_"].endswith("GridSampler"):
+    is_grid = settings.sampler["_target_"].endswith("GridSampler")
+    if is_grid:
         settings = replace(settings, num_trials=min(settings.num_trials, grid_size(space)))
     composer = Composer(context.config_loader, master, space)
     stamp = fingerprint(settings, space, composer.base())
@@ -63,7 +64,8 @@ def search(
         raise WrongInput(*mistakes)
     if WORKER not in os.environ:
         announce(study, settings, space)
-    points, lease = first_points(settings, space, composer.base()), own_lease()
+    points = [] if is_grid else first_points(settings, space, composer.base())  # a grid has its points
+    lease = own_lease()
     slots = Slots(study, settings, lease, points)
     if settings.num_workers and WORKER not in os.environ:
         supervise(study, settings, slots, deadline)
@@ -135,8 +137,11 @@ class SearchLoop:
             for trial in trials:
                 settle(self._study, trial._trial_id, Ending("stopped"))
             raise
-        crashed = [settle(self._study, job.trial_id, ending) for job, ending in zip(jobs, endings, strict=True)]
-        return any(crashed)
+        has_crashed = False
+        for trial, ending in zip(trials, endings, strict=True):
+            has_crashed |= settle(self._study, trial._trial_id, ending)
+            self._slots.learn(trial, ending.values if has_values(self._study, ending) else ())
+        return has_crashed
 
     def _ask(self, trial: Trial) -> Job:
         def ask(dimension: Dimension) -> Any:

@@ -28,8 +28,8 @@ TRIAL = "BATCHLAB_TRIAL"
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_OF_A_FRONT = 1.0
 """A front may be so old; reading all trials costs as much as training for 10 ms."""
-CURVE = "curve"
-"""User attribute with a finished trial's curve."""
+CURVES_OF_A_FRONT = 100
+"""The latest curves say enough; more would make each look slower."""
 SINGLE_CURVE = {"final/val_accuracy": "val_accuracy", "final/val_loss": "val_loss"}
 """Objective -> what of an evaluation Optuna's pruners are told."""
 
@@ -226,15 +226,14 @@ class SearchTrial:
             values: the objectives, for done.
             costs: step time, peak memory and the like by name.
         """
-        if self._handle.prune and len(self._handle.metrics) > 1 and outcome == "done":
-            self._write(CURVE, {"key": self._curve_key, **self.curve().as_attribute()})
-        result: dict[str, Any] = {"outcome": outcome, "values": values if outcome == "done" else None}
-        self._write(RESULT, {**result, "identity": self._identity, "cause": cause, **costs})
+        result: dict[str, Any] = {"outcome": outcome, "values": values if outcome == "done" else None, "cause": cause}
+        result |= {**costs, "identity": self._identity, "curve_key": self._curve_key}
+        self._write(RESULT, result | self.curve().as_attribute())
 
     def repeat(self, known: Known) -> None:
         """Leave the result of an earlier trial of the same point, marked as such."""
         self._write("measured_by", known.number)
-        self._write(RESULT, known.result)
+        self._write(RESULT, known.result | {"curve_key": ""})
 
     def _write(self, name: str, value: Any) -> None:
         self._storage.set_trial_user_attr(self._trial_id, name, value)
@@ -243,9 +242,9 @@ class SearchTrial:
 def front_of(trials: list[FrozenTrial], handle: Handle, curve_key: str) -> Front:
     """What finished trials teach of how far a curve can still rise, and which points it has to beat."""
     values = [tuple(trial.values) for trial in trials]
-    kept = [trial.user_attrs[CURVE] for trial in trials if CURVE in trial.user_attrs]
-    curves = [Curve.of(each) for each in kept if each["key"] == curve_key and each["progress"]]
-    return Front(tuple(handle.metrics), tuple(handle.directions), values, curves)
+    results = (trial.user_attrs.get(RESULT, {}) for trial in trials)
+    curves = [Curve.of(each) for each in results if each.get("curve_key") == curve_key and each["progress"]]
+    return Front(tuple(handle.metrics), tuple(handle.directions), values, curves[-CURVES_OF_A_FRONT:])
 
 
 def _identity(trial: FrozenTrial) -> str | None:

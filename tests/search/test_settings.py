@@ -1,0 +1,94 @@
+"""The sweeper's keys against `study` and `objectives`; configurations of the released plugin run."""
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+
+from batchlab.config import REPOSITORY, register_schema
+from batchlab.mistake import WrongInput
+from batchlab.search.sampler import grid_size, sampler_of
+from batchlab.search.settings import read_settings
+
+
+def settings_of(*overrides):
+    register_schema()
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        config = compose("train", ["hydra/sweeper=batchlab", *overrides], return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    return read_settings(config)
+
+
+def test_without_a_word_two_objectives_and_the_default_study():
+    settings = settings_of()
+    assert settings.study == "search-digits-mlp"
+    assert list(zip(settings.metrics, settings.directions, strict=True)) == [
+        ("cost/train_seconds", "minimize"),
+        ("final/val_accuracy", "maximize"),
+    ]
+
+
+def test_the_released_plugins_configuration_is_read():
+    settings = settings_of(
+        "hydra.sweeper.study_name=sphere",
+        "hydra.sweeper.direction=[minimize,maximize]",
+        "hydra.sweeper.n_jobs=2",
+        "hydra.sweeper.storage=sqlite:///x.db",
+        "hydra.sweeper.max_failure_rate=0",
+        "hydra.sweeper.sampler.consider_prior=false",
+        "hydra.sweeper.sampler.seed=123",
+    )
+    assert (settings.study, settings.num_jobs, settings.storage) == ("sphere", 2, "sqlite:///x.db")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (["hydra.sweeper.study_name=a", "study=b"], "hydra.sweeper.study_name"),
+        (["hydra.sweeper.direction=maximize"], "hydra.sweeper.direction"),
+        (["hydra.sweeper.direction=[maximize,maximize]"], "hydra.sweeper.direction"),
+        (["hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials"),
+        (["hydra.sweeper.timeout=-1"], "hydra.sweeper.timeout"),
+        (["hydra.sweeper.num_workers=-1"], "hydra.sweeper.num_workers"),
+        (["hydra.sweeper.n_jobs=0"], "hydra.sweeper.n_jobs"),
+        (["hydra.sweeper.max_failure_rate=2"], "hydra.sweeper.max_failure_rate"),
+        (["hydra.sweeper.first_points=[cubic]"], "hydra.sweeper.first_points"),
+        (["hydra/sweeper/sampler=cmaes"], "hydra.sweeper.sampler"),
+        (["hydra.sweeper.pruner={_target_:optuna.pruners.HyperbandPruner}"], "hydra.sweeper.pruner"),
+        (["hydra.sweeper.search_space={x:{type:int}}"], "hydra.sweeper.search_space"),
+    ],
+)
+def test_a_key_that_cannot_be_followed_is_refused(overrides, key):
+    with pytest.raises(WrongInput) as error:
+        settings_of(*overrides)
+    assert [mistake.key for mistake in error.value.mistakes] == [key]
+
+
+def test_a_direction_that_agrees_is_accepted():
+    assert settings_of("hydra.sweeper.direction=maximize", "objectives=[final/val_accuracy]").directions == (
+        "maximize",
+    )
+
+
+@pytest.mark.parametrize("name", ["tpe", "motpe", "random", "nsgaii", "gp", "qmc"])
+def test_every_sampler_is_made(space_of, name):
+    settings = settings_of(f"hydra/sweeper/sampler={name}", "hydra.sweeper.sampler.seed=1")
+    assert sampler_of(settings, space_of("lr=interval(0.1,1.0)"))(0) is not None
+
+
+def test_one_objective_has_cmaes_too(space_of):
+    settings = settings_of("hydra/sweeper/sampler=cmaes", "objectives=[final/val_loss]")
+    assert type(sampler_of(settings, space_of("lr=interval(0.1,1.0)"))(0)).__name__ == "CmaEsSampler"
+
+
+def test_a_grid_goes_through_every_point(space_of):
+    space = space_of("b=16,32,64", "lr=0.1,0.2", "optimizer=adam,sgd")
+    assert grid_size(space) == 12
+    assert sampler_of(settings_of("hydra/sweeper/sampler=grid"), space)(0) is not None
+    with pytest.raises(WrongInput, match="a grid needs a list"):
+        grid_size(space_of("lr=interval(0.1,1.0)"))
+
+
+def test_a_seed_gives_each_slot_its_own_draws_and_always_the_same(space_of):
+    make = sampler_of(settings_of("hydra.sweeper.sampler.seed=1"), space_of("lr=interval(0.1,1.0)"))
+    draws = [make(slot)._rng.rng.random() for slot in (0, 1, 0)]
+    assert draws[0] == draws[2] != draws[1]
