@@ -71,7 +71,7 @@ def survey(
         settings = read_settings(base)
         space = parse_space(settings, overrides, GlobalHydra.instance().config_loader())
         mistakes = [*_no_dimensions(space), *_launcher(settings, base), *check_first_points(settings, space, base)]
-        sampler_of(settings, space)(0)  # whatever Optuna says of its settings, it says now
+        sampler_of(settings, space)(0, 0)  # whatever Optuna says of its settings, it says now
     except WrongInput as error:
         return Found([], None), list(error.mistakes)
     except COMPOSE_ERRORS as error:

@@ -72,23 +72,23 @@ def test_a_direction_that_agrees_is_accepted():
 @pytest.mark.parametrize("name", ["tpe", "motpe", "random", "nsgaii", "gp", "qmc"])
 def test_every_sampler_is_made(space_of, name):
     settings = settings_of(f"hydra/sweeper/sampler={name}", "hydra.sweeper.sampler.seed=1")
-    assert sampler_of(settings, space_of("lr=interval(0.1,1.0)"))(0) is not None
+    assert sampler_of(settings, space_of("lr=interval(0.1,1.0)"))(0, 0) is not None
 
 
 def test_one_objective_has_cmaes_too(space_of):
     settings = settings_of("hydra/sweeper/sampler=cmaes", "objectives=[final/val_loss]")
-    assert type(sampler_of(settings, space_of("lr=interval(0.1,1.0)"))(0)).__name__ == "CmaEsSampler"
+    assert type(sampler_of(settings, space_of("lr=interval(0.1,1.0)"))(0, 0)).__name__ == "CmaEsSampler"
 
 
 def test_a_grid_goes_through_every_point(space_of):
     space = space_of("b=16,32,64", "lr=0.1,0.2", "optimizer=adam,sgd")
     assert grid_size(space) == 12
-    assert sampler_of(settings_of("hydra/sweeper/sampler=grid"), space)(0) is not None
+    assert sampler_of(settings_of("hydra/sweeper/sampler=grid"), space)(0, 0) is not None
     with pytest.raises(WrongInput, match="a grid needs a list"):
         grid_size(space_of("lr=interval(0.1,1.0)"))
 
 
 def test_a_seed_gives_each_slot_its_own_draws_and_always_the_same(space_of):
     make = sampler_of(settings_of("hydra.sweeper.sampler.seed=1"), space_of("lr=interval(0.1,1.0)"))
-    draws = [make(slot)._rng.rng.random() for slot in (0, 1, 0)]
+    draws = [make(slot, 0)._rng.rng.random() for slot in (0, 1, 0)]
     assert draws[0] == draws[2] != draws[1]

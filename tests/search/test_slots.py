@@ -13,7 +13,7 @@ from batchlab.search.lease import Undertaker, own_lease
 from batchlab.search.study import TooManyFailures, check_failures, done_trials
 
 
-def sampler(_slot):
+def sampler(_slot, _attempt):
     return RandomSampler(seed=0)
 
 

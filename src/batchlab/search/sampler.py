@@ -20,10 +20,10 @@ from batchlab.search.settings import Settings
 from batchlab.search.space import Space
 
 
-def sampler_of(settings: Settings, space: Space) -> Callable[[int], BaseSampler]:
-    """A function: slot -> sampler.
+def sampler_of(settings: Settings, space: Space) -> Callable[[int, int], BaseSampler]:
+    """A function: (slot, number of the try) -> sampler.
 
-    With a seed every trial has a sampler of its own, seeded by (seed, slot): the same study, interrupted or not,
+    With a seed every trial has a sampler of its own, seeded by (seed, slot, try): the same study, interrupted or not,
     draws the same start-up points. Without one, one sampler serves the process.
 
     Args:
@@ -52,8 +52,8 @@ def sampler_of(settings: Settings, space: Space) -> Callable[[int], BaseSampler]
 
     if seed is None:
         shared = make(random.SystemRandom().getrandbits(31))
-        return lambda _slot: shared
-    return lambda slot: make(zlib.crc32(f"{seed} {slot}".encode()) >> 1)
+        return lambda _slot, _attempt: shared
+    return lambda slot, attempt: make(zlib.crc32(f"{seed} {slot} {attempt}".encode()) >> 1)
 
 
 def grid_of(space: Space) -> dict[str, list[Any]]:

@@ -5,7 +5,8 @@ stopped by a person, leaves it open, and the next trial of that slot has the sam
 follows from the trials alone, so a process that dies at any point leaves nothing to repair.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -62,14 +63,14 @@ class Slots:
     def _storage(self) -> BaseStorage:
         return self._study._storage  # the storage is what a study is opened with, and offers no way back
 
-    def take(self, sampler: Callable[[int], BaseSampler]) -> Trial | None:
+    def take(self, sampler: Callable[[int, int], BaseSampler]) -> Trial | None:
         """A trial for an open slot, running and leased by this process; None where no slot is open.
 
         The sampler sees what this process measured at once, and what others measured since slots were last queued
         when they are queued again: reading all trials takes Optuna a fifth of what a trial may cost.
 
         Args:
-            sampler: slot number -> the sampler that will be asked; called before the trial begins.
+            sampler: (slot, 0) -> the sampler that will be asked; called before the trial begins.
         """
         with study_lock(self._settings.mlruns, self._settings.storage):
             while True:
@@ -77,10 +78,15 @@ class Slots:
                     place = self._waiting.pop(0)
                     if self._begin(place):
                         self._study._thread_local.cached_all_trials = self._known  # what Study.ask sets to None
-                        self._study.sampler = sampler(place.slot)
+                        self._study.sampler = sampler(place.slot, 0)
                         return Trial(self._study, place.trial_id)
                 if not self._fill():
                     return None
+
+    @property
+    def known(self) -> list[FrozenTrial]:
+        """Trials that this process has seen end, or that had ended when slots were last queued."""
+        return self._known
 
     def learn(self, trial: Trial, values: Sequence[float]) -> None:
         """Have the sampler know how a trial of this process ended.
@@ -155,10 +161,19 @@ class Slots:
             settle(self._study, trial._trial_id, Ending("lost"))
         return len(dead)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Whatever ends the block, even between taking a slot and working on it: no trial of this process stays."""
+        try:
+            yield
+        finally:
+            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if _owner(trial) == (self._lease.realm, self._lease.pid):
+                    settle(self._study, trial._trial_id, Ending("stopped"))
+
     def running_elsewhere(self) -> list[FrozenTrial]:
         """Trials that a living process other than this one works on."""
-        mine = self._lease.as_attribute()
-        own = (mine["realm"], mine["pid"])
+        own = (self._lease.realm, self._lease.pid)
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         others = [trial for trial in running if _owner(trial) != own]
         return [trial for trial in others if not self._undertaker.is_dead(trial.user_attrs.get("lease"))]

@@ -1,11 +1,13 @@
 """The search of one process: takes a slot, asks Optuna for a point, runs it, tells Optuna how it ended."""
 
+import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from threading import Event, Thread
 from typing import Any
 
@@ -23,6 +25,7 @@ from batchlab.search.compose import Composer, parse_space
 from batchlab.search.ending import Ending, has_values, settle
 from batchlab.search.fingerprint import fingerprint
 from batchlab.search.first_points import first_points
+from batchlab.search.fitting import batch_dimension, draw_one_that_fits, smallest_too_large
 from batchlab.search.launch import Job, Jobs
 from batchlab.search.lease import SECONDS_BETWEEN_BEATS, Lease, own_lease
 from batchlab.search.sampler import grid_size, sampler_of
@@ -97,13 +100,14 @@ class SearchLoop:
         settings: Settings,
         space: Space,
         slots: Slots,
-        sampler: Callable[[int], BaseSampler],
+        sampler: Callable[[int, int], BaseSampler],
         composer: Composer,
         jobs: Jobs,
         custom: Callable[[DictConfig, Trial], None] | None,
     ) -> None:
         self._study, self._settings, self._space, self._slots = study, settings, space, slots
         self._sampler, self._composer, self._jobs, self._custom = sampler, composer, jobs, custom
+        self._batch = batch_dimension(space)
 
     def run(self, lease: Lease, deadline: float) -> None:
         """Until no slot is open or the time is over.
@@ -115,7 +119,7 @@ class SearchLoop:
         Raises:
             TooManyFailures: counted over the whole study.
         """
-        with beating(self._study, lease) as active:
+        with self._slots.held(), beating(self._study, lease) as active:
             while time.time() < deadline:
                 trials: list[Trial] = []
                 while len(trials) < self._settings.num_jobs and (trial := self._slots.take(self._sampler)):
@@ -147,6 +151,11 @@ class SearchLoop:
         def ask(dimension: Dimension) -> Any:
             return trial._suggest(dimension.name, dimension.distribution)
 
+        if self._batch is not None:
+            limit, slot = smallest_too_large(self._slots.known, self._batch), trial.user_attrs["slot"]
+            if limit < math.inf:
+                again = partial(self._sampler, slot)
+                draw_one_that_fits(self._study, trial, self._batch, limit, again)
         structural, plain = self._space.suggest(ask, self._composer.is_active)
         if self._custom is not None:
             names = {each.name for each in self._space.dimensions}

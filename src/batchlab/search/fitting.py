@@ -1,0 +1,65 @@
+"""Batch sizes that are known not to fit are not tried again: memory grows with the batch, so neither do larger ones."""
+
+from collections.abc import Callable, Sequence
+
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial
+
+from batchlab.search.ending import RESULT
+from batchlab.search.space import Dimension, Space
+
+TRIES = 5
+"""Draws of the sampler, after which batch sizes are drawn at random."""
+RANDOM_TRIES = 200
+"""Random draws, after which the sampler has its way: then nearly all of the space does not fit."""
+NO_MEMORY = ("lr", "epochs", "optimizer.", "lr_schedule.", "lr_scaling.", "loss.", "budget.", "batch_size")
+"""Keys of dimensions that hardly move the memory of a step; any other dimension, and nothing is known."""
+
+
+def batch_dimension(space: Space) -> Dimension | None:
+    """The dimension of the batch size, where it alone decides what fits."""
+    others = [each.key for each in space.dimensions if not each.key.startswith(NO_MEMORY)]
+    return next((each for each in space.plain if each.key == "batch_size" and not others), None)
+
+
+def smallest_too_large(trials: Sequence[FrozenTrial], batch: Dimension) -> float:
+    """The smallest batch size that ran out of memory; infinity where all fitted."""
+    sizes = [
+        float(batch.text(trial.params[batch.name]))
+        for trial in trials
+        if (trial.user_attrs.get(RESULT) or {}).get("outcome") == "out_of_memory" and batch.name in trial.params
+    ]
+    return min(sizes, default=float("inf"))
+
+
+def draw_one_that_fits(
+    study: Study, trial: Trial, batch: Dimension, limit: float, again: Callable[[int], BaseSampler]
+) -> None:
+    """Have the sampler draw until the batch size is below a limit; the trial then suggests what was drawn last.
+
+    Args:
+        study: whose sampler draws.
+        trial: nothing was suggested yet.
+        batch: the dimension of the batch size.
+        limit: in examples.
+        again: number of the try -> a sampler with other random numbers.
+    """
+    if batch.name in trial._fixed_params:
+        return
+    for attempt in range(1, TRIES + RANDOM_TRIES):
+        is_random = attempt > TRIES
+        frozen, sampler = trial._cached_frozen_trial, _random(trial, attempt) if is_random else study.sampler
+        drawn = None if is_random else trial.relative_params.get(batch.name)
+        if drawn is None:
+            drawn = sampler.sample_independent(study, frozen, batch.name, batch.distribution)
+        if float(batch.text(drawn)) < limit:
+            trial._fixed_params = {**trial._fixed_params, batch.name: drawn}
+            return
+        if attempt < TRIES:
+            study.sampler = again(attempt)
+            trial._relative_params = trial.relative_search_space = None  # drawn anew when it is asked next
+
+
+def _random(trial: Trial, attempt: int) -> BaseSampler:
+    return RandomSampler(seed=1000 * trial.number + attempt)
