@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from batchlab.config import register_schema
-from batchlab.preflight import preflight
+from batchlab.preflight import Asked, preflight
 
 
 class NoParameters(nn.Module):
@@ -161,21 +161,21 @@ def test_tables_that_cannot_be_used(mistakes_of, tmp_path, content, target, said
 
 
 def test_a_grid_of_a_hundred_jobs_composes_only_what_differs(monkeypatch, tmp_path):
-    import batchlab.preflight as module
+    import batchlab.grid as module
 
     calls = []
     compose = module.compose
     monkeypatch.setattr(module, "compose", lambda *a, **k: calls.append(a) or compose(*a, **k))
     register_schema()
     arguments = ["-m", f"batch_size={','.join(map(str, range(1, 26)))}", "lr=0.1,0.2", "model=mlp,convnet"]
-    configs = preflight([*arguments, "model.norm=none", f"mlruns={tmp_path}"])
+    configs = preflight([*arguments, "model.norm=none", f"mlruns={tmp_path}"]).configs
     assert (len(configs), len(calls)) == (100, 2)
     assert {(c.batch_size, c.lr, c.model["_target_"].rsplit(".")[-1]) for c in configs} >= {(25, 0.2, "mlp")}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["--info"], ["-sc", "install=bash"]])
 def test_commands_that_only_show_something_are_let_through(arguments):
-    assert preflight(arguments) is None
+    assert preflight(arguments) == Asked([], None)
 
 
 def test_a_folder_of_results_that_an_ordinary_user_cannot_write(tmp_path):

@@ -10,7 +10,7 @@ from batchlab.preflight import preflight
 
 README = (REPOSITORY / "README.md").read_text()
 COMMANDS = re.findall(r"^\$ (python train.py.*)$", README, flags=re.MULTILINE)
-GROUPS = ("data", "model", "loss", "optimizer", "lr_scaling", "lr_schedule", "batch_schedule", "budget")
+GROUPS = ("data", "model", "loss", "optimizer", "lr_scaling", "lr_schedule", "batch_schedule", "budget", "search")
 
 
 def test_the_readme_has_commands():

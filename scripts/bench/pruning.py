@@ -23,8 +23,8 @@ from rich.table import Table
 from batchlab.build import build
 from batchlab.config import REPOSITORY, register_schema, resolved
 from batchlab.run import run
-from batchlab.search.bound import Curve, Front, is_dominated
 from batchlab.search.front import pareto_front
+from batchlab.search.pruning import Curve, Front, is_dominated
 
 SCHEDULES = ("constant", "cosine", "linear", "step", "wsd")
 DATA = (["data=digits"], ["data=synthetic", "data.num_examples=6000"])

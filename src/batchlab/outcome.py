@@ -161,7 +161,7 @@ def front_row(plan: SearchPlan, trial: FrozenTrial, picks: Mapping[str, FrozenTr
 
 def settings_of(plan: SearchPlan, trial: FrozenTrial) -> dict[str, str]:
     """What was searched, by key; numbers with four digits."""
-    pairs = (line.lstrip("+").split("=", 1) for line in plan.suggested(trial))
+    pairs = (line.lstrip("+").split("=", 1) for line in plan.space.lines(trial.params))
     return {key: short(value) for key, value in pairs}
 
 

@@ -14,7 +14,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from batchlab.search.bounds import quarter_of_train, times
+from batchlab.search.ranges import quarter_of_train, times
 
 
 class BatchlabSweeper(Sweeper):

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf, open_dict
 
 from batchlab.search.compose import Composer
 from batchlab.search.ending import Ending
+from batchlab.search.handle import TRIAL, Handle
 from batchlab.search.settings import Settings
-from batchlab.search.trial import TRIAL, Handle
 
 log = logging.getLogger(__name__)
 

@@ -34,13 +34,7 @@ class SearchPlan:
 
     def overrides(self, trial: FrozenTrial) -> list[str]:
         """What to type for a trial: the fixed settings, and what was suggested."""
-        return [*self.space.fixed, *self.suggested(trial)]
-
-    def suggested(self, trial: FrozenTrial) -> list[str]:
-        """The overrides that were suggested."""
-        by_name = {each.name: each for each in self.space.dimensions}
-        items = trial.params.items()
-        return [by_name[name].line(value) if name in by_name else f"{name}={value}" for name, value in items]
+        return [*self.space.fixed, *self.space.lines(trial.params)]
 
     def composed(self, trial: FrozenTrial) -> tuple[Config, dict[str, str]]:
         """The typed configuration of a trial, and the option that was chosen in each group."""

@@ -7,7 +7,7 @@ integers is one of integers, and a list of numbers keeps its order.
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,6 +130,11 @@ class Space:
         """
         structural = [each.line(ask(each)) for each in self.structural]
         return structural, [each.line(ask(each)) for each in self.plain if is_active(structural, each)]
+
+    def lines(self, params: Mapping[str, Any]) -> list[str]:
+        """A trial's parameters as overrides; those that a `custom_search_space` asked for under their own names."""
+        by_name = {each.name: each for each in self.dimensions}
+        return [by_name[name].line(value) if name in by_name else f"{name}={value}" for name, value in params.items()]
 
 
 def make_space(

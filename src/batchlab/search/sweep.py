@@ -4,10 +4,11 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -16,7 +17,6 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import get_method
 from omegaconf import DictConfig
-from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import Trial
 
@@ -31,6 +31,7 @@ from batchlab.search.lease import SECONDS_BETWEEN_BEATS, Lease, own_lease
 from batchlab.search.sampler import grid_size, sampler_of
 from batchlab.search.settings import Settings, read_settings
 from batchlab.search.slots import Slots
+from batchlab.search.solutions import write_solutions
 from batchlab.search.space import Dimension, Space
 from batchlab.search.storage import open_storage
 from batchlab.search.study import check_failures, check_fingerprint, done_trials, open_study
@@ -72,11 +73,12 @@ def search(
     slots = Slots(study, settings, lease, points)
     if settings.num_workers and WORKER not in os.environ:
         supervise(study, settings, slots, deadline)
-        return
-    deadline = min(deadline, float(os.environ.get(UNTIL, "inf")))
-    jobs = Jobs(settings, context, task, launcher, composer, deadline)
-    custom = get_method(settings.custom_search_space) if settings.custom_search_space else None
-    SearchLoop(study, settings, space, slots, sampler_of(settings, space), composer, jobs, custom).run(lease, deadline)
+    else:
+        deadline = min(deadline, float(os.environ.get(UNTIL, "inf")))
+        jobs = Jobs(settings, context, task, launcher, composer, deadline)
+        SearchLoop(study, settings, space, slots, composer, jobs).run(lease, deadline)
+    if WORKER not in os.environ:
+        write_solutions(Path(master.hydra.sweep.dir), study, settings, space)
 
 
 def announce(study: Study, settings: Settings, space: Space) -> None:
@@ -100,13 +102,12 @@ class SearchLoop:
         settings: Settings,
         space: Space,
         slots: Slots,
-        sampler: Callable[[int, int], BaseSampler],
         composer: Composer,
         jobs: Jobs,
-        custom: Callable[[DictConfig, Trial], None] | None,
     ) -> None:
         self._study, self._settings, self._space, self._slots = study, settings, space, slots
-        self._sampler, self._composer, self._jobs, self._custom = sampler, composer, jobs, custom
+        self._sampler, self._composer, self._jobs = sampler_of(settings, space), composer, jobs
+        self._custom = get_method(settings.custom_search_space) if settings.custom_search_space else None
         self._batch = batch_dimension(space)
 
     def run(self, lease: Lease, deadline: float) -> None:

@@ -2,10 +2,9 @@
 
 import hashlib
 import json
-import math
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -18,13 +17,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from batchlab.build import made
 from batchlab.fit import EvalPoint
-from batchlab.search.bound import Curve, Front, is_dominated
 from batchlab.search.ending import RESULT
-from batchlab.search.settings import Settings
+from batchlab.search.handle import TRIAL, Handle
+from batchlab.search.pruning import Curve, Front, is_dominated
 from batchlab.search.storage import open_storage
 
-TRIAL = "BATCHLAB_TRIAL"
-"""Environment variable in which a job finds its `Handle`."""
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_OF_A_FRONT = 1.0
 """A front may be so old; reading all trials costs as much as training for 10 ms."""
@@ -32,55 +29,6 @@ CURVES_OF_A_FRONT = 100
 """The latest curves say enough; more would make each look slower."""
 SINGLE_CURVE = {"final/val_accuracy": "val_accuracy", "final/val_loss": "val_loss"}
 """Objective -> what of an evaluation Optuna's pruners are told."""
-
-
-@dataclass(frozen=True)
-class Handle:
-    """What a job needs to find its trial, in any process; the storage's address stands in Hydra's configuration.
-
-    Attributes:
-        trial_id: in the storage.
-        number: the trial's.
-        deadline: time.time() at which to stop; None = never.
-        study: the study's name.
-        metrics: names of the objectives.
-        directions: minimize or maximize, one per objective.
-        mlruns: folder of results.
-        prune: whether the trial may be stopped before its end.
-        pruner: node of Optuna's pruner, or None.
-        may_repeat: whether the search may come upon a point twice; in a continuous space it does not.
-    """
-
-    trial_id: int
-    number: int
-    deadline: float | None
-    study: str
-    metrics: list[str]
-    directions: list[str]
-    mlruns: str
-    prune: bool
-    pruner: dict[str, Any] | None
-    may_repeat: bool
-
-    @classmethod
-    def of(cls, settings: Settings, trial_id: int, number: int, deadline: float, may_repeat: bool) -> "Handle":
-        """The handle of a trial of a search."""
-        return cls(
-            trial_id,
-            number,
-            deadline if math.isfinite(deadline) else None,
-            settings.study,
-            list(settings.metrics),
-            list(settings.directions),
-            settings.mlruns,
-            settings.prune,
-            settings.pruner,
-            may_repeat,
-        )
-
-    def as_text(self) -> str:
-        """For the environment."""
-        return json.dumps(asdict(self))
 
 
 def current_trial() -> "SearchTrial | None":

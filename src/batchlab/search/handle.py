@@ -1,0 +1,60 @@
+"""What a search hands to the job of a trial."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from batchlab.search.settings import Settings
+
+TRIAL = "BATCHLAB_TRIAL"
+"""Environment variable in which a job finds its `Handle`."""
+
+
+@dataclass(frozen=True)
+class Handle:
+    """What a job needs to find its trial, in any process; the storage's address stands in Hydra's configuration.
+
+    Attributes:
+        trial_id: in the storage.
+        number: the trial's.
+        deadline: time.time() at which to stop; None = never.
+        study: the study's name.
+        metrics: names of the objectives.
+        directions: minimize or maximize, one per objective.
+        mlruns: folder of results.
+        prune: whether the trial may be stopped before its end.
+        pruner: node of Optuna's pruner, or None.
+        may_repeat: whether the search may come upon a point twice; in a continuous space it does not.
+    """
+
+    trial_id: int
+    number: int
+    deadline: float | None
+    study: str
+    metrics: list[str]
+    directions: list[str]
+    mlruns: str
+    prune: bool
+    pruner: dict[str, Any] | None
+    may_repeat: bool
+
+    @classmethod
+    def of(cls, settings: Settings, trial_id: int, number: int, deadline: float, may_repeat: bool) -> "Handle":
+        """The handle of a trial of a search."""
+        return cls(
+            trial_id,
+            number,
+            deadline if math.isfinite(deadline) else None,
+            settings.study,
+            list(settings.metrics),
+            list(settings.directions),
+            settings.mlruns,
+            settings.prune,
+            settings.pruner,
+            may_repeat,
+        )
+
+    def as_text(self) -> str:
+        """For the environment."""
+        return json.dumps(asdict(self))
