@@ -18,8 +18,8 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)  ## set up, then compare three batch sizes on data that needs no download
 	$(RUN) train.py -m batch_size=32,128,512 num_seeds=3 num_threads=1
 
-test: $(READY)  ## the tests, without the slow proofs
-	$(RUN) -m pytest
+test: $(READY)  ## the tests, without the slow proofs, on two cores
+	$(RUN) -m pytest -n 2
 
 proofs: $(READY)  ## the slow proofs
 	$(RUN) -m pytest -m slow
