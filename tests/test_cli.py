@@ -25,7 +25,9 @@ def runs_of(mlruns: Path, experiment: str) -> list:
 
 
 def environment(tmp_path: Path) -> dict[str, str]:
-    inherited = {key: value for key, value in os.environ.items() if key != "COLUMNS"}  # pytest-xdist's; not a terminal's
+    inherited = {
+        key: value for key, value in os.environ.items() if key != "COLUMNS"
+    }  # pytest-xdist's; not a terminal's
     return inherited | {"BATCHLAB_MLRUNS": str(tmp_path / "mlruns"), "OMP_NUM_THREADS": "1"}
 
 

@@ -8,7 +8,7 @@
 2. Everything between the end of one task and the start of the next in a whole command, Hydra's composition and folders
    included: the same application under `hydra/sweeper=batchlab` and under the released plugin, hydra-optuna-sweeper
    1.3.0 with optuna 2.10.1, SQLAlchemy 1.4.54 and alembic 1.15.2 in an environment of its own; SQLite, one objective.
-3. Trials per second of workers whose trial sleeps, from the moment when all of them have begun.
+3. Trials per second of workers whose trial sleeps, each counted from its first trial's end to its last one's.
 """
 
 import json

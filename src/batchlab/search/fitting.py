@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from batchlab.search.ending import RESULT
 from batchlab.search.space import Dimension, Space
@@ -28,7 +28,9 @@ def smallest_too_large(trials: Sequence[FrozenTrial], batch: Dimension) -> float
     sizes = [
         float(batch.text(trial.params[batch.name]))
         for trial in trials
-        if (trial.user_attrs.get(RESULT) or {}).get("outcome") == "out_of_memory" and batch.name in trial.params
+        if trial.state is TrialState.PRUNED  # infeasible; asked first, for attributes are copied
+        and (trial.user_attrs.get(RESULT) or {}).get("outcome") == "out_of_memory"
+        and batch.name in trial.params
     ]
     return min(sizes, default=float("inf"))
 

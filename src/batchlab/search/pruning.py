@@ -96,7 +96,7 @@ class Front:
     Attributes:
         metrics: names of the objectives.
         directions: minimize or maximize.
-        values: objectives of finished trials.
+        values: objectives of finished trials; those on their Pareto front are enough.
         curves: finished curves that are comparable.
     """
 

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from batchlab.build import made
 from batchlab.fit import EvalPoint
 from batchlab.search.ending import RESULT
+from batchlab.search.front import pareto_front
 from batchlab.search.handle import TRIAL, Handle
 from batchlab.search.pruning import Curve, Front, is_dominated
 from batchlab.search.storage import open_storage
@@ -190,9 +191,10 @@ class SearchTrial:
 def front_of(trials: list[FrozenTrial], handle: Handle, curve_key: str) -> Front:
     """What finished trials teach of how far a curve can still rise, and which points it has to beat."""
     values = [tuple(trial.values) for trial in trials]
+    best = [values[place] for place in pareto_front(values, handle.directions)]
     results = (trial.user_attrs.get(RESULT, {}) for trial in trials)
     curves = [Curve.of(each) for each in results if each.get("curve_key") == curve_key and each["progress"]]
-    return Front(tuple(handle.metrics), tuple(handle.directions), values, curves[-CURVES_OF_A_FRONT:])
+    return Front(tuple(handle.metrics), tuple(handle.directions), best, curves[-CURVES_OF_A_FRONT:])
 
 
 def _identity(trial: FrozenTrial) -> str | None:
