@@ -91,15 +91,24 @@ def claimed(plan: SearchPlan, study: Study) -> Iterator[bool]:
 
 def retrain(plan: SearchPlan, study: Study, found: Candidates, sweep_id: str) -> None:
     """Train each pick that is not known yet with fresh seeds; only here is test measured."""
-    for name, trial in first_pick(found).items():
+    while missing := [item for item in picks_of(study, found).items() if str(item[1].number) not in retrained(study)]:
+        name, trial = missing[0]
         _retrain_one(plan, study, name, trial, sweep_id)
-    for name, trial in all_picks(found, least_accuracy(study, found)).items():
-        _retrain_one(plan, study, name, trial, sweep_id)
+        if picks_of(study, found)[name].number != trial.number:
+            make_console().print(
+                "These fall short of the interval of the most accurate: the next fastest takes its place."
+            )
+
+
+def picks_of(study: Study, found: Candidates) -> dict[str, FrozenTrial]:
+    """Picks by name; only the first until its retraining says what the others have to reach."""
+    first, known = first_pick(found), retrained(study)
+    if all(str(trial.number) in known for trial in first.values()):
+        return all_picks(found, least_accuracy(study, found), known)
+    return first
 
 
 def _retrain_one(plan: SearchPlan, study: Study, name: str, trial: FrozenTrial, sweep_id: str) -> None:
-    if str(trial.number) in retrained(study):
-        return
     config, _ = plan.composed(trial)
     if plan.settings.num_workers and config.num_threads is None:
         config = replace(config, num_threads=len(core_shares(plan.settings.num_workers)[0]))  # as in the search
@@ -123,7 +132,7 @@ def least_accuracy(study: Study, found: Candidates) -> float | None:
 def show(plan: SearchPlan, study: Study, found: Candidates) -> None:
     """Print front and picks, write the files and the dashboard's note."""
     settings, console = plan.settings, make_console()
-    picks, known = all_picks(found, least_accuracy(study, found)), retrained(study)
+    picks, known = all_picks(found, least_accuracy(study, found), retrained(study)), retrained(study)
     rows = [front_row(plan, trial, picks) for trial in found.front]
     is_single = len(settings.metrics) == 1
     title = "the best trial" if is_single else f"Pareto front: {len(rows)} of {len(found.trials)} complete trials"

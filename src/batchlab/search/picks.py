@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -12,6 +13,8 @@ from batchlab.search.study import done_trials
 
 ACCURACY = "final/val_accuracy"
 SECONDS = ("cost/train_seconds", "cost/calibrated_train_seconds")
+MAX_SHORT = 4
+"""Trials in the place of the fastest whose fresh seeds may fall short of the accuracy."""
 PICKS = "picks"
 """Study attribute: trial number -> metric -> one value per fresh seed."""
 
@@ -52,21 +55,22 @@ def first_pick(found: Candidates) -> dict[str, FrozenTrial]:
     return {name: best_of(found, metric)}
 
 
-def all_picks(found: Candidates, least_accuracy: float | None) -> dict[str, FrozenTrial]:
+def all_picks(found: Candidates, least_accuracy: float | None, known: Retrained) -> dict[str, FrozenTrial]:
     """Every pick by name.
 
     Args:
         found: what there is.
         least_accuracy: lower end of the interval of the most accurate trial's retraining; None where there is none.
+        known: what fresh seeds have said of trials that were retrained already.
 
     Returns:
-        ``most_accurate``; ``fastest``, the fastest of those whose accuracy lies within that interval; ``knee``; and
-        ``best_...`` of every other objective.
+        ``most_accurate``; ``fastest`` of those within that interval (`fastest`); ``knee``; and ``best_...`` of every
+        other objective.
     """
     picks = first_pick(found)
     for metric in found.metrics:
         if metric in SECONDS and ACCURACY in found.metrics:
-            picks["fastest"] = fastest(found, metric, least_accuracy)
+            picks["fastest"] = fastest(found, metric, least_accuracy, known)
         elif metric in SECONDS:
             picks["fastest"] = best_of(found, metric)
         elif metric != ACCURACY:
@@ -88,13 +92,23 @@ def best_of(found: Candidates, metric: str) -> FrozenTrial:
     return min([*found.front, *found.trials], key=lambda trial: sign * trial.values[place])
 
 
-def fastest(found: Candidates, seconds: str, least_accuracy: float | None) -> FrozenTrial:
-    """The trial of least seconds among those at or above an accuracy; the most accurate one where nothing is known."""
+def fastest(found: Candidates, seconds: str, least_accuracy: float | None, known: Retrained) -> FrozenTrial:
+    """The trial of least seconds among those at or above an accuracy, in the search and with fresh seeds.
+
+    A trial that was fast and accurate once may have been lucky: one whose fresh seeds fall short gives way to the next
+    fastest, `MAX_SHORT` times; then, and where no accuracy is known, it is the most accurate trial.
+    """
     if least_accuracy is None:
         return best_of(found, ACCURACY)
     at, place = list(found.metrics).index(ACCURACY), list(found.metrics).index(seconds)
-    good = [trial for trial in found.trials if trial.values[at] >= least_accuracy]
-    return min([*good, best_of(found, ACCURACY)], key=lambda trial: trial.values[place])
+    good = sorted(
+        (trial for trial in found.trials if trial.values[at] >= least_accuracy), key=lambda trial: trial.values[place]
+    )
+    for trial in good[: MAX_SHORT + 1]:
+        fresh = known.get(str(trial.number), {}).get(ACCURACY)
+        if fresh is None or fmean(fresh) >= least_accuracy:
+            return trial
+    return best_of(found, ACCURACY)
 
 
 def retrained(study: Study) -> Retrained:
