@@ -96,7 +96,7 @@ def retrain(plan: SearchPlan, study: Study, found: Candidates, sweep_id: str) ->
         _retrain_one(plan, study, name, trial, sweep_id)
         if picks_of(study, found)[name].number != trial.number:
             make_console().print(
-                "These fall short of the interval of the most accurate: the next fastest takes its place."
+                "Less accurate than most_accurate's interval, or not faster: the next fastest takes its place."
             )
 
 

@@ -17,8 +17,8 @@ def candidates(*values: tuple[float, float]) -> Candidates:
     return Candidates(trials, front, METRICS, DIRECTIONS)
 
 
-def fresh(*accuracies: float) -> dict[str, list[float]]:
-    return {"final/val_accuracy": list(accuracies)}
+def fresh(*accuracies: float, seconds: float = 1.0) -> dict[str, list[float]]:
+    return {"final/val_accuracy": list(accuracies), "cost/train_seconds": [seconds]}
 
 
 FOUND = candidates((1.0, 0.5), (2.0, 0.96), (3.0, 0.95), (4.0, 0.97), (9.0, 0.98))
@@ -39,6 +39,8 @@ def test_the_first_pick_is_the_most_accurate():
         (0.95, {"1": fresh(0.95, 0.95, 0.96)}, 1),
         (0.95, {"1": fresh(0.93, 0.95, 0.96)}, 2),  # short with fresh seeds
         (0.95, {"1": fresh(0.93, 0.95, 0.96), "2": fresh(float("nan"), 0.99)}, 3),  # a seed diverged
+        (0.95, {"1": fresh(0.96, seconds=5.0), "4": fresh(0.98, seconds=4.0)}, 2),  # not faster after all
+        (0.95, {"1": fresh(0.96, seconds=3.0), "4": fresh(0.98, seconds=4.0)}, 1),
         (0.95, {"1": fresh(0.9), "2": fresh(0.9), "3": fresh(0.9)}, 4),
     ],
 )

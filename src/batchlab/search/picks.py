@@ -1,5 +1,6 @@
 """Which trials of a study to recommend, and what is kept of their retraining."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -14,7 +15,7 @@ from batchlab.search.study import done_trials
 ACCURACY = "final/val_accuracy"
 SECONDS = ("cost/train_seconds", "cost/calibrated_train_seconds")
 MAX_SHORT = 4
-"""Trials in the place of the fastest whose fresh seeds may fall short of the accuracy."""
+"""Trials in the place of the fastest whose fresh seeds may fall short."""
 PICKS = "picks"
 """Study attribute: trial number -> metric -> one value per fresh seed."""
 
@@ -95,20 +96,23 @@ def best_of(found: Candidates, metric: str) -> FrozenTrial:
 def fastest(found: Candidates, seconds: str, least_accuracy: float | None, known: Retrained) -> FrozenTrial:
     """The trial of least seconds among those at or above an accuracy, in the search and with fresh seeds.
 
-    A trial that was fast and accurate once may have been lucky: one whose fresh seeds fall short gives way to the next
-    fastest, `MAX_SHORT` times; then, and where no accuracy is known, it is the most accurate trial.
+    A trial that was fast and accurate once may have been lucky: one whose fresh seeds are less accurate than that, or
+    slower than those of the most accurate trial, gives way to the next fastest, `MAX_SHORT` times; then, and where no
+    accuracy is known, it is the most accurate trial.
     """
+    best = best_of(found, ACCURACY)
     if least_accuracy is None:
-        return best_of(found, ACCURACY)
+        return best
     at, place = list(found.metrics).index(ACCURACY), list(found.metrics).index(seconds)
     good = sorted(
         (trial for trial in found.trials if trial.values[at] >= least_accuracy), key=lambda trial: trial.values[place]
     )
+    most_seconds = fmean(known.get(str(best.number), {}).get(seconds, [math.inf]))
     for trial in good[: MAX_SHORT + 1]:
-        fresh = known.get(str(trial.number), {}).get(ACCURACY)
-        if fresh is None or fmean(fresh) >= least_accuracy:
+        fresh = known.get(str(trial.number))
+        if fresh is None or fmean(fresh[ACCURACY]) >= least_accuracy and fmean(fresh[seconds]) <= most_seconds:
             return trial
-    return best_of(found, ACCURACY)
+    return best
 
 
 def retrained(study: Study) -> Retrained:
