@@ -110,7 +110,7 @@ def fastest(found: Candidates, seconds: str, least_accuracy: float | None, known
     most_seconds = fmean(known.get(str(best.number), {}).get(seconds, [math.inf]))
     for trial in good[: MAX_SHORT + 1]:
         fresh = known.get(str(trial.number))
-        if fresh is None or fmean(fresh[ACCURACY]) >= least_accuracy and fmean(fresh[seconds]) <= most_seconds:
+        if fresh is None or (fmean(fresh[ACCURACY]) >= least_accuracy and fmean(fresh[seconds]) <= most_seconds):
             return trial
     return best
 
