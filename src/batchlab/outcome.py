@@ -12,7 +12,7 @@ from batchlab.report.comparison import estimate, shown
 from batchlab.report.pareto import FrontRow, PickRow, draw_front, draw_picks, endings
 from batchlab.report.watch import make_console
 from batchlab.search.lease import Undertaker, own_lease
-from batchlab.search.notes import write_notes
+from batchlab.search.notes import write_note
 from batchlab.search.picks import ACCURACY, Candidates, all_picks, candidates, first_pick, keep, retrained
 from batchlab.search.plan import SearchPlan
 from batchlab.search.storage import open_storage, study_lock
@@ -157,9 +157,12 @@ def write_files(plan: SearchPlan, study: Study, found: Candidates, picks: Mappin
     said = {name: about(study, found, trial, known.get(str(trial.number), {})) for name, trial in by_name.items()}
     for name, trial in by_name.items():
         write_best(folder, name, said[name], *plan.composed(trial))
-    make_console().print(f"Run one as it is: python train.py -cd {folder} +best={list(picks)[-1]}", soft_wrap=True)
-    commands = {name: plan.overrides(trial) for name, trial in picks.items()}
-    write_notes(study, {name: said[name] for name in picks}, commands)
+    commands = {name: f"python train.py -cd {folder} +best={name}" for name in picks}
+    make_console().print(f"Run one as it is: {list(commands.values())[-1]}", soft_wrap=True)
+    settings = {
+        name: " ".join(f"{k}={v}" for k, v in settings_of(plan, trial).items()) for name, trial in picks.items()
+    }
+    write_note(study, {name: f"`{settings[name]}`, {said[name]}" for name in picks}, commands)
 
 
 def front_row(plan: SearchPlan, trial: FrozenTrial, picks: Mapping[str, FrozenTrial]) -> FrontRow:

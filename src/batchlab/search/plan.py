@@ -32,14 +32,11 @@ class SearchPlan:
     config_name: str
     extra: Sequence[str]
 
-    def overrides(self, trial: FrozenTrial) -> list[str]:
-        """What to type for a trial: the fixed settings, and what was suggested."""
-        return [*self.space.fixed, *self.space.lines(trial.params)]
-
     def composed(self, trial: FrozenTrial) -> tuple[Config, dict[str, str]]:
         """The typed configuration of a trial, and the option that was chosen in each group."""
+        overrides = [*self.space.fixed, *self.space.lines(trial.params)]
         with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3", job_name="train"):
-            config = compose(self.config_name, [*self.extra, *self.overrides(trial)], return_hydra_config=True)
+            config = compose(self.config_name, [*self.extra, *overrides], return_hydra_config=True)
         HydraConfig.instance().set_config(config)
         choices = {key: value for key, value in config.hydra.runtime.choices.items() if not key.startswith("hydra/")}
         return typed_config(config), choices
