@@ -54,6 +54,10 @@ class Display:
         self._bar.update(self._task, completed=len(done), state=state)
         return len(done)
 
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        self._console.print(text)
+
 
 def _slot(trial: FrozenTrial) -> int:
     return trial.user_attrs.get("slot", trial.number)

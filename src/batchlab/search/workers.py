@@ -55,6 +55,7 @@ def supervise(study: Study, settings: Settings, slots: Slots, deadline: float) -
             now_done = display.show()
             fruitless, num_done = (0, now_done) if now_done > num_done else (fruitless, num_done)
             if died := crew.bury():
+                display.say(f"A worker {', one '.join(map(death, died))}; its trial is run again.")
                 slots.reap()
                 check_failures(study, settings.max_failure_rate)
                 fruitless += sum(1 if code < 0 else KILLS_PER_ERROR for code in died)
@@ -67,6 +68,14 @@ def supervise(study: Study, settings: Settings, slots: Slots, deadline: float) -
                     return
             if died or crew.is_idle():
                 crew.fill()
+
+
+def death(code: int) -> str:
+    """How a process ended, in words: exit codes below 0 are signals."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    cause = " (out of memory?)" if -code == signal.SIGKILL else ""
+    return f"was ended by {signal.Signals(-code).name}{cause}"
 
 
 def _is_left(study: Study, settings: Settings, slots: Slots) -> bool:
