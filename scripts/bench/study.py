@@ -32,9 +32,9 @@ from batchlab.search.ending import Ending
 from batchlab.search.handle import Handle
 from batchlab.search.launch import Job
 from batchlab.search.lease import own_lease
+from batchlab.search.overrides import make_space
 from batchlab.search.settings import Settings
 from batchlab.search.slots import Slots
-from batchlab.search.space import make_space
 from batchlab.search.storage import open_storage
 from batchlab.search.study import open_study
 from batchlab.search.sweep import SearchLoop
@@ -77,7 +77,7 @@ class ConstantJobs:
         for job in jobs:
             handle = Handle.of(self._settings, job.trial_id, job.number, float("inf"), may_repeat=False)
             trial = SearchTrial(self._shared, handle)
-            trial.known("identity", "tried")
+            trial.known("identity")
             trial.begin_run("0123456789abcdef", "key")
             for place in (1, 2, 3):
                 counts = Counts(place, place, place, 0.1 * place)

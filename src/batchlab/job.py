@@ -54,7 +54,7 @@ def train_trial(config: Config, sweep_id: str, trial: SearchTrial) -> tuple[floa
     nothing = (math.nan,) * len(config.objectives)
     tried, identity = f"batch size {config.batch_size}, lr {config.lr:.4g}", trial_identity(config)
     tried += f", epochs {config.epochs:g}" if config.epochs else ""
-    if (known := trial.known(identity, tried)) is not None:
+    if (known := trial.known(identity)) is not None:
         make_console().print(f"trial {trial.number}: {tried}: measured before, as trial {known.number}")
         trial.repeat(known)
         return tuple(known.result["values"] or nothing)

@@ -1,6 +1,7 @@
 """What a search came to: the Pareto front, picks retrained with fresh seeds, a file that runs each of them."""
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -110,7 +111,7 @@ def picks_of(study: Study, found: Candidates) -> dict[str, FrozenTrial]:
 
 def _retrain_one(plan: SearchPlan, study: Study, name: str, trial: FrozenTrial, sweep_id: str) -> None:
     config, _ = plan.composed(trial)
-    if plan.settings.num_workers and config.num_threads is None:
+    if plan.settings.num_workers and config.num_threads is None and "OMP_NUM_THREADS" not in os.environ:
         config = replace(config, num_threads=len(core_shares(plan.settings.num_workers)[0]))  # as in the search
     first = config.seed + config.num_seeds
     make_console().print(f"Retraining {name}, trial {trial.number}, with {FRESH_SEEDS} fresh seeds:")
@@ -140,7 +141,7 @@ def show(plan: SearchPlan, study: Study, found: Candidates) -> None:
     is_fresh = all(str(trial.number) in known for trial in picks.values())
     if is_fresh:
         lines = [
-            PickRow(name, trial.number, settings_of(plan, trial), known[str(trial.number)])
+            PickRow(name, trial.number, plan.space.shown(trial.params), known[str(trial.number)])
             for name, trial in picks.items()
         ]
         console.print(draw_picks(lines, f"picks, retrained with {FRESH_SEEDS} fresh seeds"))
@@ -160,7 +161,7 @@ def write_files(plan: SearchPlan, study: Study, found: Candidates, picks: Mappin
     commands = {name: f"python train.py -cd {folder} +best={name}" for name in picks}
     make_console().print(f"Run one as it is: {list(commands.values())[-1]}", soft_wrap=True)
     settings = {
-        name: " ".join(f"{k}={v}" for k, v in settings_of(plan, trial).items()) for name, trial in picks.items()
+        name: " ".join(f"{k}={v}" for k, v in plan.space.shown(trial.params).items()) for name, trial in picks.items()
     }
     write_note(study, {name: f"`{settings[name]}`, {said[name]}" for name in picks}, commands)
 
@@ -168,21 +169,7 @@ def write_files(plan: SearchPlan, study: Study, found: Candidates, picks: Mappin
 def front_row(plan: SearchPlan, trial: FrozenTrial, picks: Mapping[str, FrozenTrial]) -> FrontRow:
     """A trial as a row of the front's table."""
     names = [name for name, pick in picks.items() if pick.number == trial.number]
-    return FrontRow(trial.number, settings_of(plan, trial), trial.values, names)
-
-
-def settings_of(plan: SearchPlan, trial: FrozenTrial) -> dict[str, str]:
-    """What was searched, by key; numbers with four digits."""
-    pairs = (line.lstrip("+").split("=", 1) for line in plan.space.lines(trial.params))
-    return {key: short(value) for key, value in pairs}
-
-
-def short(value: str) -> str:
-    """A number with four digits; other text as it is."""
-    try:
-        return f"{float(value):.4g}"
-    except ValueError:
-        return value
+    return FrontRow(trial.number, plan.space.shown(trial.params), trial.values, names)
 
 
 def about(study: Study, found: Candidates, trial: FrozenTrial, fresh: Mapping[str, list[float]]) -> str:

@@ -8,9 +8,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.study import Study
 
 from batchlab.search.lease import own_lease
+from batchlab.search.overrides import make_space
 from batchlab.search.settings import Settings
 from batchlab.search.slots import Slots
-from batchlab.search.space import Space, make_space
+from batchlab.search.space import Space
 from batchlab.search.storage import open_storage
 from batchlab.search.study import open_study
 

@@ -9,8 +9,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from batchlab.search.overrides import make_space
 from batchlab.search.settings import Settings
-from batchlab.search.space import Dimension, Space, make_space
+from batchlab.search.space import Dimension, Space
 
 
 def parse_space(settings: Settings, arguments: Sequence[str], loader: ConfigLoader) -> Space:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from batchlab.search.settings import Settings
+from batchlab.search.space import Space
 from batchlab.search.study import FINISHED, is_done
 
 
@@ -19,10 +20,11 @@ class Display:
     Args:
         study: what is shown.
         settings: names of the objectives, number of trials.
+        space: what is searched.
     """
 
-    def __init__(self, study: Study, settings: Settings) -> None:
-        self._study, self._settings = study, settings
+    def __init__(self, study: Study, settings: Settings, space: Space) -> None:
+        self._study, self._settings, self._space = study, settings, space
         self._shown = {trial.number for trial in study.get_trials(deepcopy=False, states=FINISHED)}
         console = Console(file=sys.stdout, highlight=False)
         self._console = console if console.is_terminal else Console(file=sys.stdout, width=120, highlight=False)
@@ -47,7 +49,7 @@ class Display:
         for trial in trials:
             if trial.state in FINISHED and trial.number not in self._shown:
                 self._shown.add(trial.number)
-                self._console.print(describe(trial, self._settings.metrics))
+                self._console.print(describe(trial, self._settings.metrics, self._space))
         done = [trial for trial in trials if is_done(trial) and _slot(trial) < self._settings.num_trials]
         running = sum(trial.state is TrialState.RUNNING for trial in trials)
         state = f"{running} running" if running or done else "workers are starting"
@@ -63,11 +65,9 @@ def _slot(trial: FrozenTrial) -> int:
     return trial.user_attrs.get("slot", trial.number)
 
 
-def describe(trial: FrozenTrial, metrics: tuple[str, ...]) -> str:
+def describe(trial: FrozenTrial, metrics: tuple[str, ...], space: Space) -> str:
     """One line on a finished trial: what was tried, and how it ended."""
-    tried = (trial.user_attrs.get("point") or {}).get("tried") or ", ".join(
-        f"{name}={value}" for name, value in trial.params.items()
-    )
+    tried = ", ".join(f"{key} {value}" for key, value in space.shown(trial.params).items())
     if trial.state is TrialState.COMPLETE:
         values = zip(metrics, trial.values, strict=True)
         ending = ", ".join(f"{name} {value:.4g}" for name, value in values)

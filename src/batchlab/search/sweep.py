@@ -72,7 +72,7 @@ def search(
     lease = own_lease()
     slots = Slots(study, settings, lease, points)
     if settings.num_workers and WORKER not in os.environ:
-        supervise(study, settings, slots, deadline)
+        supervise(study, settings, space, slots, deadline)
     else:
         deadline = min(deadline, float(os.environ.get(UNTIL, "inf")))
         jobs = Jobs(settings, context, task, launcher, composer, deadline)

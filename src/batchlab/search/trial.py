@@ -98,17 +98,16 @@ class SearchTrial:
     def _storage(self) -> BaseStorage:
         return self._study._storage
 
-    def known(self, identity: str, tried: str) -> Known | None:
+    def known(self, identity: str) -> Known | None:
         """The result of the same runs, where another trial has it; waits for one that is measuring it now.
 
         Args:
             identity: of everything that decides what the trial's runs do.
-            tried: the point in words.
         """
         self._identity = identity
         if not self._handle.may_repeat:
             return None
-        self._write("point", {"identity": identity, "tried": tried})
+        self._write("point", {"identity": identity})
         while True:
             trials = self._study.get_trials(deepcopy=False)
             twins = [trial for trial in trials if _identity(trial) == identity and trial.number != self.number]

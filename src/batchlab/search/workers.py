@@ -15,6 +15,7 @@ from optuna.study import Study
 from batchlab.search.display import Display
 from batchlab.search.settings import Settings
 from batchlab.search.slots import Slots
+from batchlab.search.space import Space
 from batchlab.search.study import check_failures, done_trials
 
 WORKER, UNTIL = "BATCHLAB_WORKER", "BATCHLAB_UNTIL"
@@ -32,12 +33,13 @@ class WorkersFailed(RuntimeError):
     """Worker processes end with an error; the text has the last one's words."""
 
 
-def supervise(study: Study, settings: Settings, slots: Slots, deadline: float) -> None:
+def supervise(study: Study, settings: Settings, space: Space, slots: Slots, deadline: float) -> None:
     """Have workers do the open slots; returns when they are done, or the time is over.
 
     Args:
         study: what they work on.
         settings: how many there are.
+        space: what is searched.
         slots: of the study.
         deadline: time.time() at which they stop.
 
@@ -48,7 +50,7 @@ def supervise(study: Study, settings: Settings, slots: Slots, deadline: float) -
     fruitless, num_done = 0, len(done_trials(study, settings.num_trials))
     if num_done >= settings.num_trials:
         return
-    with Display(study, settings) as display, Crew(settings, deadline) as crew:
+    with Display(study, settings, space) as display, Crew(settings, deadline) as crew:
         crew.fill()
         while True:
             time.sleep(SECONDS_BETWEEN_LOOKS)
