@@ -49,6 +49,7 @@ def test_the_released_plugins_configuration_is_read():
         (["hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials"),
         (["hydra.sweeper.timeout=-1"], "hydra.sweeper.timeout"),
         (["hydra.sweeper.num_workers=-1"], "hydra.sweeper.num_workers"),
+        (["hydra.sweeper.num_workers=99999"], "each of about 1 GiB"),
         (["hydra.sweeper.n_jobs=0"], "hydra.sweeper.n_jobs"),
         (["hydra.sweeper.max_failure_rate=2"], "hydra.sweeper.max_failure_rate"),
         (["hydra.sweeper.first_points=[cubic]"], "hydra.sweeper.first_points"),

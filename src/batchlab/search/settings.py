@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config import REPOSITORY
@@ -13,6 +14,8 @@ from batchlab.mistake import Mistake, WrongInput
 from batchlab.objectives import DIRECTIONS, parse_objective
 
 FIRST_POINTS = ("default", "linear", "sqrt")
+BYTES_OF_A_WORKER = 2**30
+"""What a process with PyTorch, MLflow and Optuna takes, before its model."""
 SINGLE_OBJECTIVE = ("CmaEsSampler",)
 
 
@@ -112,8 +115,10 @@ def _mistakes(sweeper: dict[str, Any]) -> Iterator[Mistake]:
         yield mistake("n_trials", "an integer from 1: trials of the study in total", "40")
     if sweeper["timeout"] is not None and not 0 < sweeper["timeout"] < math.inf:
         yield mistake("timeout", "null or a finite number of seconds above 0", "600")
-    if sweeper["num_workers"] < 0:
-        yield mistake("num_workers", "an integer from 0: processes side by side; 0 = in this one", "2")
+    most = max(1, psutil.virtual_memory().total // BYTES_OF_A_WORKER)
+    if not 0 <= sweeper["num_workers"] <= most:
+        allowed = f"an integer from 0 to {most}: processes side by side, each of about 1 GiB; 0 = in this one"
+        yield mistake("num_workers", allowed, "2")
     if sweeper["n_jobs"] < 1:
         yield mistake("n_jobs", "an integer from 1", "1")
     if not 0 <= sweeper["max_failure_rate"] <= 1:

@@ -51,7 +51,7 @@ def supervise(study: Study, settings: Settings, space: Space, slots: Slots, dead
     if num_done >= settings.num_trials:
         return
     with Display(study, settings, space) as display, Crew(settings, deadline) as crew:
-        crew.fill()
+        crew.fill(settings.num_trials - num_done)
         while True:
             time.sleep(SECONDS_BETWEEN_LOOKS)
             now_done = display.show()
@@ -69,7 +69,7 @@ def supervise(study: Study, settings: Settings, space: Space, slots: Slots, dead
                 if time.time() > deadline or not _is_left(study, settings, slots):
                     return
             if died or crew.is_idle():
-                crew.fill()
+                crew.fill(settings.num_trials - now_done)
 
 
 def death(code: int) -> str:
@@ -117,9 +117,9 @@ class Crew:
                 worker.kill()
                 worker.wait()
 
-    def fill(self) -> None:
-        """Start a worker at every place that has none."""
-        for place, cores in enumerate(self._shares):
+    def fill(self, num_open: int) -> None:
+        """Start a worker at every place that has none; no more of them than there are open slots."""
+        for place, cores in enumerate(self._shares[:num_open]):
             if place not in self._workers:
                 self._workers[place] = self._start(place, cores)
 
