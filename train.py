@@ -66,4 +66,8 @@ def report(asked: Asked, code: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(start())
+    try:
+        sys.exit(start())
+    except KeyboardInterrupt:  # while checking, or while the tables are made
+        print("Stopped.", file=sys.stderr)
+        sys.exit(130)

@@ -75,7 +75,7 @@ class ConstantJobs:
     def run(self, jobs: list[Job], _fixed: Any) -> list[Ending]:
         """One job: a run id, three evaluations, a result."""
         for job in jobs:
-            handle = Handle.of(self._settings, job.trial_id, job.number, float("inf"), may_repeat=False)
+            handle = Handle.of(self._settings, job.trial_id, job.number, float("inf"), "", may_repeat=False)
             trial = SearchTrial(self._shared, handle)
             trial.known("identity")
             trial.begin_run("0123456789abcdef", "key")

@@ -123,7 +123,7 @@ def resolved(config: DictConfig) -> Config:
         A `Config` whose open groups are plain dicts.
 
     Raises:
-        WrongInput: where a value that must be given is not.
+        WrongInput: where a value that must be given is not, or a key was added that nothing reads.
     """
     missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra."))
     if missing:
@@ -131,8 +131,16 @@ def resolved(config: DictConfig) -> Config:
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     settings = {str(key): value for key, value in values.items() if key != "hydra"}
+    if added := [key for key in settings if key not in Config.__dataclass_fields__]:
+        raise WrongInput(*(_added(key, settings[key]) for key in added))
     settings |= {"budget": Budget(**settings["budget"]), "eval": Eval(**settings["eval"])}
     return Config(**settings)  # Hydra has checked the types against the schema
+
+
+def _added(key: str, value: Any) -> Mistake:
+    if key == "best":
+        return Mistake(key, value, "a pick of a study stands in its folder", f"-cd mlruns/reports/... +best={value}")
+    return Mistake(key, value, "no such key; nothing reads it", f"the command without +{key}")
 
 
 def flat_params(config: Config) -> dict[str, Any]:

@@ -27,7 +27,8 @@ def diagnose(config_name: str, overrides: list[str], extra: list[str], message: 
     Returns:
         At least one mistake.
     """
-    default = compose(config_name, extra)
+    extra = [*extra, *_sweeper_lines(config_name, overrides, extra)]
+    default = compose(config_name, extra, return_hydra_config=True)
     mistakes, good = [], []
     for line in overrides:
         found = _mistakes_of(config_name, line, extra, default)
@@ -46,6 +47,13 @@ def diagnose(config_name: str, overrides: list[str], extra: list[str], message: 
     except (HydraException, OmegaConfBaseException):
         pass  # the others do not stand alone; what was found is enough to mend
     return mistakes
+
+
+def _sweeper_lines(config_name: str, overrides: list[str], extra: list[str]) -> list[str]:
+    """What was typed that chooses a sweeper: only with it are there its keys."""
+    lines = [line for line in overrides if line.startswith(("search=", "hydra/sweeper="))]
+    default = compose(config_name, extra)
+    return [line for line in lines if not _mistakes_of(config_name, line, extra, default)]
 
 
 def _values(line: str) -> list[str]:
@@ -95,9 +103,14 @@ def _mistake_of(config_name: str, line: str, extra: list[str], default: DictConf
 
 def _value_or_key(key: str, value: str, error: Exception, default: DictConfig) -> Mistake:
     known = OmegaConf.select(default, key, throw_on_missing=False)
-    if known is None and key not in _keys(default):
+    keys = [each for each in _keys(default) if each.startswith("hydra.sweeper.") == key.startswith("hydra")]
+    if known is None and f"hydra.sweeper.{key}" in _keys(default):
+        return Mistake(key, value, "no such key; it is a key of the sweeper", f"hydra.sweeper.{key}={value}")
+    if known is None and key not in keys:
+        if key.startswith("hydra.sweeper.") and "hydra.sweeper.n_trials" not in keys:
+            return Mistake(key, value, "a key of the search's sweeper", f"search=joint {key}={value}")
         groups = GlobalHydra.instance().config_loader().list_groups("")
-        close = nearest(key, [*_keys(default), *groups]) or "see python train.py --help"
+        close = nearest(key, [*keys, *groups]) or "see python train.py --help"
         mend = f"{close}={value}" if "=" not in close and " " not in close else close
         return Mistake(key, value, f"no such key; the nearest is {close}", mend)
     cause = error.__cause__ or error

@@ -113,6 +113,8 @@ def gate_one(config: DictConfig) -> tuple[list[Config], list[Mistake]]:
     try:
         typed = resolved(config)
     except WrongInput as error:
+        if any(OmegaConf.select(config, mistake.key, throw_on_missing=False) for mistake in error.mistakes):
+            return [], list(error.mistakes)  # keys that do not belong there
         for mistake in error.mistakes:
             OmegaConf.update(config, mistake.key, None)
         return [], [*error.mistakes, *check_config(resolved(config))]

@@ -52,10 +52,8 @@ def train_trial(config: Config, sweep_id: str, trial: SearchTrial) -> tuple[floa
         The objectives; NaN where the trial has none.
     """
     nothing = (math.nan,) * len(config.objectives)
-    tried, identity = f"batch size {config.batch_size}, lr {config.lr:.4g}", trial_identity(config)
-    tried += f", epochs {config.epochs:g}" if config.epochs else ""
-    if (known := trial.known(identity)) is not None:
-        make_console().print(f"trial {trial.number}: {tried}: measured before, as trial {known.number}")
+    if (known := trial.known(trial_identity(config))) is not None:
+        make_console().print(f"trial {trial.number}: {trial.tried}: measured before, as trial {known.number}")
         trial.repeat(known)
         return tuple(known.result["values"] or nothing)
     results = []
@@ -110,7 +108,7 @@ def train_seed(
     show_facts(built.dataset.facts)
     if trial is not None:
         tags = {"optuna.study": trial.study_name, "optuna.trial_number": str(trial.number)}
-    name = f"trial {trial.number}: {label(built)}" if trial else label(built)
+    name = f"trial {trial.number}: {trial.tried}, seed {seed}" if trial else label(built)
     with Recorder(built, sweep_id, tags) as recorder, Watch(make_console(), name) as watch:
         if trial is not None:
             trial.begin_run(recorder.run_id, curve_key(config))

@@ -54,6 +54,10 @@ def check_objectives(objectives: list[str]) -> list[Mistake]:
             allowed = f"not a final metric; there are {', '.join(DIRECTIONS)}"
             mend = nearest(name, DIRECTIONS) or "final/val_accuracy"
             mistakes.append(Mistake("objectives", objective, allowed, f"objectives=[{mend}]"))
+        elif objectives.count(objective) > 1 and objective not in (mistake.value for mistake in mistakes):
+            allowed = "stands there several times"
+            once = ",".join(dict.fromkeys(objectives))
+            mistakes.append(Mistake("objectives", objective, allowed, f"objectives=[{once}]"))
     if not objectives:
         allowed = "at least one final metric"
         mistakes.append(Mistake("objectives", "[]", allowed, "objectives=[final/val_accuracy]"))

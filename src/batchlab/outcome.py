@@ -21,6 +21,10 @@ from batchlab.search.study import FrozenTrial, Study, TrialState, done_trials, f
 from batchlab.search.workers import core_shares
 
 FRESH_SEEDS = 3
+GIVES_WAY = {
+    "most_accurate": "With fresh seeds another trial is more accurate, and takes its place.",
+    "fastest": "Less accurate than most_accurate's interval, or not faster: the next fastest takes its place.",
+}
 FINISHING = "finishing"
 """Study attribute: the lease of the process that retrains the picks."""
 
@@ -96,14 +100,13 @@ def retrain(plan: SearchPlan, study: Study, found: Candidates, sweep_id: str) ->
         name, trial = missing[0]
         _retrain_one(plan, study, name, trial, sweep_id)
         if picks_of(study, found)[name].number != trial.number:
-            make_console().print(
-                "Less accurate than most_accurate's interval, or not faster: the next fastest takes its place."
-            )
+            make_console().print(GIVES_WAY.get(name, f"Another trial is {name} now."))
 
 
 def picks_of(study: Study, found: Candidates) -> dict[str, FrozenTrial]:
     """Picks by name; only the first until its retraining says what the others have to reach."""
-    first, known = first_pick(found), retrained(study)
+    known = retrained(study)
+    first = first_pick(found, known)
     if all(str(trial.number) in known for trial in first.values()):
         return all_picks(found, least_accuracy(study, found), known)
     return first
@@ -124,10 +127,10 @@ def _retrain_one(plan: SearchPlan, study: Study, name: str, trial: FrozenTrial, 
 
 def least_accuracy(study: Study, found: Candidates) -> float | None:
     """Lower end of the 95 % t interval of the most accurate trial's fresh seeds; None where it has none."""
-    trial = first_pick(found).get("most_accurate")
-    values = retrained(study).get(str(trial.number), {}).get(ACCURACY, []) if trial else []
-    known = estimate(values)
-    return None if math.isnan(known.half_width) else known.mean - known.half_width
+    known = retrained(study)
+    trial = first_pick(found, known).get("most_accurate")
+    fresh = estimate(known.get(str(trial.number), {}).get(ACCURACY, []) if trial else [])
+    return None if math.isnan(fresh.half_width) else fresh.mean - fresh.half_width
 
 
 def show(plan: SearchPlan, study: Study, found: Candidates) -> None:
@@ -156,6 +159,8 @@ def write_files(plan: SearchPlan, study: Study, found: Candidates, picks: Mappin
     known, folder = retrained(study), Path(plan.settings.mlruns) / "reports" / plan.settings.study
     by_name = {**{f"trial_{trial.number}": trial for trial in found.front}, **picks}
     said = {name: about(study, found, trial, known.get(str(trial.number), {})) for name, trial in by_name.items()}
+    for stale in set((folder / "best").glob("*.yaml")) - {folder / "best" / f"{name}.yaml" for name in by_name}:
+        stale.unlink()  # left the front
     for name, trial in by_name.items():
         write_best(folder, name, said[name], *plan.composed(trial))
     commands = {name: f"python train.py -cd {folder} +best={name}" for name in picks}

@@ -190,7 +190,7 @@ def check_study(plan: SearchPlan) -> list[Mistake]:
         study = found_study(settings, open_storage(settings.mlruns, settings.storage))
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        allowed = f"cannot be opened: {masked(reason)}"
+        allowed = f"cannot be opened as SQLAlchemy's address, grpc://host:port or a journal file .log: {masked(reason)}"
         mend = "hydra.sweeper.storage=null for optuna.db in mlruns"
         return [Mistake("hydra.sweeper.storage", masked(str(address)), allowed, mend)]
     return check_fingerprint(study, plan.fingerprint) if study else []

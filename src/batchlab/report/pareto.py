@@ -53,7 +53,7 @@ def draw_front(rows: Sequence[FrontRow], metrics: Sequence[str], title: str) -> 
     names = list(dict.fromkeys(name for row in rows for name in row.settings))
     for heading in ("trial", *names, *(SHORT.get(metric, metric) for metric in metrics)):
         table.add_column(heading, justify="right", overflow="fold")
-    table.add_column("pick", overflow="fold")
+    table.add_column("pick", no_wrap=True)
     kept = set(range(len(rows)))
     if len(rows) > ROWS_OF_A_FRONT:
         step = (len(rows) - 1) / (ROWS_OF_A_FRONT - 1)
@@ -98,4 +98,4 @@ def endings(states: Sequence[str]) -> str:
     """``40 trials: 31 complete, 6 pruned, ...`` of how each ended."""
     counts = Counter(states)
     listed = ", ".join(f"{count} {state}" for state, count in counts.most_common())
-    return f"{len(states)} trials: {listed}."
+    return f"{len(states)} trial{'s' if len(states) > 1 else ''}: {listed}."

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from batchlab.search.settings import Settings
-from batchlab.search.space import Space
+from batchlab.search.space import Space, in_words
 from batchlab.search.study import FINISHED, is_done
 
 
@@ -67,7 +67,7 @@ def _slot(trial: FrozenTrial) -> int:
 
 def describe(trial: FrozenTrial, metrics: tuple[str, ...], space: Space) -> str:
     """One line on a finished trial: what was tried, and how it ended."""
-    tried = ", ".join(f"{key} {value}" for key, value in space.shown(trial.params).items())
+    tried = in_words(space.lines(trial.params))
     if trial.state is TrialState.COMPLETE:
         values = zip(metrics, trial.values, strict=True)
         ending = ", ".join(f"{name} {value:.4g}" for name, value in values)

@@ -25,6 +25,7 @@ class Handle:
         mlruns: folder of results.
         prune: whether the trial may be stopped before its end.
         pruner: node of Optuna's pruner, or None.
+        tried: what was suggested, for people.
         may_repeat: whether the search may come upon a point twice; in a continuous space it does not.
     """
 
@@ -37,10 +38,13 @@ class Handle:
     mlruns: str
     prune: bool
     pruner: dict[str, Any] | None
+    tried: str
     may_repeat: bool
 
     @classmethod
-    def of(cls, settings: Settings, trial_id: int, number: int, deadline: float, may_repeat: bool) -> "Handle":
+    def of(
+        cls, settings: Settings, trial_id: int, number: int, deadline: float, tried: str, may_repeat: bool
+    ) -> "Handle":
         """The handle of a trial of a search."""
         return cls(
             trial_id,
@@ -52,6 +56,7 @@ class Handle:
             settings.mlruns,
             settings.prune,
             settings.pruner,
+            tried,
             may_repeat,
         )
 

@@ -16,6 +16,7 @@ from batchlab.search.compose import Composer
 from batchlab.search.ending import Ending
 from batchlab.search.handle import TRIAL, Handle
 from batchlab.search.settings import Settings
+from batchlab.search.space import in_words
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,8 @@ class Jobs:
         return "override_dirname" in str(sweep)
 
     def _handle(self, job: Job) -> str:
-        return Handle.of(self._settings, job.trial_id, job.number, self._deadline, self._may_repeat).as_text()
+        tried = in_words([*job.structural, *job.plain]).replace("'", "")  # the handle stands in quotes
+        return Handle.of(self._settings, job.trial_id, job.number, self._deadline, tried, self._may_repeat).as_text()
 
     def _environment(self, job: Job) -> str:
         return f"+hydra.job.env_set.{TRIAL}='{self._handle(job)}'"

@@ -66,6 +66,8 @@ def _dimension(override: Override, is_structural: bool, is_typed: bool) -> Dimen
         name, distribution, ends = _interval(name, text, override.value())
         return Dimension(key, name, distribution, (), ends, is_structural, is_typed)
     items = list(override.sweep_string_iterator())
+    if not items:
+        raise wrong(key, text, "has no value: a range goes up and excludes its end", f"{key}=16,32,64")
     if len(set(items)) < len(items):
         raise wrong(key, text, "has a value twice", f"{key}={','.join(dict.fromkeys(items))}")
     values = [_value(item) for item in items]
@@ -115,7 +117,7 @@ def _interval(name: str, text: str, value: Any) -> tuple[str, BaseDistribution, 
     )
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise wrong(
-            name, text, "an interval has two finite ends, the lower one first", f"{name}=interval({high},{low})"
+            name, text, "an interval has two finite ends, the lower one first", f"{name}=interval({high:g},{low:g})"
         )
     if low <= 0 and tags:
         raise wrong(

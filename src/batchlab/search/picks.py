@@ -47,10 +47,10 @@ def candidates(study: Study, settings: Settings) -> Candidates:
     return Candidates(trials, [trials[place] for place in front], settings.metrics, settings.directions)
 
 
-def first_pick(found: Candidates) -> dict[str, FrozenTrial]:
+def first_pick(found: Candidates, known: Retrained) -> dict[str, FrozenTrial]:
     """The pick from whose retraining the others follow: the most accurate, or the best of the first objective."""
     if ACCURACY in found.metrics:
-        return {"most_accurate": best_of(found, ACCURACY)}
+        return {"most_accurate": most_accurate(found, known)}
     metric = found.metrics[0]
     name = "fastest" if metric in SECONDS else f"best_{metric.rpartition('/')[2]}"
     return {name: best_of(found, metric)}
@@ -68,7 +68,7 @@ def all_picks(found: Candidates, least_accuracy: float | None, known: Retrained)
         ``most_accurate``; ``fastest`` of those within that interval (`fastest`); ``knee``; and ``best_...`` of every
         other objective.
     """
-    picks = first_pick(found)
+    picks = first_pick(found, known)
     for metric in found.metrics:
         if metric in SECONDS and ACCURACY in found.metrics:
             picks["fastest"] = fastest(found, metric, least_accuracy, known)
@@ -93,6 +93,21 @@ def best_of(found: Candidates, metric: str) -> FrozenTrial:
     return min([*found.front, *found.trials], key=lambda trial: sign * trial.values[place])
 
 
+def most_accurate(found: Candidates, known: Retrained) -> FrozenTrial:
+    """The trial of the highest mean over fresh seeds; the search's most accurate one where that has none yet."""
+    best = best_of(found, ACCURACY)
+    if str(best.number) not in known:
+        return best
+    means = {
+        trial.number: fmean(known[str(trial.number)][ACCURACY]) for trial in found.trials if str(trial.number) in known
+    }
+    return max(
+        (trial for trial in found.trials if not math.isnan(means.get(trial.number, math.nan))),
+        key=lambda trial: (means[trial.number], trial is best),
+        default=best,
+    )
+
+
 def fastest(found: Candidates, seconds: str, least_accuracy: float | None, known: Retrained) -> FrozenTrial:
     """The trial of least seconds among those at or above an accuracy, in the search and with fresh seeds.
 
@@ -100,7 +115,7 @@ def fastest(found: Candidates, seconds: str, least_accuracy: float | None, known
     slower than those of the most accurate trial, gives way to the next fastest, `MAX_SHORT` times; then, and where no
     accuracy is known, it is the most accurate trial.
     """
-    best = best_of(found, ACCURACY)
+    best = most_accurate(found, known)
     if least_accuracy is None:
         return best
     at, place = list(found.metrics).index(ACCURACY), list(found.metrics).index(seconds)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import psutil
 from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config import REPOSITORY
-from batchlab.mistake import Mistake, WrongInput
+from batchlab.mistake import Mistake, WrongInput, nearest
 from batchlab.objectives import DIRECTIONS, parse_objective
 
 FIRST_POINTS = ("default", "linear", "sqrt")
@@ -76,7 +76,7 @@ def read_settings(config: DictConfig) -> Settings:
         objectives = [f"{direction}:value_{place}" for place, direction in enumerate(directions)]
     parsed = [parse_objective(each) for each in objectives if each.rpartition(":")[0] or each in DIRECTIONS]
     study = str(OmegaConf.select(config, "study") or sweeper["study_name"] or config.hydra.job.name)
-    mistakes = [*_mistakes(sweeper), *_disagreements(sweeper, study, parsed)]
+    mistakes = [*_not_nodes(sweeper)] or [*_mistakes(sweeper), *_disagreements(sweeper, study, parsed)]
     if mistakes:
         raise WrongInput(*mistakes)
     return Settings(
@@ -105,6 +105,23 @@ def _listed(value: Any) -> list[str]:
 
 def _directions(value: Any) -> list[str]:
     return [each.lower().rpartition(".")[2] for each in _listed(value)]
+
+
+def _not_nodes(sweeper: dict[str, Any]) -> Iterator[Mistake]:
+    """Names in the place of a node, and keys that nothing reads."""
+    from hydra_plugins.batchlab_sweeper import BatchlabSweeperConf  # the plugin imports this package
+
+    sampler, pruner = sweeper["sampler"], sweeper["pruner"]
+    if not isinstance(sampler, dict):
+        allowed = "options of the group hydra/sweeper/sampler, with a slash"
+        yield Mistake("hydra.sweeper.sampler", sampler, allowed, f"hydra/sweeper/sampler={sampler}")
+    if pruner is not None and not isinstance(pruner, dict):
+        mend = "'hydra.sweeper.pruner={_target_:optuna.pruners.MedianPruner}'"
+        yield Mistake("hydra.sweeper.pruner", pruner, "null or a node of an Optuna pruner", mend)
+    for key in sorted(set(sweeper) - {each.name for each in fields(BatchlabSweeperConf)}):
+        close = nearest(key, [each.name for each in fields(BatchlabSweeperConf)])
+        mend = f"hydra.sweeper.{close}={sweeper[key]}" if close else "python train.py search=joint --help"
+        yield Mistake(f"hydra.sweeper.{key}", sweeper[key], "no such key; nothing reads it", mend)
 
 
 def _mistakes(sweeper: dict[str, Any]) -> Iterator[Mistake]:

@@ -132,6 +132,12 @@ class Space:
         return {key: short(value) for key, value in pairs}
 
 
+def in_words(lines: Sequence[str]) -> str:
+    """Overrides as people read them, ``batch_size 64, lr 0.05``."""
+    pairs = (line.lstrip("+").split("=", 1) for line in lines)
+    return ", ".join(f"{key} {short(value)}" for key, value in pairs)
+
+
 def short(value: str) -> str:
     """A number with four digits, an integer with all; other text as it is."""
     try:

@@ -88,7 +88,7 @@ class SearchTrial:
 
     def __init__(self, shared: Shared, handle: Handle) -> None:
         self._shared, self._study, self._handle, self._trial_id = shared, shared.study, handle, handle.trial_id
-        self.number, self.study_name = handle.number, handle.study
+        self.number, self.study_name, self.tried = handle.number, handle.study, handle.tried
         self._run_ids: list[str] = []
         self._points: list[EvalPoint] = []
         self._identity = ""
