@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-from types import FrameType
 from uuid import uuid4
 
 import hydra
@@ -12,6 +11,7 @@ from omegaconf import DictConfig
 
 from batchlab.config import register_schema, resolved
 from batchlab.preflight import Asked, preflight
+from batchlab.stopping import on_sigterm
 
 register_schema()
 SWEEP_ID = "BATCHLAB_SWEEP_ID"
@@ -25,10 +25,6 @@ def main(config: DictConfig) -> tuple[float, ...]:
     from batchlab.job import train  # torch and mlflow take seconds to import; --help and --cfg do without
 
     return train(resolved(config), os.environ[SWEEP_ID])
-
-
-def on_sigterm(signum: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + signum)
 
 
 def start() -> int:

@@ -11,7 +11,7 @@ import pytest
 from batchlab.config import REPOSITORY
 
 LAYERS = [
-    {"mistake"},
+    {"mistake", "stopping"},
     {"config", "objectives", "dataset", "memory", "stores"},
     {"plan", "clock", "check", "prepare", "identity", "spool"},
     {"batches", "results", "diagnosis", "signature"},

@@ -1,5 +1,6 @@
 """Why Hydra could not compose a command line, said in the same form as every other mistake."""
 
+import re
 import shlex
 
 from hydra import compose
@@ -13,6 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 from batchlab.check import check_config
 from batchlab.config import resolved
 from batchlab.mistake import Mistake, WrongInput, nearest
+
+FUNCTIONS = ["choice", "range", "interval", "int", "float", "tag", "sort", "shuffle", "glob"]
+"""Of Hydra's override grammar, those that make a list or a range."""
 
 
 def diagnose(config_name: str, overrides: list[str], extra: list[str], message: str) -> list[Mistake]:
@@ -75,6 +79,11 @@ def _mistakes_of(config_name: str, line: str, extra: list[str], default: DictCon
     except HydraException:
         if value.endswith(","):
             return [Mistake(key, value, "a list has no spaces and does not end in a comma", f"-m {key}={value}64")]
+        calls = re.findall(r"(\w+)\(", value) if re.fullmatch(r"\w+\(.*\)", value) else []
+        for name in (name for name in calls if name not in FUNCTIONS):
+            allowed = f"there is no {name}(); there are {', '.join(FUNCTIONS)}"
+            better = line.replace(f"{name}(", f"{nearest(name, FUNCTIONS) or 'interval'}(")
+            return [Mistake(key, value, allowed, shlex.quote(better))]
         quoted = shlex.quote(f'{key}="{value.replace(chr(34), chr(92) + chr(34))}"')
         return [Mistake(key, value, "cannot be read; text with spaces or signs stands in quotes", quoted)]
     found = (_mistake_of(config_name, each, extra, default) for each in lines)
@@ -113,8 +122,10 @@ def _value_or_key(key: str, value: str, error: Exception, default: DictConfig) -
         close = nearest(key, [*keys, *groups]) or "see python train.py --help"
         mend = f"{close}={value}" if "=" not in close and " " not in close else close
         return Mistake(key, value, f"no such key; the nearest is {close}", mend)
+    if OmegaConf.is_list(known) and not value.startswith("["):
+        return Mistake(key, value, "a list stands in brackets", shlex.quote(f"{key}=[{value}]"))
     cause = error.__cause__ or error
-    reason = str(cause).splitlines()[0]
+    reason = str(cause).splitlines()[0].rstrip(".")
     example = known if known is not None else "a value of its type"
     return Mistake(key, value, reason[:1].lower() + reason[1:], f"{key}={example}")
 

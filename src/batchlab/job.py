@@ -14,6 +14,7 @@ from batchlab.report.comparison import comparison_rows, draw_table, time_spent, 
 from batchlab.report.watch import Watch, make_console
 from batchlab.run import RunResult, run, stopped
 from batchlab.search.trial import SearchTrial, current_trial, identity_of
+from batchlab.stopping import check_stop
 
 
 def train(config: Config, sweep_id: str) -> tuple[float, ...]:
@@ -114,6 +115,7 @@ def train_seed(
             trial.begin_run(recorder.run_id, curve_key(config))
         training = run(built, with_test=trial is None)
         while True:
+            check_stop()
             try:
                 point = next(training)
             except StopIteration as stop:

@@ -36,6 +36,7 @@ from batchlab.search.space import Dimension, Space
 from batchlab.search.storage import open_storage
 from batchlab.search.study import check_failures, check_fingerprint, done_trials, open_study
 from batchlab.search.workers import UNTIL, WORKER, supervise
+from batchlab.stopping import check_stop
 
 
 def search(
@@ -119,9 +120,11 @@ class SearchLoop:
 
         Raises:
             TooManyFailures: counted over the whole study.
+            SystemExit: on SIGTERM.
         """
         with self._slots.held(), beating(self._study, lease) as active:
             while time.time() < deadline:
+                check_stop()
                 trials: list[Trial] = []
                 while len(trials) < self._settings.num_jobs and (trial := self._slots.take(self._sampler)):
                     trials.append(trial)
