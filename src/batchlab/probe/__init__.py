@@ -1,0 +1,1 @@
+"""Short measurements on the user's own model, data and machine."""

@@ -1,0 +1,1 @@
+"""Measures of sharpness: how fast the loss grows around the weights."""
