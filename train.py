@@ -1,7 +1,6 @@
 """batchlab: train one configuration, compare several (-m batch_size=32,128,512), or search (search=joint)."""
 
 import os
-import signal
 import sys
 from uuid import uuid4
 
@@ -11,7 +10,7 @@ from omegaconf import DictConfig
 
 from batchlab.config import register_schema, resolved
 from batchlab.preflight import Asked, preflight
-from batchlab.stopping import on_sigterm
+from batchlab.stopping import heed_signals
 
 register_schema()
 SWEEP_ID = "BATCHLAB_SWEEP_ID"
@@ -33,7 +32,7 @@ def start() -> int:
     if WORKER not in os.environ:
         os.environ[SWEEP_ID] = uuid4().hex[:12]
         asked = preflight(sys.argv[1:])
-    signal.signal(signal.SIGTERM, on_sigterm)
+    heed_signals()
     code = 0
     try:
         main()

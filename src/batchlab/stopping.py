@@ -1,25 +1,36 @@
-"""SIGTERM as an exception and as a fact: what a signal raises in a destructor or callback, Python drops."""
+"""SIGTERM and Ctrl-C as exceptions and as facts: what a signal raises in a destructor or callback, Python drops."""
 
+import signal
 from types import FrameType
 
 _received: list[int] = []
 
 
-def on_sigterm(signum: int, _frame: FrameType | None) -> None:
-    """Signal handler: ends the process in good order.
+def heed_signals() -> None:
+    """Have SIGTERM and Ctrl-C end this process in good order; a Ctrl-C that is ignored stays so."""
+    signal.signal(signal.SIGTERM, on_signal)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, on_signal)
+
+
+def on_signal(signum: int, _frame: FrameType | None = None) -> None:
+    """Signal handler.
 
     Raises:
-        SystemExit: always.
+        KeyboardInterrupt: for Ctrl-C.
+        SystemExit: for SIGTERM, with 128 + its number.
     """
     _received.append(signum)
-    raise SystemExit(128 + signum)
+    check_stop()
 
 
 def check_stop() -> None:
-    """Raise what the handler raised, if it was lost on the way.
+    """Raise what the last signal's handler raised, if that was lost on the way.
 
     Raises:
-        SystemExit: where SIGTERM was received.
+        KeyboardInterrupt: where Ctrl-C was received.
+        SystemExit: where SIGTERM was.
     """
-    if _received:
-        raise SystemExit(128 + _received[0])
+    if not _received:
+        return
+    raise KeyboardInterrupt if _received[-1] == signal.SIGINT else SystemExit(128 + _received[-1])

@@ -120,7 +120,7 @@ class SearchLoop:
 
         Raises:
             TooManyFailures: counted over the whole study.
-            SystemExit: on SIGTERM.
+            KeyboardInterrupt, SystemExit: see `check_stop`.
         """
         with self._slots.held(), beating(self._study, lease) as active:
             while time.time() < deadline:
