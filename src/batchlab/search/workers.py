@@ -17,6 +17,7 @@ from batchlab.search.settings import Settings
 from batchlab.search.slots import Slots
 from batchlab.search.space import Space
 from batchlab.search.study import check_failures, done_trials
+from batchlab.stopping import check_stop
 
 WORKER, UNTIL = "BATCHLAB_WORKER", "BATCHLAB_UNTIL"
 """Environment of a worker: its place, and time.time() at which to stop."""
@@ -54,6 +55,7 @@ def supervise(study: Study, settings: Settings, space: Space, slots: Slots, dead
         crew.fill(settings.num_trials - num_done)
         while True:
             time.sleep(SECONDS_BETWEEN_LOOKS)
+            check_stop()
             now_done = display.show()
             fruitless, num_done = (0, now_done) if now_done > num_done else (fruitless, num_done)
             if died := crew.bury():

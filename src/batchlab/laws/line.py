@@ -1,0 +1,90 @@
+"""A line through points of very different size: y = a + b*x with a, b >= 0, fitted by relative residuals."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from batchlab.laws.estimate import NUM_DRAWS
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Line:
+    """y = intercept + slope * x.
+
+    Attributes:
+        intercept: a, at least 0.
+        slope: b, at least 0.
+        residuals: [n] (y - fitted) / y of the points.
+    """
+
+    intercept: float
+    slope: float
+    residuals: Array
+
+    def at(self, x: Array | float) -> Array:
+        """Fitted values at [n] x."""
+        return self.intercept + self.slope * np.asarray(x, dtype=np.float64)
+
+    @property
+    def worst(self) -> float:
+        """The largest relative residual in size."""
+        return float(np.abs(self.residuals).max())
+
+
+def fit_line(x: Array, y: Array, relative_error: Array | float = 1.0) -> Line:
+    """Weighted least squares of ((y - a - b*x) / (y * relative_error))^2 over a, b >= 0.
+
+    Args:
+        x: [n] at least 2 different values.
+        y: [n] positive.
+        relative_error: [n] or one number: standard error of each point relative to it.
+
+    Returns:
+        The line.
+    """
+    scale = 1.0 / (y * np.broadcast_to(relative_error, y.shape))
+    # columns of one size, or the solver loses a intercept beside a slope of another order of magnitude
+    unit = float(np.abs(x).max())
+    (intercept, slope), _ = nnls(np.column_stack([scale, x / unit * scale]), y * scale)
+    line = Line(float(intercept), float(slope / unit), np.empty(0))
+    return Line(line.intercept, line.slope, (y - line.at(x)) / y)
+
+
+def line_draws(
+    x: Array, samples: Array, line: Line, relative_error: Array | float = 1.0, seed: int = 0
+) -> NDArray[np.float64]:
+    """Draws of (a, b) that carry both the spread of the points and their distance from the line.
+
+    Each draw takes one sample of the points and shifts each by its relative residual with a random sign (the wild
+    bootstrap), widened for the two fitted numbers: a line that the points do not follow is not known better for their
+    being known well.
+
+    Args:
+        x: [n].
+        samples: [num_samples, n] values of the points; one row where nothing is known of their spread.
+        line: through the points themselves.
+        relative_error: as in `fit_line`.
+        seed: of the draws.
+
+    Returns:
+        [num_draws, 2] intercepts and slopes.
+
+    Source: Liu 1988 (Bootstrap procedures under some non-i.i.d. models), section 2.
+    """
+    n, random = len(x), np.random.default_rng(seed)
+    widened = line.residuals * (np.sqrt(n / (n - 2)) if n > 2 else 0.0)
+    signs = random.choice([-1.0, 1.0], (NUM_DRAWS, n))
+    rows = samples[np.arange(NUM_DRAWS) % len(samples)]
+    moved = rows * np.maximum(1 + signs * widened, 0.05)
+    fits = (fit_line(x, y, relative_error) for y in moved)
+    return np.array([(each.intercept, each.slope) for each in fits])
+
+
+def r_squared(observed: Array, fitted: Array) -> float:
+    """Share of the observed variance that the fit explains, 1 - RSS / TSS; NaN where nothing varies."""
+    total = float(((observed - observed.mean()) ** 2).sum())
+    return 1 - float(((observed - fitted) ** 2).sum()) / total if total > 0 else float("nan")

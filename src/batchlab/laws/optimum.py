@@ -1,0 +1,157 @@
+"""The time-optimal batch size: seconds to a target are E(B)/B steps of t(B) seconds each."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from batchlab.laws.estimate import NUM_DRAWS, Estimate, of_draws
+from batchlab.laws.line import Array
+
+NOISE_FACTOR = 3.0
+"""The gradient noise scale tells the critical batch size to this factor.
+
+Source: McCandlish et al. 2018, figure 4 and section 2.2; own measurements in docs/results.
+"""
+RESOLUTION = 200
+"""Batch sizes that are tried where the closed form does not hold, evenly spaced in logarithm."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What the time to a target rests on; each as draws, so that their uncertainty goes through every formula.
+
+    Attributes:
+        alpha: [num_draws] seconds of overhead per step, or per part under accumulation.
+        beta: [num_draws] seconds per example.
+        critical: [num_draws] B_crit, in examples.
+        min_examples: [num_draws] E_min, in examples; ones where only ratios are wanted.
+        update_seconds: alpha_0, seconds of a step that do not come again with each part.
+        largest_part: most examples that fit into memory at once; infinite where nothing limits.
+        largest_batch: examples of the training split.
+    """
+
+    alpha: Array
+    beta: Array
+    critical: Array
+    min_examples: Array
+    update_seconds: float = 0.0
+    largest_part: float = math.inf
+    largest_batch: float = math.inf
+
+    def step_seconds(self, batch_size: Array) -> Array:
+        """t(B), in s: alpha + beta*B while it fits, else alpha_0 + ceil(B/m) parts; broadcast over draws [n, 1]."""
+        parts = np.maximum(1.0, np.ceil(batch_size / self.largest_part))
+        per_part = np.maximum(self.alpha[:, None] - self.update_seconds, 0.0)
+        return self.update_seconds + parts * per_part + self.beta[:, None] * batch_size
+
+    def examples(self, batch_size: Array) -> Array:
+        """E(B), in examples: [num_draws, n]."""
+        return self.min_examples[:, None] * (1 + batch_size / self.critical[:, None])
+
+    def seconds(self, batch_size: Array) -> Array:
+        """Seconds to the target: [num_draws, n]."""
+        return self.examples(batch_size) / batch_size * self.step_seconds(batch_size)
+
+
+def of_noise(noise_scale: Estimate, num_draws: int = NUM_DRAWS) -> Array:
+    """Draws of B_crit from the gradient noise scale alone: 95 % within a factor of three, and its own error.
+
+    Args:
+        noise_scale: B_simple, in examples; its upper end may be infinite.
+        num_draws: how many.
+
+    Returns:
+        [num_draws], the first of them the noise scale itself.
+    """
+    random = np.random.default_rng(0)
+    low, high = max(noise_scale.low, noise_scale.value / 30), min(noise_scale.high, noise_scale.value * 30)
+    own = (math.log(high) - math.log(low)) / (2 * 1.96) if np.isfinite([low, high]).all() else 0.0
+    spread = math.hypot(math.log(NOISE_FACTOR) / 1.96, own)
+    draws = noise_scale.value * np.exp(spread * random.standard_normal(num_draws))
+    draws[0] = noise_scale.value
+    return draws
+
+
+def best_batch_size(costs: Costs) -> Estimate:
+    """B*, the batch size of the least time to the target.
+
+    Where neither memory nor data limit it, B* = sqrt(B_crit * alpha / beta); else the best of a grid under
+    the law of accumulation. The first draw is the estimate, the others make its interval.
+
+    Args:
+        costs: the first draw of each holds the estimates themselves.
+
+    Returns:
+        B*, in examples, at least 1.
+    """
+    free = np.sqrt(costs.critical * costs.alpha / costs.beta)
+    limit = min(costs.largest_part, costs.largest_batch)
+    found = np.maximum(free, 1.0)
+    if (free > limit).any():
+        found = np.where(free <= limit, found, _best_of_grid(costs))
+    return of_draws(float(found[0]), found)
+
+
+def _best_of_grid(costs: Costs) -> Array:
+    """The best batch size of each draw, among sizes up to the data and whole numbers of full parts."""
+    top = costs.largest_batch if math.isfinite(costs.largest_batch) else 100 * costs.largest_part
+    grid = np.geomspace(1.0, top, RESOLUTION)
+    if math.isfinite(costs.largest_part):
+        whole = costs.largest_part * np.arange(1, min(top // costs.largest_part, 1000) + 1)
+        grid = np.union1d(grid[grid <= costs.largest_part], np.append(whole, top))
+    best, least = np.empty(len(costs.alpha)), np.full(len(costs.alpha), np.inf)
+    for size in grid:
+        seconds = costs.seconds(np.array([size]))[:, 0]
+        best, least = np.where(seconds < least, size, best), np.minimum(seconds, least)
+    return best
+
+
+def seconds_to_target(costs: Costs, batch_size: float) -> Estimate:
+    """Predicted seconds to the target at a batch size."""
+    draws = costs.seconds(np.array([float(batch_size)]))[:, 0]
+    return of_draws(float(draws[0]), draws)
+
+
+def good_range(costs: Costs, tolerance: float = 1.1) -> tuple[float, float]:
+    """Batch sizes whose predicted time is within a tolerance of the best, by the estimates themselves.
+
+    Args:
+        costs: as for `best_batch_size`.
+        tolerance: factor on the least time.
+
+    Returns:
+        Least and greatest such batch size.
+    """
+    top = costs.largest_batch if math.isfinite(costs.largest_batch) else 1e7
+    grid = np.unique(np.round(np.geomspace(1.0, top, 4 * RESOLUTION)))
+    estimates = Costs(
+        costs.alpha[:1], costs.beta[:1], costs.critical[:1], costs.min_examples[:1],
+        costs.update_seconds, costs.largest_part, costs.largest_batch,
+    )  # fmt: skip
+    seconds = estimates.seconds(grid)[0]
+    good = grid[seconds <= tolerance * seconds.min()]
+    return float(good[0]), float(good[-1])
+
+
+def limits_of(costs: Costs, batch_size: float) -> list[str]:
+    """What limits the time to the target at a batch size: overhead, work, memory, noise.
+
+    *overhead*: more than half of a step is alpha. *noise*: more than a third of the examples are spent because
+    batches are beyond what the noise asks for, B > B_crit / 2. *memory*: the batch is cut into parts, or would be
+    larger if more fitted. *work*: none of these; the device is busy with examples that are needed.
+
+    Args:
+        costs: the first draw counts.
+        batch_size: recommended.
+
+    Returns:
+        One word or several.
+    """
+    size = np.array([float(batch_size)])
+    overhead = 1 - float(costs.beta[0] * batch_size / costs.step_seconds(size)[0, 0])
+    free = math.sqrt(costs.critical[0] * costs.alpha[0] / costs.beta[0])
+    words = ["overhead"] if overhead > 0.5 else []
+    words += ["noise"] if batch_size > costs.critical[0] / 2 else []
+    words += ["memory"] if costs.largest_part < min(free, costs.largest_batch) else []
+    return words or ["work"]
