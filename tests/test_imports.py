@@ -23,7 +23,8 @@ LAYERS = [
     {"record"},
     {"search"},
     {"survey", "report"},
-    {"preflight", "advise", "job"},
+    {"preflight", "job"},
+    {"command", "benchmark", "advise"},
     {"outcome"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -186,7 +186,7 @@ def test_a_folder_of_results_that_an_ordinary_user_cannot_write(tmp_path):
     folder = tmp_path / "closed"
     folder.mkdir()
     folder.chmod(0o555)
-    code = f"from batchlab.preflight import _writable; print(*_writable({str(folder / 'mlruns')!r}))"
+    code = f"from batchlab.preflight import unwritable; print(*unwritable({str(folder / 'mlruns')!r}))"
     if os.getuid() == 0:
         Path(tmp_path).chmod(0o755)
         said = _as_nobody(code, list(tmp_path.parents))

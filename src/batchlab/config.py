@@ -1,7 +1,7 @@
 """The typed configuration: every key that a person can type, and what it means."""
 
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,15 @@ class Config:
     """Folder of every result."""
 
 
-def register_schema() -> None:
-    """Make the schema known to Hydra under the name `schema`; conf/train.yaml starts from it."""
-    node = OmegaConf.structured(Config)
+def register_schema(more: type | None = None) -> None:
+    """Make the schema known to Hydra under the name `schema`; conf/train.yaml starts from it.
+
+    Args:
+        more: dataclass with the keys of a script, which stand beside those of a run.
+    """
+    kinds = [Config, *([more] if more else [])]
+    all_keys = [(each.name, each.type, each) for kind in kinds for each in fields(kind)]
+    node = OmegaConf.structured(make_dataclass("Config", all_keys) if more else Config)
     for group in OPEN_GROUPS:
         OmegaConf.set_struct(node[group], False)
     ConfigStore.instance().store(name="schema", node=node)
@@ -131,8 +137,10 @@ def resolved(config: DictConfig) -> Config:
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     settings = {str(key): value for key, value in values.items() if key != "hydra"}
-    if added := [key for key in settings if key not in Config.__dataclass_fields__]:
+    allowed = getattr(OmegaConf.get_type(config), "__dataclass_fields__", Config.__dataclass_fields__)
+    if added := [key for key in settings if key not in allowed]:
         raise WrongInput(*(_added(key, settings[key]) for key in added))
+    settings = {key: value for key, value in settings.items() if key in Config.__dataclass_fields__}
     settings |= {"budget": Budget(**settings["budget"]), "eval": Eval(**settings["eval"])}
     return Config(**settings)  # Hydra has checked the types against the schema
 

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -129,7 +130,15 @@ def fit(
             clock.start()
 
 
-def accumulate(learner: Learner, stream: BatchStream, start: int, sizes: list[int]) -> Tensor:
+class Source(Protocol):
+    """What gives examples by position: the run's stream, or a batch that stays."""
+
+    def take(self, start: int, count: int, /) -> tuple[Tensor, Tensor]:
+        """Inputs and targets at positions start to start + count."""
+        ...
+
+
+def accumulate(learner: Learner, stream: Source, start: int, sizes: list[int]) -> Tensor:
     """Add the gradient of the mean loss over consecutive examples of the stream, part by part.
 
     Args:

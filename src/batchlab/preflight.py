@@ -67,7 +67,7 @@ def preflight(arguments: list[str], config_name: str = "train") -> Asked:
             configs, plan = found.corners, found.plan
         else:
             configs, mistakes = grid(name, args.overrides, extra, args.multirun)
-    mistakes += [mistake for folder in sorted({config.mlruns for config in configs}) for mistake in _writable(folder)]
+    mistakes += [mistake for folder in sorted({config.mlruns for config in configs}) for mistake in unwritable(folder)]
     mistakes = mistakes or _gate_two(configs, is_grid=plan is None)
     if plan is not None:
         from batchlab.survey import check_study, in_space
@@ -111,7 +111,8 @@ def _gate_two(configs: list[Config], is_grid: bool) -> list[Mistake]:
     return mistakes or (check_grid(configs) if is_grid else [])
 
 
-def _writable(folder: str) -> Iterator[Mistake]:
+def unwritable(folder: str) -> Iterator[Mistake]:
+    """A mistake where results cannot be written into a folder, existing or not."""
     path = Path(folder).absolute()
     found = next(parent for parent in (path, *path.parents) if parent.exists())
     try:

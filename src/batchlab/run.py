@@ -12,7 +12,7 @@ from batchlab.batches import in_order
 from batchlab.build import Built
 from batchlab.dataset import Split
 from batchlab.fit import EvalPoint, accumulate, fit
-from batchlab.memory import peak_bytes, reset_peak
+from batchlab.memory import is_out_of_memory, peak_bytes, reset_peak
 from batchlab.metrics import NOT_A_NUMBER, Predictions, class_metrics, predict
 from batchlab.plan import part_sizes
 from batchlab.prepare import Prepare
@@ -122,12 +122,6 @@ def warm_up(built: Built) -> float:
     built.learner.optimizer.zero_grad()
     torch.manual_seed(built.seed)
     return time.perf_counter() - started
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch says that memory ran out, on any device."""
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text
 
 
 class Evaluator:

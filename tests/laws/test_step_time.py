@@ -85,6 +85,12 @@ def test_a_bend_is_named_and_not_averaged_away():
     assert law.beta_seconds.value == pytest.approx(2e-6, rel=1e-6)
 
 
+def test_sizes_that_are_nearly_all_overhead_do_not_call_the_others_slow():
+    sizes = [8, 16, 32, 64, 128, 256, 512, 1024]
+    milliseconds = [2.25, 2.29, 2.40, 2.43, 3.33, 4.90, 6.54, 10.2]
+    assert fit_step_time(sizes, np.array([milliseconds]) / 1e3).beyond == ()
+
+
 def test_a_slow_size_in_the_middle_is_no_bend():
     sizes = [32, 128, 512, 2048, 8192]
     seconds = [1e-3 + 2e-6 * size for size in sizes]

@@ -93,7 +93,8 @@ def size_of_range(sizes: Array, seconds: Array) -> int:
 
     The line through all sizes is compared, by the Bayesian information criterion, with lines through the smaller ones
     that leave each of the others to itself (a parameter each, and one for the place of the border). Sizes are left out
-    only where each takes at least 10 % longer than the line says.
+    only where each takes at least 10 % longer than the line says, and where the line reaches beyond its half-speed
+    batch: sizes at which overhead is nearly all say nothing of the slope.
 
     Args:
         sizes: [n] rising.
@@ -110,7 +111,8 @@ def size_of_range(sizes: Array, seconds: Array) -> int:
         excess = seconds[count:] / below.at(sizes[count:]) - 1
         num_above = len(sizes) - count
         criterion = _criterion(np.append(below.residuals, np.zeros(num_above)), 3 + num_above)
-        if excess.min() > BEYOND and criterion < straight:
+        is_slope_known = below.slope * sizes[count - 1] > below.intercept
+        if is_slope_known and excess.min() > BEYOND and criterion < straight:
             straight, best_count = criterion, count
     return best_count
 

@@ -1,0 +1,79 @@
+"""Every mistake of a benchmark's command line."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+from batchlab.benchmark.keys import Benchmark
+from batchlab.benchmark.sizes import sizes_of, with_images
+from batchlab.build import load_dataset
+from batchlab.config import Config
+from batchlab.mistake import Mistake
+from batchlab.probe.timing import MIN_BLOCKS
+from batchlab.rehearse import check_data
+
+CHOICES = {"clock": ("wall", "process"), "modes": ("train", "inference"), "feeds": ("resident", "loader")}
+MAX_SIZES = 200
+
+
+def check_benchmark(keys: Benchmark, configs: list[Config]) -> list[Mistake]:
+    """Every mistake of a benchmark's keys, then of its configurations at the smallest and the largest batch size."""
+    mistakes = [*_lists(keys), *_numbers(keys, configs)]
+    if mistakes:
+        return mistakes
+    for config in with_images(keys, configs):
+        for device in keys.devices:
+            here = replace(config, device=device)
+            num_train = len(load_dataset(here.data).train)
+            try:
+                sizes = sizes_of(keys, here, num_train)
+            except ValueError as error:
+                return [Mistake("batch_sizes", keys.batch_sizes, str(error), "batch_sizes=[32,128,512]")]
+            for size in {sizes[0], sizes[-1]}:
+                mistakes += check_data(replace(here, batch_size=size))
+    return [_renamed(mistake) for mistake in mistakes]
+
+
+def _renamed(mistake: Mistake) -> Mistake:
+    mend = mistake.mend.replace("batch_size=full", "batch_sizes=[...,full]")
+    return replace(mistake, key="batch_sizes" if mistake.key == "batch_size" else mistake.key, mend=mend)
+
+
+def _lists(keys: Benchmark) -> Iterator[Mistake]:
+    sizes = keys.batch_sizes
+    if isinstance(sizes, list):
+        wrong = [size for size in sizes if size != "full" and (type(size) is not int or size < 1)]
+        if not sizes:
+            yield Mistake("batch_sizes", "[]", "an empty list times nothing", "batch_sizes=[32,128,512]")
+        elif wrong:
+            yield Mistake("batch_sizes", wrong[0], "integers from 1, or full", "batch_sizes=[32,128,full]")
+        elif len(sizes) > MAX_SIZES:
+            yield Mistake("batch_sizes", f"{len(sizes)} sizes", f"at most {MAX_SIZES}", "a shorter range")
+    elif sizes not in ("auto", "coulom"):
+        allowed = "a list of integers and full, a range, auto or coulom"
+        yield Mistake("batch_sizes", sizes, allowed, "batch_sizes=[32,128,512]")
+    for name in ("devices", "modes", "feeds", "cudnn_benchmark"):
+        values, allowed = getattr(keys, name), CHOICES.get(name)
+        if not isinstance(values, list) or not values:
+            yield Mistake(name, values, "a list with at least one value", f"{name}=[{(allowed or ['auto'])[0]}]")
+        elif allowed and (wrong := [value for value in values if value not in allowed]):
+            yield Mistake(name, wrong[0], f"one or several of {', '.join(allowed)}", f"{name}=[{allowed[0]}]")
+
+
+def _numbers(keys: Benchmark, configs: list[Config]) -> Iterator[Mistake]:
+    if keys.num_blocks < MIN_BLOCKS:
+        yield Mistake("num_blocks", keys.num_blocks, f"at least {MIN_BLOCKS}: fewer say nothing", "num_blocks=20")
+    if not 0 < keys.budget_seconds < math.inf:
+        yield Mistake("budget_seconds", keys.budget_seconds, "a finite number above 0", "budget_seconds=60")
+    if keys.clock not in CHOICES["clock"]:
+        yield Mistake("clock", keys.clock, "wall or process", "clock=wall")
+    if keys.output not in ("text", "json"):
+        yield Mistake("output", keys.output, "text or json", "output=text")
+    if keys.clock == "process" and any(config.num_threads != 1 for config in configs):
+        allowed = "the process's own time adds up its threads"
+        yield Mistake("clock", "process", allowed, "clock=process num_threads=1")
+    if keys.image_size is not None and any("synthetic" not in config.data["_target_"] for config in configs):
+        yield Mistake("image_size", keys.image_size, "has no effect with data of its own size", "it without data=")
+    if len({config.num_threads for config in configs}) > 1:
+        allowed = "one number: all are timed in one process"
+        yield Mistake("num_threads", "several", allowed, "num_threads=1, then the command again")

@@ -1,0 +1,95 @@
+"""The command line of a script: the keys of a run beside the script's own, composed and checked together."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Generic, TypeVar
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from batchlab.config import REPOSITORY, Config, register_schema
+from batchlab.diagnosis import not_a_setting
+from batchlab.grid import grid
+from batchlab.mistake import Mistake
+from batchlab.preflight import stop, unwritable
+
+Keys = TypeVar("Keys")
+
+
+@dataclass(frozen=True)
+class Command(Generic[Keys]):
+    """What was typed.
+
+    Attributes:
+        keys: the script's own.
+        configs: of runs; one for each combination of the lists that were typed.
+    """
+
+    keys: Keys
+    configs: list[Config]
+
+
+def read_command(
+    name: str, kind: Callable[..., Keys], arguments: list[str], check: Callable[[Keys, list[Config]], list[Mistake]]
+) -> Command[Keys]:
+    """Compose and check a script's command line; exits with code 2 and every mistake, 0 after --help or --cfg job.
+
+    Args:
+        name: primary configuration in conf/.
+        kind: dataclass of the script's own keys; a value list for one of them needs no brackets.
+        arguments: after the script's name.
+        check: the script's own checks; called where nothing else is wrong.
+
+    Returns:
+        Keys and configurations that passed gate 1.
+    """
+    assert isinstance(kind, type)
+    register_schema(kind)
+    own = [each.name for each in fields(kind)]  # pyright: ignore[reportArgumentType]
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3", job_name=name):
+        shown = [word for word in arguments if word.startswith("-")]
+        overrides = [_in_brackets(word, own) for word in arguments if not word.startswith("-") and word != "job"]
+        _show(name, shown, overrides)
+        configs, mistakes = grid(name, overrides, [], is_multirun=True)
+        if mistakes:
+            stop(mistakes)
+        composed = compose(name, [each for each in overrides if each.partition("=")[0] in own])
+        values: Any = OmegaConf.to_container(OmegaConf.masked_copy(composed, own), resolve=True)
+    keys = kind(**values)
+    mistakes = check(keys, configs) or list(unwritable(configs[0].mlruns))
+    if mistakes:
+        stop(mistakes)
+    return Command(keys, configs)
+
+
+def _show(name: str, shown: list[str], overrides: list[str]) -> None:
+    """Answer --help and --cfg job, and refuse other words with a dash."""
+    if not shown:
+        return
+    if shown[0] in ("--help", "-h"):
+        config = compose(name, return_hydra_config=True)
+        print(OmegaConf.masked_copy(config.hydra.help, ["header"]).header.strip())
+    elif shown[0] in ("--cfg", "-c"):
+        print(OmegaConf.to_yaml(compose(name, overrides)), end="")
+    else:
+        stop([not_a_setting(word) for word in shown])
+    sys.exit(0)
+
+
+def _in_brackets(word: str, own: list[str]) -> str:
+    """A list, a choice or a range of one of the script's own keys as a list; any other word as it is."""
+    key, _, value = word.partition("=")
+    if key not in own or value.startswith("["):
+        return word
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    try:
+        override = parser.parse_override(word)
+    except HydraException:
+        return word
+    if not override.is_sweep_override() or override.is_interval_sweep():
+        return word
+    return f"{key}=[{','.join(map(str, override.sweep_iterator()))}]"

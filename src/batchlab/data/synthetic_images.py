@@ -1,0 +1,69 @@
+"""Images made on the spot, of any size: for timing image networks without a download."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from batchlab.data.checks import refuse, split_settings, whole_number
+from batchlab.dataset import Dataset, Split, digest_of, image_statistics, split_indices
+
+PATTERN = 4
+"""Each class is a random pattern of so many squares on a side, blown up to the image's size, under noise."""
+
+
+def load_synthetic_images(
+    num_examples: int,
+    image_size: int,
+    num_channels: int,
+    num_classes: int,
+    seed: int,
+    val_fraction: float,
+    test_fraction: float,
+    split_seed: int,
+) -> Dataset:
+    """Images of a pattern per class under as much noise; a network can learn them, and their pixels cost what any do.
+
+    Args:
+        num_examples: N, over all splits.
+        image_size: height and width, in pixels, at least 4.
+        num_channels: 1 or 3.
+        num_classes: number of classes.
+        seed: of patterns, labels and noise.
+        val_fraction: share of the examples that goes to val, in (0, 1).
+        test_fraction: share that goes to test, in (0, 1).
+        split_seed: seed of the stratified split.
+
+    Returns:
+        Inputs [N, num_channels, image_size, image_size] uint8, targets in 0 to num_classes - 1.
+
+    Raises:
+        WrongInput: where a number is not allowed.
+    """
+    refuse(
+        whole_number("data.num_examples", num_examples, 1, 1024),
+        whole_number("data.image_size", image_size, PATTERN, 32),
+        whole_number("data.num_channels", num_channels, 1, 3),
+        whole_number("data.num_classes", num_classes, 2, 10),
+        whole_number("data.seed", seed, 0, 0),
+        split_settings(val_fraction, test_fraction, split_seed),
+    )
+    source = torch.Generator().manual_seed(seed)
+    patterns = torch.randint(64, 192, (num_classes, num_channels, PATTERN, PATTERN), generator=source).float()
+    targets = torch.randint(num_classes, (num_examples,), generator=source)
+    images = torch.empty(num_examples, num_channels, image_size, image_size, dtype=torch.uint8)
+    large = F.interpolate(patterns, size=(image_size, image_size))
+    for index in torch.arange(num_examples).split(256):
+        noise = torch.randint(-64, 64, images[index].shape, generator=source, dtype=torch.int16)
+        images[index] = (large[targets[index]] + noise).to(torch.uint8)
+    chosen = split_indices(targets, val_fraction, test_fraction, split_seed)
+    train, val, test = (Split(images[indices], targets[indices]) for indices in chosen)
+    return _dataset(train, val, test, num_classes, f"{num_classes} random patterns under noise, {image_size} pixels")
+
+
+def _dataset(train: Split, val: Split, test: Split, num_classes: int, fact: str) -> Dataset:
+    inputs = train.inputs
+    assert isinstance(inputs, Tensor)
+    mean, std = image_statistics(inputs)
+    tensors = [part for split in (train, val, test) for part in (split.inputs, split.targets)]
+    digest = digest_of(*tensors)  # type: ignore[arg-type]
+    return Dataset("synthetic_images", train, val, test, num_classes, mean, std, None, (fact,), digest)
