@@ -21,6 +21,7 @@ LAYERS = [
     {"probe", "rehearse"},
     {"run", "grid"},
     {"record"},
+    {"record_study"},
     {"search"},
     {"survey", "report"},
     {"preflight", "job"},
@@ -28,7 +29,7 @@ LAYERS = [
     {"outcome"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-OWNERS = {"mlflow": {"record"}, "optuna": {"search"}, "plotly": {"report"}, "jinja2": {"report"}}
+OWNERS = {"mlflow": {"record", "record_study"}, "optuna": {"search"}, "plotly": {"report"}, "jinja2": {"report"}}
 MODULES = sorted((REPOSITORY / "src" / "batchlab").rglob("*.py"))
 
 

@@ -1,0 +1,79 @@
+"""Step time by batch size as a page: time of a step with its law, and of a pass over the data, on log axes."""
+
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from batchlab.report.step_time import Series
+
+COLOURS = ("#1b6ca8", "#c4541a", "#3a7d44", "#7a4988", "#b8860b", "#5f6a72")
+NUM_POINTS = 200
+"""Of a law's line."""
+
+
+def write_figure(series: list[Series], title: str, path: Path) -> None:
+    """Write the page; it opens from disk without a network.
+
+    Args:
+        series: what was timed.
+        title: of the page.
+        path: of the file, *.html.
+    """
+    names = ("seconds per step", "seconds per pass over the data")
+    figure = make_subplots(rows=1, cols=2, subplot_titles=names, horizontal_spacing=0.1)
+    for each, colour in zip(series, COLOURS * (len(series) // len(COLOURS) + 1), strict=False):
+        _add_points(figure, each, colour)
+        _add_law(figure, each, colour)
+    figure.update_xaxes(type="log", title_text="batch size", dtick=1)
+    figure.update_yaxes(type="log", title_text="seconds", dtick=1)
+    figure.update_layout(title=title, template="plotly_white", legend={"orientation": "h", "y": -0.18})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.write_html(path, include_plotlyjs=True)
+
+
+def _add_points(figure: go.Figure, series: Series, colour: str) -> None:
+    sizes = [row.batch_size for row in series.rows]
+    for column, factor in ((1, np.ones(len(sizes))), (2, series.num_train / np.array(sizes))):
+        value, low, high = (
+            np.array([getattr(row.step_seconds, end) for row in series.rows]) * factor
+            for end in ("value", "low", "high")
+        )
+        figure.add_scatter(
+            x=sizes,
+            y=value,
+            error_y={"array": high - value, "arrayminus": value - low, "thickness": 1},
+            mode="markers",
+            marker={"color": colour, "size": 7},
+            name=series.label,
+            legendgroup=series.label,
+            showlegend=column == 1,
+            hovertemplate="B = %{x}<br>%{y:.4g} s",
+            row=1,
+            col=column,
+        )
+
+
+def _add_law(figure: go.Figure, series: Series, colour: str) -> None:
+    if series.law is None:
+        return
+    law, top = series.law, max(row.batch_size for row in series.rows)
+    for low, high, dash in ((law.smallest, law.largest, "solid"), (law.largest, top, "dot")):
+        if high <= low:
+            continue
+        at = np.geomspace(low, high, NUM_POINTS)
+        fitted = law.alpha_seconds.value + law.beta_seconds.value * at
+        for column, y in ((1, fitted), (2, fitted * series.num_train / at)):
+            figure.add_scatter(
+                x=at,
+                y=y,
+                mode="lines",
+                line={"color": colour, "dash": dash, "width": 1.5},
+                name=f"{series.label}: α + β·B",
+                legendgroup=series.label,
+                showlegend=column == 1 and dash == "solid",
+                hoverinfo="skip",
+                row=1,
+                col=column,
+            )
