@@ -84,7 +84,8 @@ def time_cells(
     Args:
         cells: what to time.
         num_blocks: at most so many blocks.
-        budget_seconds: warm-up not counted; a block that would end after it is not begun.
+        budget_seconds: of the blocks; one that would end after it is not begun. Cells whose warm-up does not fit into
+            half as long, the largest batches, are not timed.
         clock: on a CPU: wall clock, or the process's own time, which a busy neighbour does not stretch.
         tell: is given the share that is done, in [0, 1], after each visit.
 
@@ -92,7 +93,11 @@ def time_cells(
         The timings; fewer blocks than asked for where the budget was used up, none where not one fitted.
     """
     before, steps, failed, peaks = _load(), {}, {}, np.full(len(cells), math.nan)
+    warm_until = time.perf_counter() + budget_seconds / 2  # three steps each; then five blocks fit into the budget
     for place in sorted(range(len(cells)), key=lambda each: cells[each].batch_size):
+        if time.perf_counter() > warm_until:
+            failed[place] = "not in budget_seconds"
+            continue
         try:
             once, peaks[place] = _warm_up(cells[place], clock)
             steps[place] = max(1, math.ceil(VISIT_SECONDS / once))
