@@ -72,7 +72,8 @@ def _numbers(keys: Benchmark, configs: list[Config]) -> Iterator[Mistake]:
     if keys.clock == "process" and any(config.num_threads != 1 for config in configs):
         allowed = "the process's own time adds up its threads"
         yield Mistake("clock", "process", allowed, "clock=process num_threads=1")
-    if keys.image_size is not None and any("synthetic" not in config.data["_target_"] for config in configs):
+    replaceable = (".load_digits", ".load_synthetic_images")  # the default, and what image_size means
+    if keys.image_size is not None and not all(each.data["_target_"].endswith(replaceable) for each in configs):
         yield Mistake("image_size", keys.image_size, "has no effect with data of its own size", "it without data=")
     if len({config.num_threads for config in configs}) > 1:
         allowed = "one number: all are timed in one process"

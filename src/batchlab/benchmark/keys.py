@@ -22,6 +22,8 @@ class Benchmark:
     """Time images of so many pixels on a side, made on the spot (data=synthetic_images)."""
     num_multiprocessors: int | None = None
     """Of the GPU, for batch_sizes=coulom; null = asked from it."""
+    wave_shape: Any = None
+    """[C, H, W] of the layer that batch_sizes=coulom is about, e.g. [64,32,32]; null = of an input."""
     num_blocks: int = 20
     """Each times everything once."""
     budget_seconds: float = 60.0

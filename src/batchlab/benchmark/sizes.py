@@ -40,9 +40,9 @@ def coulom_sizes(keys: Benchmark, config: Config, num_train: int) -> list[int]:
 
     Source: Rémi Coulom, twitter.com/Remi_Coulom/status/1259188988646129665.
     """
-    shape, count = load_dataset(config.data).input_shape, keys.num_multiprocessors
-    if len(shape) != 3:
-        raise ValueError("coulom needs images; type image_size=32")
+    shape, count = keys.wave_shape or load_dataset(config.data).input_shape, keys.num_multiprocessors
+    if len(shape) != 3 or not all(isinstance(length, int) and length > 0 for length in shape):
+        raise ValueError("coulom needs images, or wave_shape=[64,32,32] of a layer")
     device = pick_device(config.device)
     if count is None and device.type == "cuda":
         count = torch.cuda.get_device_properties(device).multi_processor_count

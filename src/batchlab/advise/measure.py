@@ -1,0 +1,176 @@
+"""What advice rests on, measured in this order: memory, step time, gradient noise, trainings to a target."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from batchlab.advise.keys import Advise
+from batchlab.advise.trainings import FIRST_SHARE, MAX_EPOCHS, Trainings, first_training
+from batchlab.build import build, load_dataset
+from batchlab.config import Config, Measure
+from batchlab.laws.estimate import Estimate
+from batchlab.laws.step_time import StepTime, fit_step_time
+from batchlab.probe.memory import MemoryProbe, largest_batch
+from batchlab.probe.memory_process import NothingFits
+from batchlab.probe.micro_batch import free_for_runs
+from batchlab.probe.timing import Cell, time_cells
+
+STEP_SECONDS = 6.0
+"""For the step-time probe."""
+STEP_BLOCKS = 10
+SPREAD = 8
+"""Trainings are run at the reference batch size, and at this many times less and more."""
+FIRST_WITHOUT_BUDGET = 3.0
+"""Seconds of the first training where only its gradient noise is wanted."""
+NUM_REPEATS = 2
+Tell = Callable[[str, float], None]
+"""Is told what is being done, and the share of it that is done."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured.
+
+    Attributes:
+        config: of the run that the advice is about.
+        num_train: N.
+        step: the step-time law, with the run's own loader.
+        throughput: batch size -> examples per second.
+        update_seconds: alpha_0; 0 where every batch goes through whole.
+        ceiling: most examples that fit at once; None where the system does not say.
+        memory: in words.
+        noise: gradient noise scale at the end of the first training; NaN where it is not known.
+        reference: batch size of the first training.
+        trainings: to the target; None without a budget for them.
+        remarks: what could not be measured, and why.
+    """
+
+    config: Config
+    num_train: int
+    step: StepTime
+    throughput: dict[int, float]
+    update_seconds: float
+    ceiling: int | None
+    memory: str
+    noise: Estimate
+    reference: int
+    trainings: Trainings | None
+    remarks: tuple[str, ...]
+
+
+def measure(keys: Advise, config: Config, tell: Tell) -> Measured:
+    """All of it, for method=laws; `fill_then_reduce` uses the same step time and first training.
+
+    Args:
+        keys: of the script.
+        config: passed both gates.
+        tell: progress.
+    """
+    num_train = len(load_dataset(config.data).train)
+    config = replace(config, measure=replace(config.measure, sharpness={}, every_evals=None, gradient_noise=True))
+    ceiling, memory = memory_ceiling(config, num_train, tell)
+    step, throughput = step_time(config, min(num_train, ceiling or num_train), tell)
+    update = update_time(config, step, ceiling, num_train)
+    if ceiling is not None and ceiling < num_train:
+        config = replace(config, micro_batch_size=ceiling)
+    reference = power_of_two(min(max(step.half_speed.value, 16), num_train / 8))
+    seconds = keys.budget_seconds * FIRST_SHARE or FIRST_WITHOUT_BUDGET
+    started = time.perf_counter()
+    tell("first training", 0.0)
+    target, noise, remarks = _first(keys, config, reference, num_train, seconds)
+    trainings = None
+    if keys.budget_seconds > 0 and math.isfinite(target):
+        deadline = started + keys.budget_seconds
+        quiet = replace(config, measure=Measure(gradient_noise=False))
+        trainings = Trainings(quiet, num_train, target, deadline)
+        trainings.tell = lambda: tell("trainings", (time.perf_counter() - started) / keys.budget_seconds)
+    return Measured(
+        config, num_train, step, throughput, update, ceiling, memory, noise, reference, trainings, tuple(remarks)
+    )
+
+
+def power_of_two(number: float) -> int:
+    """The nearest power of two, in logarithm, at least 1."""
+    return 2 ** max(0, round(math.log2(max(number, 1))))
+
+
+def memory_ceiling(config: Config, num_train: int, tell: Tell) -> tuple[int | None, str]:
+    """Most examples that fit in one part, tested up to the training split; and what was found, in words."""
+    tell("memory", 0.0)
+    try:
+        probe: MemoryProbe = largest_batch(replace(config, batch_size="full"), num_train, free_for_runs(config))
+    except NothingFits as error:
+        return None, f"memory: {error}"
+    if probe.size >= num_train:
+        return probe.size, f"memory: the whole training split, {num_train} examples, fits at once"
+    return probe.size, f"memory: {probe.size} examples fit at once, {probe.limit_bytes / 1e9:.3g} GB may be taken"
+
+
+def step_time(config: Config, largest: int, tell: Tell) -> tuple[StepTime, dict[int, float]]:
+    """The law and the examples per second of each timed batch size, with the run's own stream of examples."""
+    sizes = sorted({min(largest, 8 * 4**place) for place in range(12)})
+    built = build(replace(config, batch_size=sizes[-1]), config.seed)
+    cells = [Cell(built, size) for size in sizes]
+    timings = time_cells(cells, STEP_BLOCKS, STEP_SECONDS, "wall", lambda share: tell("step time", share))
+    good = [place for place in range(len(sizes)) if place not in timings.failed]
+    kept, seconds = [sizes[place] for place in good], timings.seconds[:, good]
+    medians = np.median(seconds, axis=0)
+    return fit_step_time(kept, seconds), {size: size / float(t) for size, t in zip(kept, medians, strict=True)}
+
+
+def update_time(config: Config, step: StepTime, ceiling: int | None, num_train: int) -> float:
+    """alpha_0, seconds of a step of parts that do not come again with each part: 2 t(m) - t(2m)."""
+    if ceiling is None or 2 * ceiling > num_train:
+        return 0.0
+    built = build(replace(config, batch_size=2 * ceiling, micro_batch_size=ceiling), config.seed)
+    cells = [Cell(built, size, micro_batch_size=ceiling) for size in (ceiling, 2 * ceiling)]
+    timings = time_cells(cells, STEP_BLOCKS, STEP_SECONDS)
+    if timings.failed or not len(timings.seconds):
+        return 0.0
+    one, two = np.median(timings.seconds, axis=0)
+    return float(min(max(2 * one - two, 0.0), step.alpha_seconds.value))
+
+
+def _first(
+    keys: Advise, config: Config, batch_size: int, num_train: int, seconds: float
+) -> tuple[float, Estimate, list[str]]:
+    """Target and noise scale of the first training; what went wrong with it."""
+    found, result = first_training(config, batch_size, num_train, seconds)
+    finals, unknown = result.finals if result else {}, math.nan
+    name = "noise/gradient_noise_scale"
+    noise = Estimate(*(finals.get(f"{name}{end}", unknown) for end in ("", "_low", "_high")))
+    remarks = []
+    if result is not None and result.outcome != "done":
+        remarks.append(f"the first training at lr {config.lr:g} ended as {result.outcome}: {result.cause}")
+    if keys.target is not None:
+        found = keys.target
+    if not math.isfinite(noise.value):
+        remarks.append("the gradient noise scale could not be measured")
+    return found, noise, remarks
+
+
+def train_at_sizes(measured: Measured, config: Config) -> None:
+    """Tune and repeat trainings at three batch sizes, the reference first; each has its share of the time.
+
+    The learning rate starts from the configured one, moved by the square root of the batch size.
+    """
+    trainings, num_train = measured.trainings, measured.num_train
+    assert trainings is not None
+    ends, middle = trainings.deadline, measured.reference
+    sizes = [middle, max(middle // SPREAD, 4), min(middle * SPREAD, power_of_two(num_train / 2.8))]
+    sizes = list(dict.fromkeys(size for size in sizes if size >= 2))
+    base = num_train if config.batch_size == "full" else int(config.batch_size)
+    for place, size in enumerate(sizes):
+        now = time.perf_counter()
+        trainings.deadline = now + (ends - now) / (len(sizes) - place + 1)
+        known = trainings.best_at(middle)
+        start = known.lr * math.sqrt(size / middle) if known else config.lr * math.sqrt(size / base)
+        limit = known.examples * (1 + 2 * size / middle) * 2 if known else MAX_EPOCHS * num_train
+        trainings.tune(size, start, limit)
+    trainings.deadline = ends
+    for repeat in range(NUM_REPEATS):
+        for size in sizes:
+            trainings.repeat(size, config.seed + 1 + repeat)

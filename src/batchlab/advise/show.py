@@ -1,0 +1,149 @@
+"""Advice for a person at the terminal, and as numbers."""
+
+import math
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from batchlab.advise.advice import Advice
+from batchlab.advise.fill import Filled
+from batchlab.advise.measure import Measured
+from batchlab.advise.trainings import Training
+from batchlab.laws.estimate import Estimate
+
+LIMITS = {
+    "overhead": "overhead: more than half of a step at this batch size is not work on examples",
+    "work": "work: the device is busy with examples that are needed; only a faster device or a smaller model helps",
+    "memory": "memory: a larger batch would be faster if it fitted",
+    "noise": "noise: the gradient is precise already; a larger batch spends examples without saving as many steps",
+}
+
+
+def in_brackets(estimate: Estimate, unit: float = 1.0, digits: int = 3) -> str:
+    """``value [low, high]`` in a unit."""
+    value, low, high = (each * unit for each in (estimate.value, estimate.low, estimate.high))
+    return f"{_short(value, digits)} [{_short(low, digits)}, {_short(high, digits)}]"
+
+
+def _short(number: float, digits: int) -> str:
+    if math.isnan(number):
+        return "?"
+    if math.isinf(number):
+        return "no end"
+    return f"{number:,.0f}" if abs(number) >= 10**digits else f"{number:.{digits}g}"
+
+
+def show_advice(console: Console, advice: Advice, measured: Measured) -> None:
+    """The answer first, then what it rests on."""
+    low, high = advice.flat
+    console.print(
+        f"[bold]batch_size={advice.batch_size} lr={advice.lr:.3g}[/bold]: "
+        f"B* = {in_brackets(advice.best)}; from {low:.0f} to {high:.0f} within 10 % of the least time"
+    )
+    limits = "; ".join(LIMITS[word] for word in advice.limits)
+    console.print(f"What limits: {limits or 'not known, the interval of B* is too wide to say'}")
+    console.print(f"Learning rate: moves with batch_size^{advice.lr_exponent:.2f}, {advice.rule}")
+    law = measured.step
+    console.print(
+        f"Step time: α {in_brackets(law.alpha_seconds, 1e3)} ms per step, "
+        f"β {in_brackets(law.beta_seconds, 1e6)} µs per example; half speed at B = {in_brackets(law.half_speed)}"
+    )
+    console.print(measured.memory[:1].upper() + measured.memory[1:])
+    console.print(f"Gradient noise scale: B_noise = {in_brackets(measured.noise)}")
+    basis = "from the trainings" if advice.basis == "trainings" else "from gradient noise alone"
+    console.print(f"Critical batch size: B_crit = {in_brackets(advice.critical)}, {basis}")
+    if measured.trainings is not None:
+        console.print(draw_trainings(measured.trainings.done, measured.trainings.target))
+    console.print(draw_predictions(advice))
+    for remark in advice.remarks:
+        console.print(f"Note: {remark}")
+
+
+def draw_trainings(trainings: list[Training], target: float) -> Table:
+    """Every training to the target, by batch size and learning rate."""
+    table = Table(
+        "B", "lr", "seed", "epochs", "examples", "steps", "s", title=f"trainings to val accuracy {target:.4f}"
+    )
+    for column in table.columns:
+        column.justify = "right"
+    for each in sorted(trainings, key=lambda each: (each.batch_size, each.lr, each.seed)):
+        if each.is_reached:
+            numbers = f"{each.examples:,.0f}", f"{each.examples / each.batch_size:,.0f}", f"{each.seconds:.3g}"
+        else:
+            why = each.outcome if each.outcome != "done" else "not reached"
+            numbers = f"{why} in {each.limit:,.0f}", "", ""
+        table.add_row(str(each.batch_size), f"{each.lr:.3g}", str(each.seed), *numbers)
+    return table
+
+
+def draw_predictions(advice: Advice) -> Table:
+    """What each batch size costs."""
+    has_price = any(math.isfinite(row.dollars) for row in advice.predictions)
+    is_absolute = math.isfinite(advice.predictions[0].seconds.value)
+    price = ["price"] if has_price else []
+    title = "predicted to the target" if is_absolute else "predicted, relative to the best"
+    counts = ["examples", "steps", "seconds", "95 %"] if is_absolute else []
+    table = Table("B", *counts, "× best", "lr", *price, title=title)
+    for column in table.columns:
+        column.justify = "right"
+    for row in advice.predictions:
+        seconds = row.seconds
+        shown = [f"{row.examples:,.0f}", f"{row.steps:,.0f}", f"{seconds.value:.3g}"]
+        shown.append(f"{seconds.low:.3g}-{seconds.high:.3g}")
+        costs = [f"{row.dollars:.3g}"] if has_price else []
+        style = "bold" if row.batch_size == advice.batch_size else None
+        ratio = f"{row.over_best:.2f}"
+        table.add_row(str(row.batch_size), *(shown if is_absolute else []), ratio, f"{row.lr:.3g}", *costs, style=style)
+    return table
+
+
+def show_filled(console: Console, filled: Filled, target: float) -> None:
+    """What fill_then_reduce says."""
+    if filled.batch_size is None:
+        console.print(f"No batch size reached val accuracy {target:.4f} in the time, from {filled.plateau} down.")
+    else:
+        console.print(f"[bold]batch_size={filled.batch_size} lr={filled.lr:.3g}[/bold] by fill_then_reduce")
+    console.print(f"The device is filled at B = {filled.plateau}: 95 % of the greatest throughput.")
+    console.print(draw_trainings(filled.tried, target))
+
+
+def advice_record(advice: Advice, measured: Measured) -> dict[str, Any]:
+    """The advice as JSON; numbers that are not known are null."""
+    record = {
+        "batch_size": advice.batch_size,
+        "lr": advice.lr,
+        "lr_exponent": advice.lr_exponent,
+        "lr_rule": advice.rule,
+        "optimal_batch_size": vars(advice.best),
+        "within_10_percent": list(advice.flat),
+        "limits": advice.limits,
+        "alpha_seconds": vars(measured.step.alpha_seconds),
+        "beta_seconds": vars(measured.step.beta_seconds),
+        "half_speed_batch_size": vars(measured.step.half_speed),
+        "largest_batch_that_fits": measured.ceiling,
+        "gradient_noise_scale": vars(measured.noise),
+        "critical_batch_size": vars(advice.critical),
+        "basis": advice.basis,
+        "target_val_accuracy": measured.trainings.target if measured.trainings else None,
+        "trainings": [vars(each) for each in measured.trainings.done] if measured.trainings else [],
+        "predictions": [{**vars(row), "seconds": vars(row.seconds)} for row in advice.predictions],
+        "remarks": advice.remarks,
+    }
+    return finite(record)
+
+
+def filled_record(filled: Filled, target: float) -> dict[str, Any]:
+    """What fill_then_reduce says, as JSON."""
+    tried = [vars(each) for each in filled.tried]
+    record = {"batch_size": filled.batch_size, "lr": filled.lr, "plateau": filled.plateau}
+    return finite(record | {"method": "fill_then_reduce", "target_val_accuracy": target, "trainings": tried})
+
+
+def finite(value: Any) -> Any:
+    """The same with null for NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

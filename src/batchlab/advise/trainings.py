@@ -1,0 +1,173 @@
+"""Short trainings to a target at a few batch sizes, the learning rate of each tuned by a line search."""
+
+import math
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field, replace
+
+from batchlab.build import build
+from batchlab.config import Budget, Config
+from batchlab.run import RunResult, run
+
+LR_FACTOR = 2.0
+"""Learning rates of a line search lie so far apart."""
+PATIENCE = 1.5
+"""A training that has seen so many times the examples of its batch size's best is stopped: it is not better."""
+FIRST_SHARE = 0.15
+"""Of the budget, for the first training, which finds the target."""
+MAX_EPOCHS = 200.0
+EVALS_PER_PASS = 8
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training to the target.
+
+    Attributes:
+        batch_size: B.
+        lr: learning rate.
+        seed: of the run.
+        examples: to the target; NaN where it was not reached.
+        seconds: on the training clock, to the target; NaN where it was not reached.
+        limit: examples after which it was stopped, reached or not.
+        outcome: done, diverged or out_of_memory.
+    """
+
+    batch_size: int
+    lr: float
+    seed: int
+    examples: float
+    seconds: float
+    limit: float
+    outcome: str = "done"
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether it reached the target."""
+        return math.isfinite(self.examples)
+
+
+@dataclass
+class Trainings:
+    """The trainings of one configuration, until their time is over.
+
+    Attributes:
+        config: what is trained; batch size, lr, budget and evaluations are set here.
+        num_train: examples of the training split.
+        target: validation accuracy.
+        deadline: time.perf_counter() after which no training begins, and those that run are stopped.
+        tell: called at every evaluation.
+        done: every training so far.
+    """
+
+    config: Config
+    num_train: int
+    target: float
+    deadline: float
+    tell: Callable[[], None] = lambda: None
+    done: list[Training] = field(default_factory=list)
+
+    def train(self, batch_size: int, lr: float, seed: int, max_examples: float) -> Training:
+        """One training to the target, stopped after so many examples or at the deadline."""
+        every = max(batch_size, self.num_train // EVALS_PER_PASS, 1)
+        budget = Budget("target", val_accuracy=self.target, max_epochs=max_examples / self.num_train)
+        config = replace(
+            self.config, batch_size=batch_size, lr=lr, epochs=None, budget=budget,
+            eval=replace(self.config.eval, every_examples=every),
+        )  # fmt: skip
+        steps, result, seen = run(build(config, seed), with_test=False), None, 0.0
+        while result is None:
+            try:
+                point = next(steps)
+            except StopIteration as stop:
+                result = stop.value
+                break
+            seen = float(point.counts.processed)
+            self.tell()
+            if time.perf_counter() > self.deadline and not point.is_last:
+                steps.close()
+                return self._keep(Training(batch_size, lr, seed, math.nan, math.nan, seen, "no time"))
+        finals = result.finals
+        examples, seconds = finals["target/examples"], finals["target/seconds"]
+        return self._keep(Training(batch_size, lr, seed, examples, seconds, seen, result.outcome))
+
+    def _keep(self, training: Training) -> Training:
+        self.done.append(training)
+        return training
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is over."""
+        return time.perf_counter() > self.deadline
+
+    def best_at(self, batch_size: int) -> Training | None:
+        """The training of a batch size that needed the fewest examples; None where none reached the target."""
+        reached = [each for each in self.done if each.batch_size == batch_size and each.is_reached]
+        return min(reached, key=lambda each: each.examples, default=None)
+
+    def tune(self, batch_size: int, lr: float, max_examples: float) -> Training | None:
+        """Walk from an lr in factors of two, up and then down, as long as fewer examples are needed.
+
+        Args:
+            batch_size: B.
+            lr: to start from.
+            max_examples: of a training, while none has reached the target.
+
+        Returns:
+            The best training; None where no lr reached the target.
+        """
+        self._step(batch_size, lr, max_examples)
+        for direction in (LR_FACTOR, 1 / LR_FACTOR):
+            tried = lr * direction
+            while not self.is_over and self._step(batch_size, tried, max_examples):
+                tried *= direction
+        return self.best_at(batch_size)
+
+    def _step(self, batch_size: int, lr: float, max_examples: float) -> bool:
+        """Whether a training at this lr is the best so far, or shows that the target is still out of reach."""
+        best = self.best_at(batch_size)
+        limit = min(max_examples, best.examples * PATIENCE) if best else max_examples
+        found = self.train(batch_size, lr, self.config.seed, max(limit, 2.0 * batch_size))
+        if best is None:
+            num_tried = sum(each.batch_size == batch_size for each in self.done)
+            return not found.is_reached and found.outcome == "done" and num_tried < 4
+        return found.is_reached and found.examples < best.examples
+
+    def repeat(self, batch_size: int, seed: int) -> None:
+        """Train the best lr of a batch size with another seed: the best of several lrs flatters itself."""
+        best = self.best_at(batch_size)
+        if best is not None and not self.is_over:
+            self.train(batch_size, best.lr, seed, 4 * best.examples + batch_size)
+
+
+def first_training(config: Config, batch_size: int, num_train: int, seconds: float) -> tuple[float, RunResult | None]:
+    """Train at the configured lr for some seconds: what it reaches is a target that others can reach too.
+
+    Args:
+        config: measures gradient noise along the way.
+        batch_size: B.
+        num_train: examples of the training split.
+        seconds: of the training clock.
+
+    Returns:
+        Target: the best of the means over three evaluations in a row, less one standard error of the validation
+        split; and how the training ended. NaN where it diverged.
+    """
+    every = max(batch_size, num_train // EVALS_PER_PASS, 1)
+    budget, evals = Budget("seconds", seconds=seconds), replace(config.eval, every_examples=every)
+    built = build(replace(config, batch_size=batch_size, epochs=None, budget=budget, eval=evals), config.seed)
+    accuracies, result = [], None
+    steps: Generator = run(built, with_test=False)
+    while result is None:
+        try:
+            point = next(steps)
+            if point.is_due and point.val_accuracy is not None:
+                accuracies.append(point.val_accuracy)
+        except StopIteration as stop:
+            result = stop.value
+    if result.outcome != "done" or not accuracies:
+        return math.nan, result
+    smooth = [sum(accuracies[max(0, end - 2) : end + 1]) / min(3, end + 1) for end in range(len(accuracies))]
+    best = max(smooth)
+    error = math.sqrt(max(best * (1 - best), 1e-9) / len(built.dataset.val))
+    return best - error, result
