@@ -1,4 +1,4 @@
-"""Peak memory of one run, though many share a process."""
+"""Memory of this process and of its device: peak of one run though many share a process, what is free, errors."""
 
 import ctypes
 from pathlib import Path
@@ -6,6 +6,11 @@ from pathlib import Path
 import torch
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+CGROUPS = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
+)
+"""Limit and use of the container that this process is in: version 2, version 1."""
 
 
 def reset_peak(device: torch.device) -> None:
@@ -25,17 +30,33 @@ def peak_bytes(device: torch.device) -> float:
     """Peak since `reset_peak`, in bytes; NaN where this system does not say."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device))
-    if device.type == "cpu" and STATUS.exists():
+    return status_bytes("VmHWM") if device.type == "cpu" else float("nan")
+
+
+def status_bytes(name: str) -> float:
+    """A size of this process as Linux states it, e.g. VmRSS or VmData, in bytes; NaN on other systems."""
+    if STATUS.exists():
         for line in STATUS.read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(f"{name}:"):
                 return float(line.split()[1]) * 1024
     return float("nan")
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free for data on the device, in bytes."""
+    """Memory that is free for data on the device, in bytes; on a CPU no more than the container allows."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     import psutil
 
-    return psutil.virtual_memory().available
+    free = psutil.virtual_memory().available
+    for limit, used in CGROUPS:
+        # "max" = no limit; what the container's files take in the page cache counts as used
+        if limit.exists() and (text := limit.read_text().strip()).isdigit():
+            free = min(free, max(0, int(text) - int(used.read_text())))
+    return free
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch says that memory ran out, on any device."""
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text

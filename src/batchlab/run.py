@@ -12,7 +12,7 @@ from batchlab.batches import in_order
 from batchlab.build import Built
 from batchlab.dataset import Split
 from batchlab.fit import EvalPoint, accumulate, fit
-from batchlab.memory import peak_bytes, reset_peak
+from batchlab.memory import is_out_of_memory, peak_bytes, reset_peak
 from batchlab.metrics import NOT_A_NUMBER, Predictions, class_metrics, predict
 from batchlab.plan import part_sizes
 from batchlab.prepare import Prepare
@@ -124,12 +124,6 @@ def warm_up(built: Built) -> float:
     return time.perf_counter() - started
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch says that memory ran out, on any device."""
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text
-
-
 class Evaluator:
     """Measures a run's model on its splits, and the seconds that takes; off the training clock."""
 
@@ -138,7 +132,8 @@ class Evaluator:
         self._prepare = Prepare(built.dataset, built.device)
         # a memory that held the training batch holds this one too: there is no backward pass
         largest_part = part_sizes(built.plan.batch_size, built.plan.micro_batch_size)[0]
-        self._size = min(4096, max(64, largest_part))
+        least = 64 if built.plan.micro_batch_size is None else 1  # where parts are limited, memory is short
+        self._size = min(4096, max(least, largest_part))
         self._sample = self._train_sample(TRAIN_SAMPLE)
 
     def __call__(self, point: EvalPoint) -> EvalPoint:
