@@ -155,7 +155,7 @@ def label(built: Built) -> str:
 def show_facts(facts: tuple[str, ...]) -> None:
     """Print what is worth knowing of a data set, or of its memory, once per process."""
     for fact in facts:
-        make_console().print(fact)
+        make_console().print(fact, soft_wrap=True)
 
 
 def show_comparison(configs: list[Config], sweep_id: str) -> None:

@@ -110,6 +110,8 @@ def _gate_two(configs: list[Config], plan: "SearchPlan | None") -> list[Mistake]
 
     mistakes = [mistake for config in configs for mistake in check_data(config)]
     mistakes = mistakes or (check_grid(configs) if plan is None else [])
+    if not mistakes and any(config.micro_batch_size == "auto" for config in configs):
+        import batchlab.job  # noqa: F401  (the process of a run has it: what it takes counts)
     return mistakes or check_memory(configs, plan.settings.num_workers if plan else 1)
 
 

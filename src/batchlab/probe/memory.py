@@ -1,5 +1,6 @@
 """The largest batch that fits in memory, found by training steps of it in a process of its own."""
 
+import math
 from dataclasses import dataclass, replace
 
 import psutil
@@ -14,7 +15,9 @@ from batchlab.probe.sizes import Sizes, Tested, largest_fitting, search_sizes, s
 HEADROOM = 0.1
 """Share of the limit that stays free unless memory.headroom says otherwise."""
 TIMEOUT_SECONDS = 600.0
-"""A size whose two passes take longer counts as one that does not fit; its cause says so."""
+"""A size whose steps take longer counts as one that does not fit; its cause says so."""
+BESIDE_BYTES = 64 * 2**20
+"""What a run takes on a CPU beside building and training: MLflow's store once it is open, measured as 42 MB."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def largest_batch(
     free = free_bytes(device)
     limit = limit_bytes or config.memory.limit_bytes or free
     bare = replace(config, micro_batch_size="none", memory=Memory())
-    task = Task(bare, limit, psutil.Process().memory_info().rss, free)
+    task = Task(bare, limit, psutil.Process().memory_info().rss + BESIDE_BYTES, free)
     with Prober(task, 1 - headroom, timeout) as prober:
         facts = known.facts if known else prober.facts()
         caps = {"data": facts.num_train, "maximum": config.memory.max_micro_batch_size, "batch": whole}
@@ -100,8 +103,10 @@ def largest_batch(
         def parts(size: int) -> int:
             return 1 if whole is None or size >= whole else 2
 
-        usable = [each for each in (known.tested if known else ()) if says(each, parts(each.size))]
-        tested = search_sizes(lambda size: prober.measure(size, parts(size)), sizes, usable)
+        earlier = [each for each in (known.tested if known else ()) if says(each, parts(each.size))]
+        most = caps["maximum"] or math.inf
+        earlier = [each for each in earlier if each.size <= most]
+        tested = search_sizes(lambda size: prober.measure(size, parts(size)), sizes, earlier)
     best = largest_fitting(tested)
     if best is None:
         raise _nothing_fits(tested, facts, limit, headroom)
@@ -135,16 +140,18 @@ def _nothing_fits(tested: list[Tested], facts: Facts, limit: int, headroom: floa
 
 def sentence(probe: MemoryProbe) -> str:
     """What was found and why not more, on one line."""
-    best, failing = largest_fitting(probe.tested), smallest_failing(probe.tested)
-    assert best is not None
-    limit, usable = probe.limit_bytes / 1e9, probe.limit_bytes * (1 - probe.headroom) / 1e9
-    tests = f"largest of {len(probe.tested)} tested sizes within {usable:.2f} of {limit:.2f} GB"
-    needs = f"it needed {best.bytes / 1e9:.2f} GB"
+    failing = smallest_failing(probe.tested)
     if probe.capped_by == "memory" and failing is not None:
+        limit, usable = probe.limit_bytes / 1e9, probe.limit_bytes * (1 - probe.headroom) / 1e9
+        tests = f"largest of {len(probe.tested)} tested sizes within {usable:.2f} of {limit:.2f} GB"
         return f"{probe.size} ({tests}; the next tested, {failing.size}, {failing.cause})"
-    reason = {
-        "data": "the whole training split",
-        "maximum": "memory.max_micro_batch_size",
-        "batch": "the whole batch" if best.size == probe.size else "more than the whole batch",
-    }
-    return f"{probe.size} ({reason[probe.capped_by]}; {needs}, and {usable:.2f} of {limit:.2f} GB may be used)"
+    reasons = {"data": "the whole training split", "maximum": "the maximum", "batch": "the whole batch"}
+    return f"{probe.size} ({reasons.get(probe.capped_by, 'no larger size is allowed')}; {needs(probe)})"
+
+
+def needs(probe: MemoryProbe) -> str:
+    """What the largest size that fits takes, and what it may take."""
+    best, limit = largest_fitting(probe.tested), probe.limit_bytes / 1e9
+    assert best is not None
+    usable = limit * (1 - probe.headroom)
+    return f"{best.size} at a time needed {best.bytes / 1e9:.2f} GB, and {usable:.2f} of {limit:.2f} GB may be used"

@@ -11,7 +11,6 @@ import os
 import pickle
 import signal
 import sys
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +29,8 @@ STEPS_OF_STATE = {"float16": 20}
 """Small steps until the optimizer has its state; float16 leaves out the first ones, until its loss scale fits."""
 GUARD = 1.25
 """Beyond so many times the limit the system refuses memory, before the machine itself runs out of it."""
+MOST_STEPS, STANDS = 4, 1.001
+"""At most so many steps of a size, and the growth of the peak from one to the next from which it counts as none."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -90,14 +91,20 @@ class Tester:
         return {"baseline_bytes": self._peak(), "num_train": num_train, "first": self.first, "unit": self.unit}
 
     def test(self, size: int, num_parts: int) -> dict[str, Any]:
-        """Peak and seconds of full steps of a size: two of one part, or one of two parts."""
+        """Peak of full steps of a size, and what is left of it between steps.
+
+        A step's memory lies in fragments that the next one fills differently: steps go on until the peak stands.
+        """
         if self._built.config.compile:
             torch.compiler.reset()  # a run compiles for its own size; without this, the sizes before would matter
-        started = time.perf_counter()
         reset_peak(self._device)
-        for _ in range(2 // num_parts):
+        peak, num_steps, is_growing = 0.0, 0, True
+        while num_steps < 2 or (is_growing and num_steps < MOST_STEPS):
             self._step(size, num_parts)
-        return {"bytes": self._peak(), "seconds": time.perf_counter() - started}
+            before, peak, num_steps = peak, self._peak(), num_steps + 1
+            is_growing = peak > STANDS * before
+        reset_peak(self._device)
+        return {"bytes": peak, "left_bytes": self._peak()}
 
     def _step(self, size: int, num_parts: int) -> None:
         built, learner = self._built, self._built.learner

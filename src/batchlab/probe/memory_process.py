@@ -1,6 +1,7 @@
 """The process that tests sizes, seen from the one that asks: started, asked, replaced when a size did not fit."""
 
 import json
+import math
 import os
 import pickle
 import select
@@ -14,6 +15,9 @@ from typing import Any
 
 from batchlab.probe.memory_child import Task
 from batchlab.probe.sizes import Tested
+
+LEFT_OVER = 0.01
+"""Share of the limit that may be left of a size that did not fit; where it is more, the next gets a new process."""
 
 
 class NothingFits(MemoryError):
@@ -57,6 +61,7 @@ class Prober:
     def __init__(self, task: Task, free_share: float, timeout: float) -> None:
         self._task, self._most, self._timeout = task, task.limit_bytes * free_share, timeout
         self._process: subprocess.Popen[bytes] | None = None
+        self._clean_bytes = 0.0
 
     def __enter__(self) -> "Prober":
         return self
@@ -82,6 +87,7 @@ class Prober:
         answer = self._ask(pickle.dumps(self._task))
         if cause := answer.get("cause"):
             raise NothingFits(cause)
+        self._clean_bytes = answer["baseline_bytes"] + LEFT_OVER * self._task.limit_bytes
         return Facts(**answer)
 
     def measure(self, size: int, num_parts: int) -> Tested:
@@ -99,7 +105,7 @@ class Prober:
         taken = answer.get("bytes", float("nan"))
         if not cause and taken > self._most:
             cause = f"needed {taken / 1e9:.2f} GB"
-        if cause:
+        if cause and not answer.get("left_bytes", math.inf) <= self._clean_bytes:
             self._end()  # what a failed try leaves behind decides nothing about the next
         return Tested(size, num_parts, taken, not cause, cause, seconds)
 

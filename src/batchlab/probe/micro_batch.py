@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ from batchlab.config import Config, Memory, flat_params
 from batchlab.memory import free_bytes, peak_bytes, reset_peak
 from batchlab.mistake import Mistake
 from batchlab.plan import part_sizes
-from batchlab.probe.memory import HEADROOM, Known, MemoryProbe, largest_batch, sentence
+from batchlab.probe.memory import HEADROOM, Known, MemoryProbe, largest_batch, needs, sentence
 from batchlab.probe.memory_process import Facts, NothingFits
 from batchlab.probe.sizes import Tested
 from batchlab.rehearse import batch_sizes_along
@@ -64,8 +65,7 @@ def settle(config: Config) -> Settled:
     """
     if config.micro_batch_size != "auto":
         return Settled(config)
-    num_train = len(load_dataset(config.data).train)
-    batches = batch_sizes_along(config, num_train)
+    batches = batch_sizes_along(config, len(load_dataset(config.data).train))
     probe = _probe(config, max(batches))
     micro = allowed_maximum(min(probe.size, max(batches)), batches, probe.facts)
     if micro is None:
@@ -75,12 +75,12 @@ def settle(config: Config) -> Settled:
     largest_part = max(part_sizes(batch, micro)[0] for batch in batches)
     is_whole = largest_part == max(batches)
     settled = replace(config, micro_batch_size="none" if is_whole else largest_part, memory=Memory())
-    num_parts = math.ceil(max(batches) / micro)
-    parts = "" if is_whole else f": {max(batches)} in {num_parts} parts of at most {largest_part}"
+    parts = f"{max(batches)} in {math.ceil(max(batches) / micro)} parts of at most {largest_part}"
+    found = f"the whole batch in one part ({needs(probe)})" if is_whole else f"{sentence(probe)}: {parts}"
     tested = [[each.size, each.num_parts, each.bytes, each.cause] for each in probe.tested]  # short: it is a tag
     facts = asdict(probe.facts) | {"limit_bytes": probe.limit_bytes, "headroom": probe.headroom}
     record = {"size": probe.size, "capped_by": probe.capped_by, "seconds": round(probe.seconds, 3), **facts}
-    return Settled(settled, sentence(probe) + parts, json.dumps(record | {"tested": tested}))
+    return Settled(settled, found, json.dumps(record | {"tested": tested}))
 
 
 def check_memory(configs: list[Config], num_workers: int = 1) -> list[Mistake]:
@@ -92,8 +92,15 @@ def check_memory(configs: list[Config], num_workers: int = 1) -> list[Mistake]:
     """
     asking = [config for config in configs if config.micro_batch_size == "auto"]
     if asking:
+        if sys.stderr.isatty():
+            print("micro_batch_size=auto: sizes are tested in a process of their own.", file=sys.stderr)
         free_for_runs(asking[0], num_workers)
+    asking.sort(key=_largest_batch, reverse=True)  # what fits there says enough of smaller batches
     return [mistake for config in asking for mistake in _check(config)]
+
+
+def _largest_batch(config: Config) -> int:
+    return max(batch_sizes_along(config, len(load_dataset(config.data).train)))
 
 
 def _check(config: Config) -> Iterator[Mistake]:
