@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchlab.probe.memory import says
-from batchlab.probe.sizes import RESOLUTION, Sizes, Tested, largest_fitting, next_size, search_sizes, smallest_failing
+from batchlab.probe.sizes import RESOLUTION, Attempt, Sizes, largest_fitting, next_size, search_sizes, smallest_failing
 
 
 def memory_for(largest: float):
     """A made-up memory in which exactly sizes up to `largest` fit, and the list of what was asked."""
     asked = []
 
-    def measure(size: int) -> Tested:
+    def measure(size: int) -> Attempt:
         asked.append(size)
-        return Tested(size, 1, float(size), size <= largest, "" if size <= largest else "too large", 0.0)
+        return Attempt(size, 1, float(size), size <= largest, "" if size <= largest else "too large", 0.0)
 
     return measure, asked
 
@@ -61,7 +61,7 @@ def test_a_maximum_below_the_smallest_size_leaves_nothing_to_test():
 
 
 def test_a_size_that_failed_once_outweighs_larger_ones_that_fitted():
-    tested = [Tested(size, 1, 1.0, fits, "", 0.0) for size, fits in [(4, True), (8, False), (16, True)]]
+    tested = [Attempt(size, 1, 1.0, fits, "", 0.0) for size, fits in [(4, True), (8, False), (16, True)]]
     best = largest_fitting(tested)
     assert best is not None
     assert best.size == 4
@@ -84,4 +84,4 @@ def test_earlier_tests_are_not_repeated():
     [(2, True, 1, True), (1, True, 2, False), (1, False, 2, True), (2, False, 1, False), (1, True, 1, True)],
 )
 def test_two_parts_that_fit_speak_for_one_and_one_that_does_not_for_two(num_parts, fits, asked, is_said):
-    assert says(Tested(8, num_parts, 1.0, fits, "", 0.0), asked) is is_said
+    assert says(Attempt(8, num_parts, 1.0, fits, "", 0.0), asked) is is_said

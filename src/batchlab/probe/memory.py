@@ -10,10 +10,14 @@ from batchlab.config import Config, Memory
 from batchlab.memory import free_bytes, reset_peak
 from batchlab.probe.memory_child import Task
 from batchlab.probe.memory_process import Facts, NothingFits, Prober
-from batchlab.probe.sizes import Sizes, Tested, largest_fitting, search_sizes, smallest_failing
+from batchlab.probe.sizes import Attempt, Sizes, largest_fitting, search_sizes, smallest_failing
 
 HEADROOM = 0.1
-"""Share of the limit that stays free unless memory.headroom says otherwise."""
+"""Share of the limit that stays free unless memory.headroom says otherwise.
+
+On a CPU it also covers the fragments of a long run: glibc serves arrays below 32 MiB from a heap with gaps, which
+was seen to take up to 100 MB more at a size than at twice that size.
+"""
 TIMEOUT_SECONDS = 600.0
 """A size whose steps take longer counts as one that does not fit; its cause says so."""
 BESIDE_BYTES = 64 * 2**20
@@ -36,7 +40,7 @@ class MemoryProbe:
     """
 
     size: int
-    tested: tuple[Tested, ...]
+    tested: tuple[Attempt, ...]
     limit_bytes: int
     headroom: float
     facts: Facts
@@ -58,7 +62,7 @@ class Known:
     """What earlier probes found: what is the same for all sizes, and every test."""
 
     facts: Facts
-    tested: tuple[Tested, ...]
+    tested: tuple[Attempt, ...]
 
 
 def largest_batch(
@@ -121,12 +125,12 @@ def _sizes(facts: Facts, caps: dict[str, int]) -> tuple[Sizes, str]:
     return Sizes(facts.first, caps[lowest] // facts.unit * facts.unit, facts.unit), lowest
 
 
-def says(tested: Tested, num_parts: int) -> bool:
+def says(tested: Attempt, num_parts: int) -> bool:
     """Whether a test says something of its size in so many parts: two parts take at least what one does."""
     return tested.num_parts >= num_parts if tested.fits else tested.num_parts <= num_parts
 
 
-def _nothing_fits(tested: list[Tested], facts: Facts, limit: int, headroom: float) -> NothingFits:
+def _nothing_fits(tested: list[Attempt], facts: Facts, limit: int, headroom: float) -> NothingFits:
     failing = smallest_failing(tested)
     if failing is None:
         return NothingFits(f"the model takes no fewer than {facts.first} at a time, and so many are not allowed")

@@ -52,7 +52,7 @@ class Task:
 
 
 class Tester:
-    """Trains steps of any size, and reads the peak.
+    """Trains steps of any size, and reads the peak of this process; a DataLoader's workers are beside it.
 
     Args:
         task: what to build.
@@ -68,8 +68,9 @@ class Tester:
         reset_peak(self._device)
         if self._peak() < task.limit_bytes:  # else the baseline says it all
             self._guard(task.limit_bytes)
+            stream = self._stream()
             for _ in range(STEPS_OF_STATE.get(task.config.precision, 5)):
-                self._step(self.first, 1)
+                self._step(stream, self.first, 1)
 
     @property
     def unit(self) -> int:
@@ -98,18 +99,22 @@ class Tester:
         if self._built.config.compile:
             torch.compiler.reset()  # a run compiles for its own size; without this, the sizes before would matter
         reset_peak(self._device)
-        peak, num_steps, is_growing = 0.0, 0, True
+        stream, peak, num_steps, is_growing = self._stream(), 0.0, 0, True
         while num_steps < 2 or (is_growing and num_steps < MOST_STEPS):
-            self._step(size, num_parts)
+            self._step(stream, size, num_parts)
             before, peak, num_steps = peak, self._peak(), num_steps + 1
             is_growing = peak > STANDS * before
+        del stream
         reset_peak(self._device)
         return {"bytes": peak, "left_bytes": self._peak()}
 
-    def _step(self, size: int, num_parts: int) -> None:
-        built, learner = self._built, self._built.learner
-        dataset, resident = load_placed(built.config.data, built.device)
-        stream = BatchStream(dataset, built.seed, built.device, resident)  # with buffers of its own
+    def _stream(self) -> BatchStream:
+        """The run's stream again, with buffers that hold nothing of other sizes."""
+        dataset, resident = load_placed(self._built.config.data, self._device)
+        return BatchStream(dataset, self._built.seed, self._device, resident)
+
+    def _step(self, stream: BatchStream, size: int, num_parts: int) -> None:
+        learner = self._built.learner
 
         def gradient() -> Tensor:
             learner.optimizer.zero_grad()
@@ -127,7 +132,8 @@ class Tester:
         mine = GUARD * limit - self._beside
         if self._device.type == "cuda":
             total = torch.cuda.get_device_properties(self._device).total_memory
-            torch.cuda.set_per_process_memory_fraction(min(1.0, max(0.0, mine / total)), self._device)
+            index = torch.cuda.current_device() if self._device.index is None else self._device.index
+            torch.cuda.set_per_process_memory_fraction(min(1.0, max(0.0, mine / total)), index)
         else:
             import resource
 

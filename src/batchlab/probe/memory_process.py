@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from batchlab.probe.memory_child import Task
-from batchlab.probe.sizes import Tested
+from batchlab.probe.sizes import Attempt
 
 LEFT_OVER = 0.01
 """Share of the limit that may be left of a size that did not fit; where it is more, the next gets a new process."""
@@ -90,7 +90,7 @@ class Prober:
         self._clean_bytes = answer["baseline_bytes"] + LEFT_OVER * self._task.limit_bytes
         return Facts(**answer)
 
-    def measure(self, size: int, num_parts: int) -> Tested:
+    def measure(self, size: int, num_parts: int) -> Attempt:
         """Test one size; whatever ends the process, the size does not fit.
 
         Args:
@@ -107,7 +107,7 @@ class Prober:
             cause = f"needed {taken / 1e9:.2f} GB"
         if cause and not answer.get("left_bytes", math.inf) <= self._clean_bytes:
             self._end()  # what a failed try leaves behind decides nothing about the next
-        return Tested(size, num_parts, taken, not cause, cause, seconds)
+        return Attempt(size, num_parts, taken, not cause, cause, seconds)
 
     def _ask(self, words: bytes) -> dict[str, Any]:
         process = self._process

@@ -16,7 +16,7 @@ from batchlab.mistake import Mistake
 from batchlab.plan import part_sizes
 from batchlab.probe.memory import HEADROOM, Known, MemoryProbe, largest_batch, needs, sentence
 from batchlab.probe.memory_process import Facts, NothingFits
-from batchlab.probe.sizes import Tested
+from batchlab.probe.sizes import Attempt
 from batchlab.rehearse import batch_sizes_along
 
 KNOWN = "BATCHLAB_MEMORY"
@@ -169,7 +169,7 @@ def _probe(config: Config, whole: int) -> MemoryProbe:
     known, earlier = _known(), None
     if key in known["models"]:
         entry = known["models"].pop(key)
-        earlier = Known(Facts(**entry["facts"]), tuple(Tested(**each) for each in entry["tested"]))
+        earlier = Known(Facts(**entry["facts"]), tuple(Attempt(**each) for each in entry["tested"]))
     probe = largest_batch(config, whole, limit, earlier)
     tested = {(each.size, each.num_parts): each for each in [*(earlier.tested if earlier else ()), *probe.tested]}
     known["models"][key] = asdict(Known(probe.facts, tuple(tested.values())))

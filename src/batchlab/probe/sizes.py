@@ -8,7 +8,7 @@ RESOLUTION = 1 / 32
 
 
 @dataclass(frozen=True)
-class Tested:
+class Attempt:
     """A size that was tested, and what came of it.
 
     Attributes:
@@ -37,7 +37,7 @@ class Sizes:
     unit: int = 1
 
 
-def search_sizes(measure: Callable[[int], Tested], sizes: Sizes, known: Iterable[Tested] = ()) -> list[Tested]:
+def search_sizes(measure: Callable[[int], Attempt], sizes: Sizes, known: Iterable[Attempt] = ()) -> list[Attempt]:
     """Test sizes until the largest that fits is known.
 
     Args:
@@ -54,7 +54,7 @@ def search_sizes(measure: Callable[[int], Tested], sizes: Sizes, known: Iterable
     return sorted(tested, key=lambda each: each.size)
 
 
-def next_size(tested: Sequence[Tested], sizes: Sizes) -> int | None:
+def next_size(tested: Sequence[Attempt], sizes: Sizes) -> int | None:
     """The size to test next: twice the largest that fits, and between that and the smallest that does not.
 
     Args:
@@ -78,7 +78,7 @@ def next_size(tested: Sequence[Tested], sizes: Sizes) -> int | None:
     return low + max(unit, (failing.size - low) // 2 // unit * unit)
 
 
-def largest_fitting(tested: Iterable[Tested]) -> Tested | None:
+def largest_fitting(tested: Iterable[Attempt]) -> Attempt | None:
     """The largest tested size that fits, with none below it that does not; None where there is none.
 
     Where a size failed, larger ones that fitted do not count: it may fail again.
@@ -89,6 +89,6 @@ def largest_fitting(tested: Iterable[Tested]) -> Tested | None:
     return max(fitting, key=lambda each: each.size, default=None)
 
 
-def smallest_failing(tested: Iterable[Tested]) -> Tested | None:
+def smallest_failing(tested: Iterable[Attempt]) -> Attempt | None:
     """The smallest tested size that does not fit."""
     return min((each for each in tested if not each.fits), key=lambda each: each.size, default=None)
