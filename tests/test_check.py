@@ -10,7 +10,16 @@ WRONG = [
     (["batch_size=abc"], "batch_size"),
     (["batch_size=true"], "batch_size"),
     (["micro_batch_size=0"], "micro_batch_size"),
-    (["micro_batch_size=auto"], "micro_batch_size"),
+    (["micro_batch_size=most"], "micro_batch_size"),
+    (["memory.limit_bytes=2000000000"], "memory.limit_bytes"),
+    (["memory.headroom=0.1", "micro_batch_size=32"], "memory.headroom"),
+    (["memory.max_micro_batch_size=64"], "memory.max_micro_batch_size"),
+    (["micro_batch_size=auto", "memory.limit_bytes=2GiB"], "memory.limit_bytes"),
+    (["micro_batch_size=auto", "memory.limit_bytes=lots"], "memory.limit_bytes"),
+    (["micro_batch_size=auto", "memory.limit_bytes=0"], "memory.limit_bytes"),
+    (["micro_batch_size=auto", "memory.headroom=1"], "memory.headroom"),
+    (["micro_batch_size=auto", "memory.headroom=nan"], "memory.headroom"),
+    (["micro_batch_size=auto", "memory.max_micro_batch_size=0"], "memory.max_micro_batch_size"),
     (["lr=0"], "lr"),
     (["lr=nan"], "lr"),
     (["lr=inf"], "lr"),
@@ -66,6 +75,12 @@ def test_a_wrong_value_is_one_mistake_that_names_its_key_and_a_mend(config_of, o
         [],
         ["batch_size=full"],
         ["batch_size=1", "micro_batch_size=512"],
+        [
+            "micro_batch_size=auto",
+            "memory.limit_bytes=2000000000",
+            "memory.headroom=0",
+            "memory.max_micro_batch_size=9",
+        ],
         ["budget=target", "objectives=[target/seconds]"],
         ["objectives=[minimize:final/val_accuracy]"],
         ["lr_schedule=cosine", "lr_schedule.warmup=0.1", "lr_schedule.warmup_from=0.5"],
@@ -85,3 +100,12 @@ def test_several_mistakes_are_reported_together(config_of):
 def test_a_value_that_must_be_given_is_asked_for(config_of):
     with pytest.raises(WrongInput, match=r"lr_scaling.noise_scale=\?\?\?: must be given"):
         config_of("lr_scaling=noise")
+
+
+@pytest.mark.parametrize(
+    ("typed", "num_bytes"),
+    [("2GiB", 2 * 1024**3), ("1.5g", 1_500_000_000), ("512 MB", 512_000_000), ("x", 2 * 1024**3)],
+)
+def test_a_size_in_words_is_mended_to_bytes(config_of, typed, num_bytes):
+    [mistake] = check_config(config_of("micro_batch_size=auto", f"memory.limit_bytes={typed}"))
+    assert mistake.mend == f"memory.limit_bytes={num_bytes}"

@@ -58,12 +58,13 @@ def build(config: Config, seed: int) -> Built:
     """Data, model, plan, scaled lr, optimizer, schedules: in that order, from a checked configuration.
 
     Args:
-        config: passed both gates.
+        config: passed both gates; micro_batch_size=auto is settled.
         seed: of initialisation, order and augmentation.
 
     Returns:
         What `run` drives; the global torch generator is seeded with `seed`.
     """
+    assert config.micro_batch_size != "auto"
     device = pick_device(config.device)
     torch.set_num_threads(config.num_threads or DEFAULT_THREADS)
     dataset, resident = load_placed(config.data, device)

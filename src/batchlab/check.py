@@ -29,7 +29,7 @@ SHARES = {  # key: (low, high, whether low and high themselves are allowed)
 
 def check_config(config: Config) -> list[Mistake]:
     """Every wrong key and value that can be seen without data: ranges, kinds, settings without effect."""
-    checks = (_finite, _sizes, _rates, _budget, _evaluation, _names, _schedules, _objectives)
+    checks = (_finite, _sizes, _memory, _rates, _budget, _evaluation, _names, _schedules, _objectives)
     return [mistake for check in checks for mistake in check(config)]
 
 
@@ -54,8 +54,8 @@ def _sizes(config: Config) -> Iterator[Mistake]:
         is_list = isinstance(config.batch_size, list)
         mend = f"-m batch_size={','.join(map(str, config.batch_size))}" if is_list else "batch_size=128"
         yield Mistake("batch_size", config.batch_size, allowed, mend)
-    if config.micro_batch_size != "none" and not _is_count(config.micro_batch_size):
-        allowed = "none or an integer from 1: the most examples in one forward and backward pass"
+    if config.micro_batch_size not in ("none", "auto") and not _is_count(config.micro_batch_size):
+        allowed = "none, auto or an integer from 1: the most examples in one forward and backward pass"
         yield Mistake("micro_batch_size", config.micro_batch_size, allowed, "micro_batch_size=none")
     if config.seed < 0:
         yield Mistake("seed", config.seed, "an integer from 0", "seed=0")
@@ -63,6 +63,27 @@ def _sizes(config: Config) -> Iterator[Mistake]:
         yield Mistake("num_seeds", config.num_seeds, "an integer from 1", "num_seeds=1")
     if config.num_threads is not None and not _is_count(config.num_threads):
         yield Mistake("num_threads", config.num_threads, "null or an integer from 1", "num_threads=1")
+
+
+def _memory(config: Config) -> Iterator[Mistake]:
+    limit, headroom, largest = vars(config.memory).values()
+    if config.micro_batch_size != "auto":
+        allowed = f"has no effect with micro_batch_size={config.micro_batch_size}"
+        for name, value in vars(config.memory).items():
+            if value is not None:
+                yield Mistake(f"memory.{name}", value, allowed, "micro_batch_size=auto too")
+        return
+    if limit is not None and not _is_count(limit):
+        size = re.fullmatch(r"(\d+(?:\.\d+)?) *([kmgt])(i?)b?", str(limit).lower())
+        factor = (1024 if size[3] else 1000) ** (1 + "kmgt".index(size[2])) if size else 0
+        mend = f"memory.limit_bytes={round(float(size[1]) * factor) if size else 2 * 1024**3}"
+        yield Mistake("memory.limit_bytes", limit, "null or an integer: bytes", mend)
+    if headroom is not None and not 0 <= headroom < 1:
+        allowed = "a number in [0, 1): the share of the limit that stays free"
+        yield Mistake("memory.headroom", headroom, allowed, "memory.headroom=0.1")
+    if largest is not None and not _is_count(largest):
+        key = "memory.max_micro_batch_size"
+        yield Mistake(key, largest, "null or an integer from 1", f"{key}=512")
 
 
 def _rates(config: Config) -> Iterator[Mistake]:

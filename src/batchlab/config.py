@@ -43,6 +43,18 @@ class Eval:
 
 
 @dataclass
+class Memory:
+    """What micro_batch_size=auto may take; without effect, and refused, where that is none or a number."""
+
+    limit_bytes: Any = None
+    """Bytes that the process of a run may take, Python and libraries included; null = what the device has free."""
+    headroom: float | None = None
+    """Share of the limit that stays free; null = 0.1."""
+    max_micro_batch_size: Any = None
+    """No size above this one is tried; null = only memory limits it."""
+
+
+@dataclass
 class Config:
     """One run. The open groups hold a `_target_` and its arguments."""
 
@@ -55,11 +67,12 @@ class Config:
     batch_schedule: dict[str, Any] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
     eval: Eval = field(default_factory=Eval)
+    memory: Memory = field(default_factory=Memory)
 
     batch_size: Any = "???"
     """Examples per optimizer step, or full = the training split."""
     micro_batch_size: Any = "none"
-    """Maximum number of examples in one forward and backward pass: none or an integer."""
+    """Maximum number of examples in one forward and backward pass: none, an integer, or auto = the most that fit."""
     lr: float = "???"  # pyright: ignore[reportAssignmentType]
     """Base learning rate, at lr_scaling.base_batch_size."""
     epochs: float | None = None
@@ -142,6 +155,7 @@ def resolved(config: DictConfig) -> Config:
         raise WrongInput(*(_added(key, settings[key]) for key in added))
     settings = {key: value for key, value in settings.items() if key in Config.__dataclass_fields__}
     settings |= {"budget": Budget(**settings["budget"]), "eval": Eval(**settings["eval"])}
+    settings["memory"] = Memory(**settings["memory"])
     return Config(**settings)  # Hydra has checked the types against the schema
 
 

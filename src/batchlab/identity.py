@@ -17,9 +17,11 @@ NOT_IDENTITY = ("study", "seed", "num_seeds", "objectives", "mlruns", "data_root
 def config_key(config: Config) -> str:
     """Hash of the settings that change what a run does: 12 hexadecimal digits.
 
-    Left out: names, seeds, paths, the device's index, and the objectives, which are read off a run.
+    Left out: names, seeds, paths, the device's index, and the objectives, which are read off a run. memory.* counts
+    only as long as micro_batch_size=auto is not settled: a run does what its micro-batch size says, typed or found.
     """
     settings = {key: value for key, value in flat_params(config).items() if key not in NOT_IDENTITY}
+    settings = {key: value for key, value in settings.items() if not (key.startswith("memory.") and value is None)}
     settings["device"] = config.device.split(":")[0]
     text = json.dumps(settings, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

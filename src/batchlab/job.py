@@ -9,6 +9,8 @@ from batchlab.build import Built, build, load_dataset, pick_device
 from batchlab.config import Budget, Config
 from batchlab.identity import config_key, environment
 from batchlab.objectives import parse_objective
+from batchlab.probe.memory_process import NothingFits
+from batchlab.probe.micro_batch import settle
 from batchlab.record import Recorder, open_store, recorded_runs
 from batchlab.report.comparison import comparison_rows, draw_table, time_spent, verdict
 from batchlab.report.watch import Watch, make_console
@@ -58,6 +60,11 @@ def train_trial(config: Config, sweep_id: str, trial: SearchTrial) -> tuple[floa
         trial.repeat(known)
         return tuple(known.result["values"] or nothing)
     results = []
+    try:
+        settle(config)
+    except NothingFits as error:
+        trial.finish("out_of_memory", str(error), [], {})
+        return nothing
     for index in range(config.num_seeds):
         result = train_seed(config, config.seed + index, sweep_id, trial)
         results.append(result)
@@ -105,10 +112,14 @@ def train_seed(
     tags: dict[str, str] | None = None,
 ) -> RunResult:
     """One run: build, train, show, record; a trial may stop it."""
-    built = build(config, seed)
+    settled = settle(config)
+    built = build(settled.config, seed)
     show_facts(built.dataset.facts)
+    if settled.found:
+        show_facts((f"micro_batch_size=auto: {settled.found}",))
+        tags = (tags or {}) | {"micro_batch_size": f"auto: {settled.found}", "memory_probe": settled.record}
     if trial is not None:
-        tags = {"optuna.study": trial.study_name, "optuna.trial_number": str(trial.number)}
+        tags = (tags or {}) | {"optuna.study": trial.study_name, "optuna.trial_number": str(trial.number)}
     name = f"trial {trial.number}: {trial.tried}, seed {seed}" if trial else label(built)
     with Recorder(built, sweep_id, tags) as recorder, Watch(make_console(), name) as watch:
         if trial is not None:
@@ -142,9 +153,9 @@ def label(built: Built) -> str:
 
 @lru_cache(maxsize=8)
 def show_facts(facts: tuple[str, ...]) -> None:
-    """Print what is worth knowing of a data set, once per process."""
+    """Print what is worth knowing of a data set, or of its memory, once per process."""
     for fact in facts:
-        make_console().print(fact)
+        make_console().print(fact, soft_wrap=True)
 
 
 def show_comparison(configs: list[Config], sweep_id: str) -> None:

@@ -67,14 +67,14 @@ def make_plan(config: Config, num_train: int) -> Plan:
     in the examples of these steps, so that a batch that grows ends at the same number of examples.
 
     Args:
-        config: a configuration that passed gate 1.
+        config: a configuration that passed gate 1; micro_batch_size=auto that is not settled yet is the whole batch.
         num_train: examples in the training split, N.
 
     Returns:
         The plan.
     """
     batch_size = num_train if config.batch_size == "full" else int(config.batch_size)
-    micro = None if config.micro_batch_size == "none" else int(config.micro_batch_size)
+    micro = None if config.micro_batch_size in ("none", "auto") else int(config.micro_batch_size)
     budget, target = config.budget, None
     counted: Counted
     if budget.kind == "seconds":

@@ -68,7 +68,7 @@ def preflight(arguments: list[str], config_name: str = "train") -> Asked:
         else:
             configs, mistakes = grid(name, args.overrides, extra, args.multirun)
     mistakes += [mistake for folder in sorted({config.mlruns for config in configs}) for mistake in unwritable(folder)]
-    mistakes = mistakes or _gate_two(configs, is_grid=plan is None)
+    mistakes = mistakes or _gate_two(configs, plan)
     if plan is not None:
         from batchlab.survey import check_study, in_space
 
@@ -104,11 +104,15 @@ def _search_base(config_name: str, overrides: list[str], extra: list[str]) -> Di
     return base if is_search_sweeper(base.hydra.sweeper) else None
 
 
-def _gate_two(configs: list[Config], is_grid: bool) -> list[Mistake]:
-    from batchlab.rehearse import check_data, check_grid  # torch: seconds, and only now is it needed
+def _gate_two(configs: list[Config], plan: "SearchPlan | None") -> list[Mistake]:
+    from batchlab.probe.micro_batch import check_memory  # torch: seconds, and only now is it needed
+    from batchlab.rehearse import check_data, check_grid
 
     mistakes = [mistake for config in configs for mistake in check_data(config)]
-    return mistakes or (check_grid(configs) if is_grid else [])
+    mistakes = mistakes or (check_grid(configs) if plan is None else [])
+    if not mistakes and any(config.micro_batch_size == "auto" for config in configs):
+        import batchlab.job  # noqa: F401  (the process of a run has it: what it takes counts)
+    return mistakes or check_memory(configs, plan.settings.num_workers if plan else 1)
 
 
 def unwritable(folder: str) -> Iterator[Mistake]:

@@ -132,7 +132,8 @@ class Evaluator:
         self._prepare = Prepare(built.dataset, built.device)
         # a memory that held the training batch holds this one too: there is no backward pass
         largest_part = part_sizes(built.plan.batch_size, built.plan.micro_batch_size)[0]
-        self._size = min(4096, max(64, largest_part))
+        least = 64 if built.plan.micro_batch_size is None else 1  # where parts are limited, memory is short
+        self._size = min(4096, max(least, largest_part))
         self._sample = self._train_sample(TRAIN_SAMPLE)
 
     def __call__(self, point: EvalPoint) -> EvalPoint:
