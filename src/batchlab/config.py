@@ -43,6 +43,14 @@ class Eval:
 
 
 @dataclass
+class Measure:
+    """What is measured beside loss, accuracy and time (conf/measure/)."""
+
+    gradient_noise: bool = False
+    """The gradient noise scale at evaluations, off the clock; under accumulation from the training steps."""
+
+
+@dataclass
 class Config:
     """One run. The open groups hold a `_target_` and its arguments."""
 
@@ -55,6 +63,7 @@ class Config:
     batch_schedule: dict[str, Any] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
     eval: Eval = field(default_factory=Eval)
+    measure: Measure = field(default_factory=Measure)
 
     batch_size: Any = "???"
     """Examples per optimizer step, or full = the training split."""
@@ -134,6 +143,7 @@ def resolved(config: DictConfig) -> Config:
     if added := [key for key in settings if key not in Config.__dataclass_fields__]:
         raise WrongInput(*(_added(key, settings[key]) for key in added))
     settings |= {"budget": Budget(**settings["budget"]), "eval": Eval(**settings["eval"])}
+    settings |= {"measure": Measure(**settings["measure"])}
     return Config(**settings)  # Hydra has checked the types against the schema
 
 

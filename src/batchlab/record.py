@@ -122,7 +122,7 @@ class Recorder:
         for path in artifacts.iterdir():
             path.unlink()
         artifacts.rmdir()
-        self._end("FINISHED", result.outcome, result.cause)
+        self._end("FINISHED", result.outcome, result.cause, result.reasons)
 
     def stop(self, result: RunResult) -> None:
         """End a run before its budget: what it cost is written down, finals it has none; the curves stay."""
@@ -131,8 +131,9 @@ class Recorder:
         self._spool.append([Value(key, value, now, 0) for key, value in costs.items()])
         self._end("FINISHED" if result.outcome == "pruned" else "KILLED", result.outcome, result.cause)
 
-    def _end(self, status: str, outcome: str, cause: str) -> None:
-        self._drain([RunTag("outcome", outcome), RunTag("cause", cause[:5000])])
+    def _end(self, status: str, outcome: str, cause: str, reasons: dict[str, str] | None = None) -> None:
+        why = [RunTag(f"why_nan.{metric}", reason[:5000]) for metric, reason in (reasons or {}).items()]
+        self._drain([RunTag("outcome", outcome), RunTag("cause", cause[:5000]), *why])
         self._store.client.set_terminated(self.run_id, status)
         self._is_ended = True
         self._spool.close(remove=True)
@@ -163,6 +164,7 @@ def curve(point: EvalPoint) -> dict[str, float]:
         "progress/epochs": point.epochs,
         "progress/examples": float(point.counts.processed),
         "progress/train_seconds": point.counts.seconds,
+        "noise/gradient_noise_scale": point.gradient_noise_scale,
     }
     return {key: value for key, value in values.items() if value is not None}
 
