@@ -93,6 +93,7 @@ class Recorder:
         self._spool = Spool(self._folder / f"{self.run_id}.jsonl", header)
         self._params = [Param(key, str(value)) for key, value in params.items()]
         self._inputs = [data_set_input(built)]
+        self._curves, self._step = {}, 0
 
     def __enter__(self) -> "Recorder":
         return self
@@ -105,15 +106,20 @@ class Recorder:
 
     def point(self, point: EvalPoint) -> None:
         """Write down an evaluation; MLflow gets it now, or together with the next ones."""
-        now = int(time.time() * 1000)
-        self._spool.append([Value(key, value, now, point.counts.steps) for key, value in curve(point).items()])
+        now, self._step = int(time.time() * 1000), point.counts.steps
+        values = curve(point)
+        self._spool.append([Value(key, value, now, self._step) for key, value in values.items()])
+        self._curves |= values
         if time.monotonic() - self._last_drain > SECONDS_BETWEEN_DRAINS:
             self._drain([])
 
     def finish(self, result: RunResult) -> None:
         """Write down the finals, the resolved configuration and the weights, and end the run."""
         now = int(time.time() * 1000)
-        self._spool.append([Value(key, value, now, 0) for key, value in sorted(result.finals.items())])
+        # MLflow shows the value of the largest step: a final that is a curve's end goes there, once
+        finals = {key: value for key, value in sorted(result.finals.items()) if self._curves.get(key) != value}
+        steps = dict.fromkeys(self._curves, self._step)
+        self._spool.append([Value(key, value, now, steps.get(key, 0)) for key, value in finals.items()])
         artifacts = self._folder / self.run_id
         artifacts.mkdir()
         (artifacts / "config.yaml").write_text(yaml.safe_dump(asdict(self._config), sort_keys=False))

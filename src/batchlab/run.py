@@ -64,11 +64,11 @@ def run(built: Built, with_test: bool = True) -> Generator[EvalPoint, None, RunR
         warmup_seconds = warm_up(built)
         for point in fit(built.learner, built.stream, built.plan, built.schedule, built.clock):
             if point.is_due and math.isfinite(point.train_loss):
-                point = meter(evaluator(point))
+                point = evaluator(point)
             if point.is_due:
                 points.append(point)
             is_over = point.is_last or reached(points, built.plan.target_accuracy)
-            yield replace(point, is_last=is_over)
+            yield meter(replace(point, is_last=is_over))
             if is_over:
                 break
         if not math.isfinite(points[-1].train_loss):

@@ -5,7 +5,7 @@ where batch norm mixes examples, and dropout would add noise that is not the dat
 model is left as it was.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,19 +60,22 @@ class BatchNoise:
     cosine_squared: Estimate
 
 
-def parts_noise(model: nn.Module, loss: Loss, sample: Sample, num_parts: int) -> NoiseScale:
+def parts_noise(model: nn.Module, loss: Loss, parts: Iterable[tuple[Tensor, Tensor]], population: int) -> NoiseScale:
     """The noise scale of a split from the gradients of a sample's parts: one pass forward and backward.
 
     Args:
         model: at the weights in question.
         loss: (logits, targets) -> scalar mean.
-        sample: in random order.
-        num_parts: near-equal parts; their gradients are held at the same time.
+        parts: inputs and targets of near-equal parts of a random sample without replacement; the parts' gradients
+            are held at the same time.
+        population: N, examples of the split.
     """
-    parts = list(zip(sample.inputs.tensor_split(num_parts), sample.targets.tensor_split(num_parts), strict=True))
+    rows, sizes = [], []
     with undisturbed(model):
-        rows = torch.stack([gradient(model, loss, *part) for part in parts])
-    return of_parts(products(rows), [len(targets) for _, targets in parts], sample.population)
+        for inputs, targets in parts:
+            rows.append(gradient(model, loss, inputs, targets))
+            sizes.append(len(targets))
+    return of_parts(products(torch.stack(rows)), sizes, population)
 
 
 def exact_noise(model: nn.Module, loss: Loss, sample: Sample, num_groups: int = GROUPS) -> ExactNoise:

@@ -40,11 +40,17 @@ def training_sample(built: Built, count: int) -> Sample:
         built: the run.
         count: examples wanted; all of the split where it has fewer.
     """
+    raw, targets = drawn(built, count)
+    inputs = Prepare(built.dataset, built.device)(raw.to(built.device))
+    return Sample(inputs, targets.to(built.device), len(built.dataset.train))
+
+
+def drawn(built: Built, count: int) -> tuple[Tensor, Tensor]:
+    """The same examples as they lie in the data set: inputs and targets."""
     train = built.dataset.train
     index = torch.randperm(len(train), generator=torch.Generator().manual_seed(built.seed))[:count]
     index = index.to(train.targets.device)
-    inputs = Prepare(built.dataset, built.device)(train.inputs[index].to(built.device))
-    return Sample(inputs, train.targets[index].to(built.device), len(train))
+    return train.inputs[index], train.targets[index]
 
 
 @contextmanager
