@@ -53,7 +53,8 @@ class Tally:
         if not self._num_new:
             return None
         self._num_new = 0
-        norms = torch.stack([each.square().sum() for each in list(self._norms)[-2 * num_steps :]])
+        recent = list(self._norms)[-2 * num_steps :]
+        norms = torch.stack(torch._foreach_norm(recent)).square()  # pyright: ignore[reportPrivateImportUsage]
         sizes = np.array(list(self._sizes)[-num_steps:])
         small, big = norms.cpu().double().numpy().reshape(-1, 2).T
         small = small * (sizes[:, 1] / sizes[:, 0]) ** 2  # the part's share of the batch is in its gradient
