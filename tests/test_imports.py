@@ -15,7 +15,7 @@ LAYERS = [
     {"config", "objectives", "dataset", "memory", "stores"},
     {"plan", "clock", "check", "prepare", "identity", "spool"},
     {"batches", "results", "diagnosis", "signature"},
-    {"data", "model", "loss", "optim", "metrics", "sharpness", "laws"},
+    {"data", "model", "loss", "optim", "metrics", "sharpness", "laws", "tally"},
     {"fit"},
     {"build"},
     {"probe", "rehearse"},

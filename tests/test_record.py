@@ -115,7 +115,8 @@ def test_processes_that_create_a_study_at_once_end_with_one_parent(tmp_path):
 
 
 def test_identity_forgets_names_seeds_paths_and_device_index(config_of):
-    same = [[], ["study=other"], ["seed=7"], ["num_seeds=3"], ["data_root=x"], ["objectives=[final/val_loss]"]]
+    same = [[], ["study=other"], ["seed=7"], ["num_seeds=3"], ["data_root=x"]]
+    same += [["objectives=[final/val_loss]"], ["measure=none"]]
     assert len({config_key(config_of(*overrides)) for overrides in same}) == 1
     assert config_key(config_of("device=cuda:0")) == config_key(config_of("device=cuda:1"))
     others = [["batch_size=64"], ["lr=0.1"], ["model.width=64"], ["epochs=3"], ["lr_scaling=linear"], ["device=cuda"]]

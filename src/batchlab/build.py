@@ -4,7 +4,7 @@ import inspect
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from batchlab.memory import free_bytes
 from batchlab.mistake import WrongInput
 from batchlab.optim.lr_schedule import warm_up
 from batchlab.plan import Plan, make_plan
+from batchlab.tally import Tally
 
 WARMUP_FROM = 0.1
 """Where warm-up starts unless lr_schedule.warmup_from says so, as a share of the lr."""
@@ -76,6 +77,8 @@ def build(config: Config, seed: int) -> Built:
     loss_function = made(config.loss)
     forward = precise(torch.compile(model) if config.compile else model, config.precision, device)
     learner = make_learner(model, forward, loss_function, optimizer, config.precision)
+    if config.measure.gradient_noise and config.precision != "float16":  # there gradients carry the scaler's factor
+        learner = replace(learner, tally=Tally(model.parameters()))
     stream = BatchStream(dataset, seed, device, resident)
     schedule, clock = make_schedule(config, plan), Clock(device)
     return Built(

@@ -55,6 +55,14 @@ class Memory:
 
 
 @dataclass
+class Measure:
+    """What is measured beside loss, accuracy and time (conf/measure/)."""
+
+    gradient_noise: bool = False
+    """The gradient noise scale at evaluations, off the clock; under accumulation from the training steps."""
+
+
+@dataclass
 class Config:
     """One run. The open groups hold a `_target_` and its arguments."""
 
@@ -68,6 +76,7 @@ class Config:
     budget: Budget = field(default_factory=Budget)
     eval: Eval = field(default_factory=Eval)
     memory: Memory = field(default_factory=Memory)
+    measure: Measure = field(default_factory=Measure)
 
     batch_size: Any = "???"
     """Examples per optimizer step, or full = the training split."""
@@ -155,7 +164,7 @@ def resolved(config: DictConfig) -> Config:
         raise WrongInput(*(_added(key, settings[key]) for key in added))
     settings = {key: value for key, value in settings.items() if key in Config.__dataclass_fields__}
     settings |= {"budget": Budget(**settings["budget"]), "eval": Eval(**settings["eval"])}
-    settings["memory"] = Memory(**settings["memory"])
+    settings |= {"memory": Memory(**settings["memory"]), "measure": Measure(**settings["measure"])}
     return Config(**settings)  # Hydra has checked the types against the schema
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from batchlab.batches import BatchStream
 from batchlab.clock import Clock
 from batchlab.plan import Counts, Plan, part_sizes
+from batchlab.tally import Tally
 
 TICK_SECONDS = 0.25
 """At least so much training lies between two points that are not evaluations."""
@@ -34,6 +35,7 @@ class Learner:
         backward: adds the gradient of a loss to the parameters'.
         step: (closure) -> loss; one optimizer step, the closure computing the gradient.
         optimizer: holds the learning rates.
+        tally: notes the norms of gradients that are added up from parts; None = nobody asks.
     """
 
     model: nn.Module
@@ -41,6 +43,7 @@ class Learner:
     backward: Callable[[Tensor], None]
     step: Callable[[Callable[[], Tensor]], Tensor]
     optimizer: torch.optim.Optimizer
+    tally: Tally | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class EvalPoint:
         train_accuracy: on a part of the training split; None until run.py evaluated.
         val_loss: on the validation split; None until run.py evaluated.
         val_accuracy: the same; None for regression.
+        gradient_noise_scale: B_simple in examples, NaN where it cannot be told; None where it was not measured.
     """
 
     counts: Counts
@@ -72,6 +76,7 @@ class EvalPoint:
     train_accuracy: float | None = None
     val_loss: float | None = None
     val_accuracy: float | None = None
+    gradient_noise_scale: float | None = None
 
 
 Schedule = Callable[[float], tuple[int, float]]
@@ -155,10 +160,13 @@ def accumulate(learner: Learner, stream: Source, start: int, sizes: list[int]) -
         learner.backward(loss)
         return loss.detach()
     total, batch_size = torch.zeros((), device=next(learner.model.parameters()).device), sum(sizes)
+    first, end = start + sizes[0], start + batch_size
     for size in sizes:
         part = learner.compute_loss(*stream.take(start, size)) * (size / batch_size)
         learner.backward(part)
         total, start = total + part.detach(), start + size
+        if learner.tally is not None and start in (first, end):
+            learner.tally.add(batch_size - (end - start), batch_size)
     return total
 
 

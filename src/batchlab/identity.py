@@ -12,15 +12,18 @@ from importlib.metadata import version
 from batchlab.config import REPOSITORY, Config, flat_params
 
 NOT_IDENTITY = ("study", "seed", "num_seeds", "objectives", "mlruns", "data_root", "data.root", "data.path")
+READ_OFF = "measure."
+"""Settings of what is measured on a run; it trains the same without them."""
 
 
 def config_key(config: Config) -> str:
     """Hash of the settings that change what a run does: 12 hexadecimal digits.
 
-    Left out: names, seeds, paths, the device's index, and the objectives, which are read off a run. memory.* counts
+    Left out: names, seeds, paths, the device's index, objectives and measures, which are read off a run. memory.* counts
     only as long as micro_batch_size=auto is not settled: a run does what its micro-batch size says, typed or found.
     """
-    settings = {key: value for key, value in flat_params(config).items() if key not in NOT_IDENTITY}
+    flat = {key: value for key, value in flat_params(config).items() if key not in NOT_IDENTITY}
+    settings = {key: value for key, value in flat.items() if not key.startswith(READ_OFF)}
     settings = {key: value for key, value in settings.items() if not (key.startswith("memory.") and value is None)}
     settings["device"] = config.device.split(":")[0]
     text = json.dumps(settings, sort_keys=True, default=str)

@@ -93,6 +93,7 @@ class Recorder:
         self._spool = Spool(self._folder / f"{self.run_id}.jsonl", header)
         self._params = [Param(key, str(value)) for key, value in params.items()]
         self._inputs = [data_set_input(built)]
+        self._curves, self._step = {}, 0
 
     def __enter__(self) -> "Recorder":
         return self
@@ -105,15 +106,20 @@ class Recorder:
 
     def point(self, point: EvalPoint) -> None:
         """Write down an evaluation; MLflow gets it now, or together with the next ones."""
-        now = int(time.time() * 1000)
-        self._spool.append([Value(key, value, now, point.counts.steps) for key, value in curve(point).items()])
+        now, self._step = int(time.time() * 1000), point.counts.steps
+        values = curve(point)
+        self._spool.append([Value(key, value, now, self._step) for key, value in values.items()])
+        self._curves |= values
         if time.monotonic() - self._last_drain > SECONDS_BETWEEN_DRAINS:
             self._drain([])
 
     def finish(self, result: RunResult) -> None:
         """Write down the finals, the resolved configuration and the weights, and end the run."""
         now = int(time.time() * 1000)
-        self._spool.append([Value(key, value, now, 0) for key, value in sorted(result.finals.items())])
+        # MLflow shows the value of the largest step: a final that is a curve's end goes there, once
+        finals = {key: value for key, value in sorted(result.finals.items()) if self._curves.get(key) != value}
+        steps = dict.fromkeys(self._curves, self._step)
+        self._spool.append([Value(key, value, now, steps.get(key, 0)) for key, value in finals.items()])
         artifacts = self._folder / self.run_id
         artifacts.mkdir()
         (artifacts / "config.yaml").write_text(yaml.safe_dump(asdict(self._config), sort_keys=False))
@@ -122,7 +128,7 @@ class Recorder:
         for path in artifacts.iterdir():
             path.unlink()
         artifacts.rmdir()
-        self._end("FINISHED", result.outcome, result.cause)
+        self._end("FINISHED", result.outcome, result.cause, result.reasons)
 
     def stop(self, result: RunResult) -> None:
         """End a run before its budget: what it cost is written down, finals it has none; the curves stay."""
@@ -131,8 +137,9 @@ class Recorder:
         self._spool.append([Value(key, value, now, 0) for key, value in costs.items()])
         self._end("FINISHED" if result.outcome == "pruned" else "KILLED", result.outcome, result.cause)
 
-    def _end(self, status: str, outcome: str, cause: str) -> None:
-        self._drain([RunTag("outcome", outcome), RunTag("cause", cause[:5000])])
+    def _end(self, status: str, outcome: str, cause: str, reasons: dict[str, str] | None = None) -> None:
+        why = [RunTag(f"why_nan.{metric}", reason[:5000]) for metric, reason in (reasons or {}).items()]
+        self._drain([RunTag("outcome", outcome), RunTag("cause", cause[:5000]), *why])
         self._store.client.set_terminated(self.run_id, status)
         self._is_ended = True
         self._spool.close(remove=True)
@@ -163,6 +170,7 @@ def curve(point: EvalPoint) -> dict[str, float]:
         "progress/epochs": point.epochs,
         "progress/examples": float(point.counts.processed),
         "progress/train_seconds": point.counts.seconds,
+        "noise/gradient_noise_scale": point.gradient_noise_scale,
     }
     return {key: value for key, value in values.items() if value is not None}
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from batchlab.memory import is_out_of_memory, peak_bytes, reset_peak
 from batchlab.metrics import NOT_A_NUMBER, Predictions, class_metrics, predict
 from batchlab.plan import part_sizes
 from batchlab.prepare import Prepare
+from batchlab.probe.noise_meter import NoiseMeter
 
 TRAIN_SAMPLE = 2000
 """Training examples, drawn once by the seed, on which the curve train/accuracy is measured."""
@@ -32,12 +33,14 @@ class RunResult:
         cause: a sentence, empty for done.
         finals: every final metric by name; NaN where there is none.
         weights: the model's state_dict at the end, on the host.
+        reasons: for finals that are NaN though they were asked for, why.
     """
 
     outcome: str
     cause: str
     finals: dict[str, float]
     weights: dict[str, Tensor]
+    reasons: dict[str, str] = field(default_factory=dict)
 
 
 def run(built: Built, with_test: bool = True) -> Generator[EvalPoint, None, RunResult]:
@@ -53,7 +56,7 @@ def run(built: Built, with_test: bool = True) -> Generator[EvalPoint, None, RunR
     Returns:
         The `RunResult`.
     """
-    started, evaluator = time.perf_counter(), Evaluator(built)
+    started, evaluator, meter = time.perf_counter(), Evaluator(built), NoiseMeter(built)
     reset_peak(built.device)
     points: list[EvalPoint] = []
     outcome, cause, warmup_seconds = "done", "", 0.0
@@ -65,7 +68,7 @@ def run(built: Built, with_test: bool = True) -> Generator[EvalPoint, None, RunR
             if point.is_due:
                 points.append(point)
             is_over = point.is_last or reached(points, built.plan.target_accuracy)
-            yield replace(point, is_last=is_over)
+            yield meter(replace(point, is_last=is_over))
             if is_over:
                 break
         if not math.isfinite(points[-1].train_loss):
@@ -81,9 +84,11 @@ def run(built: Built, with_test: bool = True) -> Generator[EvalPoint, None, RunR
     finals |= evaluator.finals(outcome == "done", with_test) | cost_metrics(built, points)
     finals["cost/compile_seconds" if built.config.compile else "cost/warmup_seconds"] = warmup_seconds
     finals["cost/eval_seconds"], finals["cost/peak_memory_bytes"] = evaluator.seconds, peak
+    finals |= meter.finals(outcome == "done")
+    finals["cost/measure_seconds"] += meter.seconds
     finals["cost/total_seconds"] = time.perf_counter() - started
     weights = {name: value.detach().cpu() for name, value in built.learner.model.state_dict().items()}
-    return RunResult(outcome, cause, finals, weights)
+    return RunResult(outcome, cause, finals, weights, meter.reasons)
 
 
 def stopped(built: Built, point: EvalPoint, reason: str) -> RunResult:
@@ -95,6 +100,7 @@ def stopped(built: Built, point: EvalPoint, reason: str) -> RunResult:
         reason: ``pruned`` or ``stopped``.
     """
     finals = cost_metrics(built, [point]) | {"cost/peak_memory_bytes": peak_bytes(built.device)}
+    del finals["cost/measure_seconds"]  # known to `run` only, which was cut off
     accuracy, loss = point.val_accuracy, point.val_loss
     finals["final/val_accuracy"] = NOT_A_NUMBER if accuracy is None else accuracy
     finals["final/val_loss"] = NOT_A_NUMBER if loss is None else loss

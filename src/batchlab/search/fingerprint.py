@@ -6,7 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from batchlab.build import load_dataset
 from batchlab.config import flat_params
-from batchlab.identity import NOT_IDENTITY
+from batchlab.identity import NOT_IDENTITY, READ_OFF
 from batchlab.search.plan import typed_config
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
@@ -30,7 +30,7 @@ def fingerprint(settings: Settings, space: Space, base: DictConfig) -> dict[str,
     if OmegaConf.select(base, "data._target_") is None:  # a task function that is not batchlab's
         return stamp | {"fixed": " ".join(sorted(space.fixed))}
     typed = typed_config(base)
-    groups = tuple(f"{each.key}." for each in space.structural)
+    groups = (READ_OFF, *(f"{each.key}." for each in space.structural))
     ignored = set(NOT_IDENTITY) - {"seed", "num_seeds"}
     fixed: dict[str, Any] = {
         key: value for key, value in flat_params(typed).items() if key not in ignored and not key.startswith(groups)

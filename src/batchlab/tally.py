@@ -1,0 +1,61 @@
+"""The noise scale for free: gradient norms of the first part and of the whole batch, while parts are added up."""
+
+from collections import deque
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from batchlab.laws.gradient_noise import NoiseScale, noise_scale, two_batch
+
+MAX_STEPS = 1024
+"""So many steps are remembered: older ones are of other weights."""
+MIN_STEPS = 16
+"""An estimate goes back at least so far, where there were so many steps: fewer give no interval worth having."""
+
+
+class Tally:
+    """Squared norms of gradients of accumulated steps, kept on the device until someone reads them.
+
+    Args:
+        parameters: whose gradients are accumulated.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+        self._parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        self._norms: deque[Tensor] = deque(maxlen=2 * MAX_STEPS)
+        self._sizes: deque[tuple[int, int]] = deque(maxlen=MAX_STEPS)
+        self._num_new = 0
+
+    def add(self, num_examples: int, batch_size: int) -> None:
+        """Note the norm of what is accumulated: of the first part, then of the whole batch.
+
+        Args:
+            num_examples: in the gradient so far, weighted by their share of the batch.
+            batch_size: in the whole batch.
+        """
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        # two kernels and no wait for the device; torch.nn.utils.get_total_norm takes three times as long
+        norms = torch._foreach_norm(gradients)  # pyright: ignore[reportPrivateImportUsage]
+        self._norms.append(torch.stack(norms))
+        if num_examples < batch_size:
+            self._sizes.append((num_examples, batch_size))
+            self._num_new += 1
+
+    def read(self, population: float) -> NoiseScale | None:
+        """The noise scale over the steps since the last reading, and at least the last 16; None without a step.
+
+        Args:
+            population: examples in the training split.
+        """
+        num_steps = min(len(self._sizes), max(self._num_new, MIN_STEPS))
+        if not self._num_new:
+            return None
+        self._num_new = 0
+        recent = list(self._norms)[-2 * num_steps :]
+        norms = torch.stack(torch._foreach_norm(recent)).square()  # pyright: ignore[reportPrivateImportUsage]
+        sizes = np.array(list(self._sizes)[-num_steps:])
+        small, big = norms.cpu().double().numpy().reshape(-1, 2).T
+        small = small * (sizes[:, 1] / sizes[:, 0]) ** 2  # the part's share of the batch is in its gradient
+        return noise_scale(*two_batch(small, big, sizes[:, 0], sizes[:, 1], population))
