@@ -15,7 +15,18 @@ from batchlab.config import REPOSITORY
 from batchlab.rehearse import check_data
 from batchlab.run import RunResult, run
 
-GROUPS = ("data", "model", "loss", "optimizer", "lr_scaling", "lr_schedule", "batch_schedule", "budget", "search")
+GROUPS = (
+    "data",
+    "model",
+    "loss",
+    "optimizer",
+    "lr_scaling",
+    "lr_schedule",
+    "batch_schedule",
+    "budget",
+    "measure",
+    "search",
+)
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((REPOSITORY / "conf" / group).glob("*.yaml"))]
 FILES = ("fashion_mnist", "mnist", "kmnist", "cifar10", "cifar100", "svhn")
 NEEDED = {

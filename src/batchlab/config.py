@@ -43,6 +43,20 @@ class Eval:
 
 
 @dataclass
+class Measure:
+    """What is measured of a run's model beside its accuracy; nothing of it changes the run (conf/measure/)."""
+
+    sharpness: dict[str, Any] = field(default_factory=dict)
+    """Measures by name, each a function of (landscape, **settings): sharpness/<name>."""
+    num_examples: int | None = None
+    """Training examples that sharpness is measured on, at most."""
+    every_evals: int | None = None
+    """Evaluations between measures along the run; null = at its end only."""
+    batch_norm: str | None = None
+    """eval: batch norm's running statistics; train: those of the sample."""
+
+
+@dataclass
 class Config:
     """One run. The open groups hold a `_target_` and its arguments."""
 
@@ -55,6 +69,7 @@ class Config:
     batch_schedule: dict[str, Any] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
     eval: Eval = field(default_factory=Eval)
+    measure: Measure = field(default_factory=Measure)
 
     batch_size: Any = "???"
     """Examples per optimizer step, or full = the training split."""
@@ -91,6 +106,7 @@ def register_schema() -> None:
     node = OmegaConf.structured(Config)
     for group in OPEN_GROUPS:
         OmegaConf.set_struct(node[group], False)
+    OmegaConf.set_struct(node.measure.sharpness, False)
     ConfigStore.instance().store(name="schema", node=node)
     OmegaConf.register_new_resolver("repository", lambda: str(REPOSITORY), replace=True)
     OmegaConf.register_new_resolver("process_id", os.getpid, replace=True)
@@ -134,6 +150,7 @@ def resolved(config: DictConfig) -> Config:
     if added := [key for key in settings if key not in Config.__dataclass_fields__]:
         raise WrongInput(*(_added(key, settings[key]) for key in added))
     settings |= {"budget": Budget(**settings["budget"]), "eval": Eval(**settings["eval"])}
+    settings |= {"measure": Measure(**settings["measure"])}
     return Config(**settings)  # Hydra has checked the types against the schema
 
 
@@ -144,11 +161,17 @@ def _added(key: str, value: Any) -> Mistake:
 
 
 def flat_params(config: Config) -> dict[str, Any]:
-    """Every setting under its dotted key, e.g. ``{"batch_size": 128, "model.width": 64, ...}``."""
+    """Every setting under its dotted key, e.g. ``{"batch_size": 128, "model.width": 64, ...}``.
+
+    A measure with its settings is one of them: MLflow takes 100 in one write.
+    """
     flat: dict[str, Any] = {}
 
     def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
+        if isinstance(value, dict) and prefix.startswith("measure.sharpness."):
+            settings = (f"{name}={inner}" for name, inner in value.items() if name != "_target_")
+            flat[prefix] = " ".join([str(value.get("_target_")), *settings])
+        elif isinstance(value, dict):
             for key, inner in value.items():
                 walk(f"{prefix}.{key}" if prefix else str(key), inner)
         else:

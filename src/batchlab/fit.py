@@ -7,8 +7,8 @@ the whole batch's mean loss.
 
 import math
 import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,7 @@ class EvalPoint:
         train_accuracy: on a part of the training split; None until run.py evaluated.
         val_loss: on the validation split; None until run.py evaluated.
         val_accuracy: the same; None for regression.
+        sharpness: ``sharpness/...`` by metric name; empty where it was not measured.
     """
 
     counts: Counts
@@ -71,6 +72,7 @@ class EvalPoint:
     train_accuracy: float | None = None
     val_loss: float | None = None
     val_accuracy: float | None = None
+    sharpness: Mapping[str, float] = field(default_factory=dict)
 
 
 Schedule = Callable[[float], tuple[int, float]]

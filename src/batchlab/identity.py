@@ -12,14 +12,17 @@ from importlib.metadata import version
 from batchlab.config import REPOSITORY, Config, flat_params
 
 NOT_IDENTITY = ("study", "seed", "num_seeds", "objectives", "mlruns", "data_root", "data.root", "data.path")
+MEASURED = "measure."
+"""Settings of what is measured begin so; they do not change what a run does either."""
 
 
 def config_key(config: Config) -> str:
     """Hash of the settings that change what a run does: 12 hexadecimal digits.
 
-    Left out: names, seeds, paths, the device's index, and the objectives, which are read off a run.
+    Left out: names, seeds, paths, the device's index, and objectives and measures, which are read off a run.
     """
-    settings = {key: value for key, value in flat_params(config).items() if key not in NOT_IDENTITY}
+    params = flat_params(config).items()
+    settings = {key: value for key, value in params if key not in NOT_IDENTITY and not key.startswith(MEASURED)}
     settings["device"] = config.device.split(":")[0]
     text = json.dumps(settings, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -122,7 +123,8 @@ class Recorder:
         for path in artifacts.iterdir():
             path.unlink()
         artifacts.rmdir()
-        self._end("FINISHED", result.outcome, result.cause)
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in result.missing.items())
+        self._end("FINISHED", result.outcome, result.cause, [RunTag("missing", reasons[:5000])] if reasons else [])
 
     def stop(self, result: RunResult) -> None:
         """End a run before its budget: what it cost is written down, finals it has none; the curves stay."""
@@ -131,8 +133,8 @@ class Recorder:
         self._spool.append([Value(key, value, now, 0) for key, value in costs.items()])
         self._end("FINISHED" if result.outcome == "pruned" else "KILLED", result.outcome, result.cause)
 
-    def _end(self, status: str, outcome: str, cause: str) -> None:
-        self._drain([RunTag("outcome", outcome), RunTag("cause", cause[:5000])])
+    def _end(self, status: str, outcome: str, cause: str, tags: Sequence[RunTag] = ()) -> None:
+        self._drain([RunTag("outcome", outcome), RunTag("cause", cause[:5000]), *tags])
         self._store.client.set_terminated(self.run_id, status)
         self._is_ended = True
         self._spool.close(remove=True)
@@ -164,7 +166,7 @@ def curve(point: EvalPoint) -> dict[str, float]:
         "progress/examples": float(point.counts.processed),
         "progress/train_seconds": point.counts.seconds,
     }
-    return {key: value for key, value in values.items() if value is not None}
+    return {key: value for key, value in values.items() if value is not None} | dict(point.sharpness)
 
 
 def run_params(built: Built) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from batchlab.build import load_dataset
 from batchlab.config import flat_params
-from batchlab.identity import NOT_IDENTITY
+from batchlab.identity import MEASURED, NOT_IDENTITY
+from batchlab.objectives import is_measured
 from batchlab.search.plan import typed_config
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
@@ -35,6 +36,8 @@ def fingerprint(settings: Settings, space: Space, base: DictConfig) -> dict[str,
     fixed: dict[str, Any] = {
         key: value for key, value in flat_params(typed).items() if key not in ignored and not key.startswith(groups)
     }
+    if not is_measured(settings.metrics):
+        fixed = {key: value for key, value in fixed.items() if not key.startswith(MEASURED)}
     moved = {"lr", "epochs"} if any(each.key in ("optimizer", "budget") for each in space.structural) else set()
     fixed = {key: value for key, value in fixed.items() if key not in moved}
     return {key: str(value) for key, value in fixed.items()} | stamp | {"data_digest": load_dataset(typed.data).digest}
