@@ -153,6 +153,13 @@ def normalised(dataset: Dataset, device: torch.device) -> Dataset:
     return replace(dataset, **splits, mean=torch.zeros_like(dataset.mean), std=torch.ones_like(dataset.std))
 
 
+def sampled(split: Split, count: int, seed: int) -> Split:
+    """At most `count` examples of a split, drawn by the seed alone."""
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
+    index = order[:count].to(split.targets.device)
+    return Split(split.inputs[index], split.targets[index])
+
+
 def in_order(split: Split, prepare: Prepare, device: torch.device, size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The examples of a split as they lie, `size` at a time, prepared on the device."""
     for start in range(0, len(split), size):

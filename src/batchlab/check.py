@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from batchlab.check_measure import check_measure, check_measured
 from batchlab.config import OPEN_GROUPS, Config
 from batchlab.mistake import Mistake, nearest
 from batchlab.objectives import check_objectives, parse_objective
@@ -29,7 +30,7 @@ SHARES = {  # key: (low, high, whether low and high themselves are allowed)
 
 def check_config(config: Config) -> list[Mistake]:
     """Every wrong key and value that can be seen without data: ranges, kinds, settings without effect."""
-    checks = (_finite, _sizes, _memory, _rates, _budget, _evaluation, _names, _schedules, _objectives)
+    checks = (_finite, _sizes, _memory, _rates, _budget, _evaluation, _names, _schedules, check_measure, _objectives)
     return [mistake for check in checks for mistake in check(config)]
 
 
@@ -201,7 +202,11 @@ def _growth(config: Config) -> Iterator[Mistake]:
 def _objectives(config: Config) -> Iterator[Mistake]:
     mistakes = check_objectives(config.objectives)
     yield from mistakes
-    if not mistakes and config.budget.kind != "target":
-        for objective in config.objectives:
-            if parse_objective(objective)[0].startswith("target/"):
-                yield Mistake("objectives", objective, "is measured with budget=target only", "budget=target")
+    if mistakes:
+        return
+    for objective in config.objectives:
+        name = parse_objective(objective)[0]
+        if name.startswith("target/") and config.budget.kind != "target":
+            yield Mistake("objectives", objective, "is measured with budget=target only", "budget=target")
+        if name.startswith("sharpness/"):
+            yield from check_measured(config, objective, name)

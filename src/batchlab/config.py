@@ -56,10 +56,18 @@ class Memory:
 
 @dataclass
 class Measure:
-    """What is measured beside loss, accuracy and time (conf/measure/)."""
+    """What is measured of a run's model beside its accuracy; nothing of it changes the run (conf/measure/)."""
 
     gradient_noise: bool = False
     """The gradient noise scale at evaluations, off the clock; under accumulation from the training steps."""
+    sharpness: dict[str, Any] = field(default_factory=dict)
+    """Measures by name, each a function of (landscape, **settings): sharpness/<name>."""
+    num_examples: int | None = None
+    """Training examples that sharpness is measured on, at most."""
+    every_evals: int | None = None
+    """Evaluations between measures along the run; null = at its end only."""
+    batch_norm: str | None = None
+    """eval: batch norm's running statistics; train: those of the sample."""
 
 
 @dataclass
@@ -119,6 +127,7 @@ def register_schema(more: type | None = None) -> None:
     node = OmegaConf.structured(make_dataclass("Config", all_keys) if more else Config)
     for group in OPEN_GROUPS:
         OmegaConf.set_struct(node[group], False)
+    OmegaConf.set_struct(node.measure.sharpness, False)
     ConfigStore.instance().store(name="schema", node=node)
     OmegaConf.register_new_resolver("repository", lambda: str(REPOSITORY), replace=True)
     OmegaConf.register_new_resolver("process_id", os.getpid, replace=True)
@@ -175,11 +184,17 @@ def _added(key: str, value: Any) -> Mistake:
 
 
 def flat_params(config: Config) -> dict[str, Any]:
-    """Every setting under its dotted key, e.g. ``{"batch_size": 128, "model.width": 64, ...}``."""
+    """Every setting under its dotted key, e.g. ``{"batch_size": 128, "model.width": 64, ...}``.
+
+    A measure with its settings is one of them: MLflow takes 100 in one write.
+    """
     flat: dict[str, Any] = {}
 
     def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
+        if isinstance(value, dict) and prefix.startswith("measure.sharpness."):
+            settings = (f"{name}={inner}" for name, inner in value.items() if name != "_target_")
+            flat[prefix] = " ".join([str(value.get("_target_")), *settings])
+        elif isinstance(value, dict):
             for key, inner in value.items():
                 walk(f"{prefix}.{key}" if prefix else str(key), inner)
         else:

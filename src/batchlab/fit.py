@@ -7,8 +7,8 @@ the whole batch's mean loss.
 
 import math
 import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -63,6 +63,7 @@ class EvalPoint:
         val_loss: on the validation split; None until run.py evaluated.
         val_accuracy: the same; None for regression.
         gradient_noise_scale: B_simple in examples, NaN where it cannot be told; None where it was not measured.
+        sharpness: ``sharpness/...`` by metric name; empty where it was not measured.
     """
 
     counts: Counts
@@ -77,6 +78,7 @@ class EvalPoint:
     val_loss: float | None = None
     val_accuracy: float | None = None
     gradient_noise_scale: float | None = None
+    sharpness: Mapping[str, float] = field(default_factory=dict)
 
 
 Schedule = Callable[[float], tuple[int, float]]

@@ -19,8 +19,9 @@ READ_OFF = "measure."
 def config_key(config: Config) -> str:
     """Hash of the settings that change what a run does: 12 hexadecimal digits.
 
-    Left out: names, seeds, paths, the device's index, objectives and measures, which are read off a run. memory.* counts
-    only as long as micro_batch_size=auto is not settled: a run does what its micro-batch size says, typed or found.
+    Left out: names, seeds, paths, the device's index, objectives and measures, which are read off a run. memory.*
+    counts only as long as micro_batch_size=auto is not settled: a run does what its micro-batch size says, typed or
+    found.
     """
     flat = {key: value for key, value in flat_params(config).items() if key not in NOT_IDENTITY}
     settings = {key: value for key, value in flat.items() if not key.startswith(READ_OFF)}

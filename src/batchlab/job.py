@@ -2,13 +2,13 @@
 
 import math
 import statistics
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 
 from batchlab.build import Built, build, load_dataset, pick_device
 from batchlab.config import Budget, Config
 from batchlab.identity import config_key, environment
-from batchlab.objectives import parse_objective
+from batchlab.objectives import is_measured, parse_objective
 from batchlab.probe.memory_process import NothingFits
 from batchlab.probe.micro_batch import settle
 from batchlab.record import Recorder, open_store, recorded_runs
@@ -40,7 +40,7 @@ def train(config: Config, sweep_id: str) -> tuple[float, ...]:
 def objectives_of(config: Config, results: list[RunResult]) -> tuple[float, ...]:
     """The objectives averaged over seeds; NaN where one has no value."""
     names = [parse_objective(objective)[0] for objective in config.objectives]
-    return tuple(statistics.fmean(result.finals[name] for result in results) for name in names)
+    return tuple(statistics.fmean(result.finals.get(name, math.nan) for result in results) for name in names)
 
 
 def train_trial(config: Config, sweep_id: str, trial: SearchTrial) -> tuple[float, ...]:
@@ -82,7 +82,8 @@ def trial_identity(config: Config) -> str:
     """Of everything that decides what a trial measures: configuration, seeds, data, commit, kind of host."""
     facts, data = environment(), load_dataset(config.data).digest
     host = (facts["cpu"], pick_device(config.device).type, facts["commit"], facts["dirty"])
-    return identity_of(config_key(config), config.seed, config.num_seeds, data, *host)
+    measured = [asdict(config.measure)] if is_measured(config.objectives) else []
+    return identity_of(config_key(config), config.seed, config.num_seeds, data, *host, *measured)
 
 
 def curve_key(config: Config) -> str:
@@ -143,6 +144,8 @@ def train_seed(
                 return result
         recorder.finish(result)
         watch.finish(result)
+    for metric, reason in result.missing.items():
+        make_console().print(f"{metric} could not be measured: {reason}", markup=False)
     return result
 
 

@@ -1,5 +1,7 @@
 """The final metrics of a run, and which way each of them is better."""
 
+from collections.abc import Iterable
+
 from batchlab.mistake import Mistake, nearest
 
 DIRECTIONS = {
@@ -24,7 +26,19 @@ DIRECTIONS = {
     "target/epochs": "minimize",
     "target/steps": "minimize",
     "target/examples": "minimize",
+    "sharpness/train_loss": "minimize",
+    "sharpness/lambda_max": "minimize",
+    "sharpness/lr_lambda_max": "minimize",
+    "sharpness/adaptive_sam": "minimize",
+    "sharpness/trace": "minimize",
+    "sharpness/sam": "minimize",
+    "sharpness/keskar_1e-3": "minimize",
+    "sharpness/keskar_5e-4": "minimize",
+    "sharpness/keskar_subspace_1e-3": "minimize",
+    "sharpness/keskar_subspace_5e-4": "minimize",
 }
+SHARPNESS = "sharpness/"
+"""Names of measures of `measure.sharpness` begin so; whatever is called so is minimized."""
 TEST_METRICS = ("final/test_accuracy",)
 """Measured once at the end; never an objective."""
 
@@ -36,7 +50,22 @@ def parse_objective(objective: str) -> tuple[str, str]:
         KeyError: for a name that is not a final metric (`check_objectives` says it to the person).
     """
     direction, colon, name = objective.rpartition(":")
-    return name, direction if colon else DIRECTIONS[name]
+    return name, direction if colon else direction_of(name)
+
+
+def direction_of(name: str) -> str:
+    """The natural direction of a final metric; KeyError where it is none."""
+    return "minimize" if name.startswith(SHARPNESS) else DIRECTIONS[name]
+
+
+def is_final(objective: str) -> bool:
+    """Whether the direction of an objective is known: it is typed, or that of a final metric."""
+    return ":" in objective or objective in DIRECTIONS or objective.startswith(SHARPNESS)
+
+
+def is_measured(objectives: Iterable[str]) -> bool:
+    """Whether one of them is a measure of sharpness, so that its settings decide the objective's value."""
+    return any(objective.rpartition(":")[2].startswith(SHARPNESS) for objective in objectives)
 
 
 def check_objectives(objectives: list[str]) -> list[Mistake]:
@@ -50,7 +79,7 @@ def check_objectives(objectives: list[str]) -> list[Mistake]:
         if name in TEST_METRICS:
             allowed = "the test split is measured once, at the end; select on val"
             mistakes.append(Mistake("objectives", objective, allowed, "objectives=[final/val_accuracy]"))
-        elif name not in DIRECTIONS:
+        elif name not in DIRECTIONS and not name.startswith(SHARPNESS):  # check.py knows which of them are measured
             allowed = f"not a final metric; there are {', '.join(DIRECTIONS)}"
             mend = nearest(name, DIRECTIONS) or "final/val_accuracy"
             mistakes.append(Mistake("objectives", objective, allowed, f"objectives=[{mend}]"))

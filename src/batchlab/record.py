@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -128,7 +129,7 @@ class Recorder:
         for path in artifacts.iterdir():
             path.unlink()
         artifacts.rmdir()
-        self._end("FINISHED", result.outcome, result.cause, result.reasons)
+        self._end("FINISHED", result.outcome, result.cause, result.missing)
 
     def stop(self, result: RunResult) -> None:
         """End a run before its budget: what it cost is written down, finals it has none; the curves stay."""
@@ -137,8 +138,8 @@ class Recorder:
         self._spool.append([Value(key, value, now, 0) for key, value in costs.items()])
         self._end("FINISHED" if result.outcome == "pruned" else "KILLED", result.outcome, result.cause)
 
-    def _end(self, status: str, outcome: str, cause: str, reasons: dict[str, str] | None = None) -> None:
-        why = [RunTag(f"why_nan.{metric}", reason[:5000]) for metric, reason in (reasons or {}).items()]
+    def _end(self, status: str, outcome: str, cause: str, missing: Mapping[str, str] | None = None) -> None:
+        why = [RunTag(f"why_nan.{metric}", reason[:5000]) for metric, reason in (missing or {}).items()]
         self._drain([RunTag("outcome", outcome), RunTag("cause", cause[:5000]), *why])
         self._store.client.set_terminated(self.run_id, status)
         self._is_ended = True
@@ -172,7 +173,7 @@ def curve(point: EvalPoint) -> dict[str, float]:
         "progress/train_seconds": point.counts.seconds,
         "noise/gradient_noise_scale": point.gradient_noise_scale,
     }
-    return {key: value for key, value in values.items() if value is not None}
+    return {key: value for key, value in values.items() if value is not None} | dict(point.sharpness)
 
 
 def run_params(built: Built) -> dict[str, Any]:

@@ -85,6 +85,8 @@ def check_grid(configs: list[Config]) -> list[Mistake]:
 def _signatures_and_device(config: Config) -> Iterator[Mistake]:
     for group in OPEN_GROUPS:
         yield from check_signature(group, getattr(config, group))
+    for name, node in config.measure.sharpness.items():
+        yield from check_signature(f"measure.sharpness.{name}", node)
     if config.device.startswith("cuda"):
         index = int(config.device.partition(":")[2] or 0)
         if index >= torch.cuda.device_count():

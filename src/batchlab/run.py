@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from batchlab.batches import in_order
+from batchlab.batches import in_order, sampled
 from batchlab.build import Built
 from batchlab.dataset import Split
 from batchlab.fit import EvalPoint, accumulate, fit
+from batchlab.measure import Measurer
 from batchlab.memory import is_out_of_memory, peak_bytes, reset_peak
 from batchlab.metrics import NOT_A_NUMBER, Predictions, class_metrics, predict
 from batchlab.plan import part_sizes
@@ -33,14 +34,14 @@ class RunResult:
         cause: a sentence, empty for done.
         finals: every final metric by name; NaN where there is none.
         weights: the model's state_dict at the end, on the host.
-        reasons: for finals that are NaN though they were asked for, why.
+        missing: why a metric could not be measured, by its name.
     """
 
     outcome: str
     cause: str
     finals: dict[str, float]
     weights: dict[str, Tensor]
-    reasons: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
 
 
 def run(built: Built, with_test: bool = True) -> Generator[EvalPoint, None, RunResult]:
@@ -56,7 +57,7 @@ def run(built: Built, with_test: bool = True) -> Generator[EvalPoint, None, RunR
     Returns:
         The `RunResult`.
     """
-    started, evaluator, meter = time.perf_counter(), Evaluator(built), NoiseMeter(built)
+    started, evaluator, measurer, meter = time.perf_counter(), Evaluator(built), Measurer(built), NoiseMeter(built)
     reset_peak(built.device)
     points: list[EvalPoint] = []
     outcome, cause, warmup_seconds = "done", "", 0.0
@@ -68,6 +69,8 @@ def run(built: Built, with_test: bool = True) -> Generator[EvalPoint, None, RunR
             if point.is_due:
                 points.append(point)
             is_over = point.is_last or reached(points, built.plan.target_accuracy)
+            if point.is_due and math.isfinite(point.train_loss):
+                point = measurer(point, is_over)
             yield meter(replace(point, is_last=is_over))
             if is_over:
                 break
@@ -79,16 +82,16 @@ def run(built: Built, with_test: bool = True) -> Generator[EvalPoint, None, RunR
             raise
         outcome, cause = "out_of_memory", str(error).splitlines()[0]
     built.clock.stop()
-    peak = peak_bytes(built.device)
+    peak = max(peak_bytes(built.device), measurer.peak)
     finals = target_metrics(points, built.plan.target_accuracy)
     finals |= evaluator.finals(outcome == "done", with_test) | cost_metrics(built, points)
     finals["cost/compile_seconds" if built.config.compile else "cost/warmup_seconds"] = warmup_seconds
+    finals |= measurer.finals(outcome == "done") | meter.finals(outcome == "done")
+    finals["cost/measure_seconds"] = measurer.seconds + meter.seconds
     finals["cost/eval_seconds"], finals["cost/peak_memory_bytes"] = evaluator.seconds, peak
-    finals |= meter.finals(outcome == "done")
-    finals["cost/measure_seconds"] += meter.seconds
     finals["cost/total_seconds"] = time.perf_counter() - started
     weights = {name: value.detach().cpu() for name, value in built.learner.model.state_dict().items()}
-    return RunResult(outcome, cause, finals, weights, meter.reasons)
+    return RunResult(outcome, cause, finals, weights, measurer.missing | meter.reasons)
 
 
 def stopped(built: Built, point: EvalPoint, reason: str) -> RunResult:
@@ -166,9 +169,7 @@ class Evaluator:
         return finals
 
     def _train_sample(self, count: int) -> Split:
-        train, seed = self._built.dataset.train, torch.Generator().manual_seed(self._built.seed)
-        index = torch.randperm(len(train), generator=seed)[:count].to(train.targets.device)
-        return Split(train.inputs[index], train.targets[index])
+        return sampled(self._built.dataset.train, count, self._built.seed)
 
     def _predict(self, split: Split) -> Predictions:
         built = self._built

@@ -18,6 +18,7 @@ GIVEN = {
     "lr_scaling": {"settings", "batch_size"},
     "lr_schedule": {"progress", "warmup", "warmup_from"},
     "batch_schedule": {"batch_size", "decay", "num_train"},
+    "measure": {"landscape"},
 }
 """Arguments that build.py gives, and keys that it reads itself, by group."""
 
@@ -38,7 +39,7 @@ def check_signature(group: str, node: dict[str, Any]) -> Iterator[Mistake]:
     except Exception as error:
         yield _not_importable(f"{group}._target_", target, error)
         return
-    given = GIVEN.get(group, set())
+    given = GIVEN.get(group.partition(".")[0], set())
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     takes = [
         name

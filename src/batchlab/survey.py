@@ -92,7 +92,9 @@ def _no_dimensions(space: Space) -> Iterator[Mistake]:
         yield Mistake("hydra.sweeper.params", "(nothing)", "there is nothing to search", "batch_size=32,64,128")
     for each in space.dimensions:
         key = each.key.lstrip("+")
-        if key == "data" or key.startswith("data."):
+        if key == "measure" or key.startswith("measure."):
+            yield Mistake(key, each.described(), "what is measured does not change a run", f"{key}={each.probes[0]}")
+        elif key == "data" or key.startswith("data."):
             yield Mistake(key, each.described(), "a study is about one data set", f"{key}={each.probes[0]}")
         elif key in NO_DIMENSIONS:
             yield Mistake(key, each.described(), *NO_DIMENSIONS[key])

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from batchlab.build import build
@@ -157,7 +157,7 @@ def first_training(config: Config, batch_size: int, num_train: int, seconds: flo
     budget, evals = Budget("seconds", seconds=seconds), replace(config.eval, every_examples=every)
     built = build(replace(config, batch_size=batch_size, epochs=None, budget=budget, eval=evals), config.seed)
     accuracies, result = [], None
-    steps: Generator = run(built, with_test=False)
+    steps = run(built, with_test=False)
     while result is None:
         try:
             point = next(steps)

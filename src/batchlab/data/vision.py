@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from batchlab.data.checks import flag, refuse, split_settings, whole_number
@@ -29,6 +30,7 @@ def load_vision(
     augment_crop: int,
     val_fraction: float,
     split_seed: int,
+    num_train: int | None = None,
 ) -> Dataset:
     """One of torchvision's data sets, from packed or unpacked files, checked by torchvision's checksums.
 
@@ -40,6 +42,7 @@ def load_vision(
         augment_crop: crop training images at random after so many pixels of zero padding; 0 is off.
         val_fraction: share of the training images that goes to val, in (0, 1).
         split_seed: seed of the stratified split.
+        num_train: so many examples of the training split, stratified by class; None = all of them.
 
     Returns:
         Inputs [N, C, H, W] uint8; `test` is the data set's own test split.
@@ -53,10 +56,13 @@ def load_vision(
         flag("data.augment_flip", augment_flip),
         whole_number("data.augment_crop", augment_crop, 0, 4),
         split_settings(val_fraction, None, split_seed),
+        [] if num_train is None else whole_number("data.num_train", num_train, 1, 8000),
     )
     (images, targets), (test_images, test_targets), num_classes = _read(name, root, download)
-    chosen = split_indices(targets, val_fraction, 0.0, split_seed)[:2]
-    train, val = (Split(images[indices], targets[indices]) for indices in chosen)
+    train_indices, val_indices, _ = split_indices(targets, val_fraction, 0.0, split_seed)
+    if num_train is not None:
+        train_indices = _part(train_indices, targets, num_train, split_seed)
+    train, val = (Split(images[indices], targets[indices]) for indices in (train_indices, val_indices))
     test = Split(test_images, test_targets)
     mean, std = image_statistics(train.inputs)
     tensors = [part for split in (train, val, test) for part in (split.inputs, split.targets)]
@@ -69,7 +75,7 @@ def load_vision(
         mean=mean,
         std=std,
         augment=Augment(augment_flip, augment_crop) if augment_flip or augment_crop else None,
-        facts=(f"{len(targets):,} images to train and validate, {len(test_targets):,} of its own test split",),
+        facts=_facts(len(targets), len(test_targets), num_train),
         digest=digest_of(*tensors),  # type: ignore[arg-type]
     )
 
@@ -82,6 +88,26 @@ def _name_mistakes(name: str, root: object) -> list[Mistake]:
     if not isinstance(root, str | Path) or not str(root):
         found.append(Mistake("data.root", root, "a folder is needed", "data.root=data"))
     return found
+
+
+def _part(indices: np.ndarray, targets: Tensor, count: int, seed: int) -> np.ndarray:
+    """So many of the indices, in order, each class with its share."""
+    num_classes = len(targets.unique())
+    if count > len(indices):
+        allowed = f"at most {len(indices)}, the size of the training split"
+        raise wrong("data.num_train", count, allowed, "data.num_train=null")
+    if count > len(indices) - num_classes:  # too few are left out for one of each class; nearly all is all
+        return np.sort(np.random.default_rng(seed).permutation(indices)[:count])
+    if count < num_classes:
+        allowed = f"at least {num_classes}, one example of each class"
+        raise wrong("data.num_train", count, allowed, f"data.num_train={min(len(indices), 100 * num_classes)}")
+    kept, _ = train_test_split(indices, train_size=count, random_state=seed, stratify=targets[indices].numpy())
+    return np.sort(kept)
+
+
+def _facts(num_images: int, num_test: int, num_train: int | None) -> tuple[str, ...]:
+    all_of_it = f"{num_images:,} images to train and validate, {num_test:,} of its own test split"
+    return (all_of_it,) if num_train is None else (all_of_it, f"{num_train:,} images of the training split are used")
 
 
 def _read(name: str, root: str | Path, download: bool) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], int]:

@@ -19,6 +19,7 @@ class GhostBatchNorm(nn.Module):
 
     Attributes:
         ghost_size: examples per group.
+        track_running_stats: whether training moves the running statistics.
 
     Args:
         num_features: channels C of inputs [B, C] or [B, C, height, width].
@@ -36,6 +37,7 @@ class GhostBatchNorm(nn.Module):
         super().__init__()
         require_at_least("model.ghost_size", ghost_size, 2)
         self.num_features, self.ghost_size, self.eps, self.momentum = num_features, ghost_size, eps, momentum
+        self.track_running_stats = True
         self.weight = nn.Parameter(torch.ones(num_features))
         self.bias = nn.Parameter(torch.zeros(num_features))
         self.register_buffer("running_mean", torch.zeros(num_features))
@@ -73,12 +75,16 @@ class GhostBatchNorm(nn.Module):
         groups = inputs.unflatten(0, (-1, size))
         over = [1, *range(3, groups.ndim)]
         var, mean = torch.var_mean(groups, dim=over, correction=0, keepdim=True)
+        if self.track_running_stats:
+            self._track(groups, mean, var)
+        return ((groups - mean) * torch.rsqrt(var + self.eps)).flatten(0, 1)
+
+    def _track(self, groups: Tensor, mean: Tensor, var: Tensor) -> None:
         with torch.no_grad():
             count = groups[0].numel() // self.num_features
             self.running_mean.lerp_(mean.flatten(1).mean(0).to(self.running_mean), self.momentum)
             unbiased = var.flatten(1).mean(0) * (count / (count - 1))
             self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)
-        return ((groups - mean) * torch.rsqrt(var + self.eps)).flatten(0, 1)
 
     def extra_repr(self) -> str:
         """What `print` shows between the brackets."""

@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from batchlab.build import load_dataset
 from batchlab.config import flat_params
 from batchlab.identity import NOT_IDENTITY, READ_OFF
+from batchlab.objectives import is_measured
 from batchlab.search.plan import typed_config
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
@@ -30,11 +31,13 @@ def fingerprint(settings: Settings, space: Space, base: DictConfig) -> dict[str,
     if OmegaConf.select(base, "data._target_") is None:  # a task function that is not batchlab's
         return stamp | {"fixed": " ".join(sorted(space.fixed))}
     typed = typed_config(base)
-    groups = (READ_OFF, *(f"{each.key}." for each in space.structural))
+    groups = tuple(f"{each.key}." for each in space.structural)
     ignored = set(NOT_IDENTITY) - {"seed", "num_seeds"}
     fixed: dict[str, Any] = {
         key: value for key, value in flat_params(typed).items() if key not in ignored and not key.startswith(groups)
     }
+    if not is_measured(settings.metrics):
+        fixed = {key: value for key, value in fixed.items() if not key.startswith(READ_OFF)}
     moved = {"lr", "epochs"} if any(each.key in ("optimizer", "budget") for each in space.structural) else set()
     fixed = {key: value for key, value in fixed.items() if key not in moved}
     return {key: str(value) for key, value in fixed.items()} | stamp | {"data_digest": load_dataset(typed.data).digest}

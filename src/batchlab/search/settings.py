@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config import REPOSITORY
 from batchlab.mistake import Mistake, WrongInput, nearest
-from batchlab.objectives import DIRECTIONS, parse_objective
+from batchlab.objectives import is_final, parse_objective
 
 FIRST_POINTS = ("default", "linear", "sqrt")
 BYTES_OF_A_WORKER = 2**30
@@ -74,7 +74,7 @@ def read_settings(config: DictConfig) -> Settings:
     if objectives is None:
         directions = _directions(sweeper["direction"]) or ["minimize"]
         objectives = [f"{direction}:value_{place}" for place, direction in enumerate(directions)]
-    parsed = [parse_objective(each) for each in objectives if each.rpartition(":")[0] or each in DIRECTIONS]
+    parsed = [parse_objective(each) for each in objectives if is_final(each)]
     study = str(OmegaConf.select(config, "study") or sweeper["study_name"] or config.hydra.job.name)
     mistakes = [*_not_nodes(sweeper)] or [*_mistakes(sweeper), *_disagreements(sweeper, study, parsed)]
     if mistakes:
