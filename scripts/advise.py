@@ -80,7 +80,8 @@ def main() -> int:
         show_advice(console, found, measured)
         console.print(f"Next: python train.py batch_size={found.batch_size} lr={found.lr:.3g} ...; written to {path}")
     else:
-        show_filled(console, found, target)
+        assert measured.trainings is not None
+        show_filled(console, found, measured.trainings)
     return 0
 
 

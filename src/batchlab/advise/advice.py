@@ -238,6 +238,8 @@ def _remarks(measured: Measured, law: Convergence | None) -> list[str]:
     if law is not None and law.censored:
         sizes = ", ".join(f"{size} (after {limit:,.0f} examples)" for size, limit in law.censored.items())
         remarks.append(f"did not reach the target, and count as censored there: {sizes}")
+    if not math.isfinite(measured.noise.value):
+        remarks.append("the gradient noise scale could not be measured")
     if measured.ceiling is None:
         remarks.append("how much fits in memory is not known")
     return remarks

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from batchlab.advise.keys import Advise
-from batchlab.advise.trainings import FIRST_SHARE, MAX_EPOCHS, Trainings, first_training
+from batchlab.advise.trainings import FIRST_SHARE, MAX_EPOCHS, Trainings, first_training, noise_at
 from batchlab.build import build, load_dataset
 from batchlab.config import Config, Measure
 from batchlab.laws.estimate import Estimate
@@ -42,7 +42,7 @@ class Measured:
         update_seconds: alpha_0; 0 where every batch goes through whole.
         ceiling: most examples that fit at once; None where the system does not say.
         memory: in words.
-        noise: gradient noise scale at the end of the first training; NaN where it is not known.
+        noise: gradient noise scale where the first training reached the target; NaN where it is not known.
         reference: batch size of the first training.
         trainings: to the target; None without a budget for them.
         remarks: what could not be measured, and why.
@@ -70,7 +70,7 @@ def measure(keys: Advise, config: Config, tell: Tell) -> Measured:
         tell: progress.
     """
     num_train = len(load_dataset(config.data).train)
-    config = replace(config, measure=replace(config.measure, sharpness={}, every_evals=None, gradient_noise=True))
+    config = replace(config, measure=Measure(gradient_noise=False))
     ceiling, memory = memory_ceiling(config, num_train, tell)
     step, throughput = step_time(config, min(num_train, ceiling or num_train), tell)
     update = update_time(config, step, ceiling, num_train)
@@ -80,16 +80,17 @@ def measure(keys: Advise, config: Config, tell: Tell) -> Measured:
     seconds = keys.budget_seconds * FIRST_SHARE or FIRST_WITHOUT_BUDGET
     started = time.perf_counter()
     tell("first training", 0.0)
-    target, noise, remarks = _first(keys, config, reference, num_train, seconds)
-    trainings = None
-    if keys.budget_seconds > 0 and math.isfinite(target):
+    first = first_training(config, reference, num_train, seconds, keys.target)
+    remarks = () if first.outcome == "done" else (f"the first training, at lr {config.lr:g}, {first.cause}",)
+    noise, trainings = Estimate(math.nan, math.nan, math.nan), None
+    if math.isfinite(first.examples):
+        tell("gradient noise", 0.0)
+        noise = noise_at(config, reference, first.examples)
+    if keys.budget_seconds > 0 and math.isfinite(first.target):
         deadline = started + keys.budget_seconds
-        quiet = replace(config, measure=Measure(gradient_noise=False))
-        trainings = Trainings(quiet, num_train, target, deadline)
+        trainings = Trainings(config, num_train, first.target, deadline)
         trainings.tell = lambda: tell("trainings", (time.perf_counter() - started) / keys.budget_seconds)
-    return Measured(
-        config, num_train, step, throughput, update, ceiling, memory, noise, reference, trainings, tuple(remarks)
-    )
+    return Measured(config, num_train, step, throughput, update, ceiling, memory, noise, reference, trainings, remarks)
 
 
 def power_of_two(number: float) -> int:
@@ -132,24 +133,6 @@ def update_time(config: Config, step: StepTime, ceiling: int | None, num_train: 
         return 0.0
     one, two = np.median(timings.seconds, axis=0)
     return float(min(max(2 * one - two, 0.0), step.alpha_seconds.value))
-
-
-def _first(
-    keys: Advise, config: Config, batch_size: int, num_train: int, seconds: float
-) -> tuple[float, Estimate, list[str]]:
-    """Target and noise scale of the first training; what went wrong with it."""
-    found, result = first_training(config, batch_size, num_train, seconds)
-    finals, unknown = result.finals if result else {}, math.nan
-    name = "noise/gradient_noise_scale"
-    noise = Estimate(*(finals.get(f"{name}{end}", unknown) for end in ("", "_low", "_high")))
-    remarks = []
-    if result is not None and result.outcome != "done":
-        remarks.append(f"the first training at lr {config.lr:g} ended as {result.outcome}: {result.cause}")
-    if keys.target is not None:
-        found = keys.target
-    if not math.isfinite(noise.value):
-        remarks.append("the gradient noise scale could not be measured")
-    return found, noise, remarks
 
 
 def train_at_sizes(measured: Measured, config: Config) -> None:

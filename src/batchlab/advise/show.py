@@ -9,7 +9,7 @@ from rich.table import Table
 from batchlab.advise.advice import Advice
 from batchlab.advise.fill import Filled
 from batchlab.advise.measure import Measured
-from batchlab.advise.trainings import Training
+from batchlab.advise.trainings import Trainings
 from batchlab.laws.estimate import Estimate
 
 LIMITS = {
@@ -54,25 +54,25 @@ def show_advice(console: Console, advice: Advice, measured: Measured) -> None:
     basis = "from the trainings" if advice.basis == "trainings" else "from gradient noise alone"
     console.print(f"Critical batch size: B_crit = {in_brackets(advice.critical)}, {basis}")
     if measured.trainings is not None:
-        console.print(draw_trainings(measured.trainings.done, measured.trainings.target))
+        console.print(draw_trainings(measured.trainings))
     console.print(draw_predictions(advice))
     for remark in advice.remarks:
         console.print(f"Note: {remark}")
 
 
-def draw_trainings(trainings: list[Training], target: float) -> Table:
+def draw_trainings(trainings: Trainings) -> Table:
     """Every training to the target, by batch size and learning rate."""
-    table = Table(
-        "B", "lr", "seed", "epochs", "examples", "steps", "s", title=f"trainings to val accuracy {target:.4f}"
-    )
+    title = f"trainings to val accuracy {trainings.target:.4f}"
+    table = Table("B", "lr", "seed", "examples", "epochs", "steps", "s", title=title)
     for column in table.columns:
         column.justify = "right"
-    for each in sorted(trainings, key=lambda each: (each.batch_size, each.lr, each.seed)):
+    for each in sorted(trainings.done, key=lambda each: (each.batch_size, each.lr, each.seed)):
         if each.is_reached:
-            numbers = f"{each.examples:,.0f}", f"{each.examples / each.batch_size:,.0f}", f"{each.seconds:.3g}"
+            passes, steps = each.examples / trainings.num_train, each.examples / each.batch_size
+            numbers = f"{each.examples:,.0f}", f"{passes:.2f}", f"{steps:,.0f}", f"{each.seconds:.3g}"
         else:
             why = each.outcome if each.outcome != "done" else "not reached"
-            numbers = f"{why} in {each.limit:,.0f}", "", ""
+            numbers = f"{why} in {each.limit:,.0f}", "", "", ""
         table.add_row(str(each.batch_size), f"{each.lr:.3g}", str(each.seed), *numbers)
     return table
 
@@ -98,14 +98,15 @@ def draw_predictions(advice: Advice) -> Table:
     return table
 
 
-def show_filled(console: Console, filled: Filled, target: float) -> None:
+def show_filled(console: Console, filled: Filled, trainings: Trainings) -> None:
     """What fill_then_reduce says."""
+    target = trainings.target
     if filled.batch_size is None:
         console.print(f"No batch size reached val accuracy {target:.4f} in the time, from {filled.plateau} down.")
     else:
         console.print(f"[bold]batch_size={filled.batch_size} lr={filled.lr:.3g}[/bold] by fill_then_reduce")
     console.print(f"The device is filled at B = {filled.plateau}: 95 % of the greatest throughput.")
-    console.print(draw_trainings(filled.tried, target))
+    console.print(draw_trainings(trainings))
 
 
 def advice_record(advice: Advice, measured: Measured) -> dict[str, Any]:

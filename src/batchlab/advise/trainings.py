@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from batchlab.build import build
-from batchlab.config import Budget, Config
-from batchlab.run import RunResult, run
+from batchlab.config import Budget, Config, Measure
+from batchlab.laws.estimate import Estimate
+from batchlab.run import run
 
 LR_FACTOR = 2.0
 """Learning rates of a line search lie so far apart."""
@@ -16,7 +17,7 @@ PATIENCE = 1.5
 FIRST_SHARE = 0.15
 """Of the budget, for the first training, which finds the target."""
 MAX_EPOCHS = 200.0
-EVALS_PER_PASS = 8
+EVALS_PER_PASS = 4
 
 
 @dataclass(frozen=True)
@@ -140,34 +141,66 @@ class Trainings:
             self.train(batch_size, best.lr, seed, 4 * best.examples + batch_size)
 
 
-def first_training(config: Config, batch_size: int, num_train: int, seconds: float) -> tuple[float, RunResult | None]:
+@dataclass(frozen=True)
+class First:
+    """What the first training found.
+
+    Attributes:
+        target: validation accuracy that it reached, less one standard error; NaN where it ended badly.
+        examples: after which it was there first.
+        outcome: done, diverged or out_of_memory.
+        cause: of the latter two.
+    """
+
+    target: float
+    examples: float
+    outcome: str
+    cause: str
+
+
+def first_training(config: Config, batch_size: int, num_train: int, seconds: float, target: float | None) -> First:
     """Train at the configured lr for some seconds: what it reaches is a target that others can reach too.
 
+    The target is the best mean of three evaluations in a row, less one standard error of the validation split.
+
     Args:
-        config: measures gradient noise along the way.
+        config: nothing else is measured.
         batch_size: B.
         num_train: examples of the training split.
         seconds: of the training clock.
-
-    Returns:
-        Target: the best of the means over three evaluations in a row, less one standard error of the validation
-        split; and how the training ended. NaN where it diverged.
+        target: where a person gave one; then only the examples to it are looked for.
     """
     every = max(batch_size, num_train // EVALS_PER_PASS, 1)
     budget, evals = Budget("seconds", seconds=seconds), replace(config.eval, every_examples=every)
     built = build(replace(config, batch_size=batch_size, epochs=None, budget=budget, eval=evals), config.seed)
-    accuracies, result = [], None
+    points, result = [], None
     steps = run(built, with_test=False)
     while result is None:
         try:
-            point = next(steps)
-            if point.is_due and point.val_accuracy is not None:
-                accuracies.append(point.val_accuracy)
+            points.append(next(steps))
         except StopIteration as stop:
             result = stop.value
-    if result.outcome != "done" or not accuracies:
-        return math.nan, result
-    smooth = [sum(accuracies[max(0, end - 2) : end + 1]) / min(3, end + 1) for end in range(len(accuracies))]
+    known = [(each.counts.processed, each.val_accuracy) for each in points if each.val_accuracy is not None]
+    if result.outcome != "done" or not known:
+        return First(target or math.nan, math.nan, result.outcome, result.cause)
+    smooth = [sum(each for _, each in known[max(0, end - 3) : end]) / min(3, end) for end in range(1, len(known) + 1)]
     best = max(smooth)
     error = math.sqrt(max(best * (1 - best), 1e-9) / len(built.dataset.val))
-    return best - error, result
+    wanted = target or best - error
+    there = next((seen for (seen, _), level in zip(known, smooth, strict=True) if level >= wanted), known[-1][0])
+    return First(wanted, float(there), "done", "")
+
+
+def noise_at(config: Config, batch_size: int, num_examples: float) -> Estimate:
+    """Gradient noise scale after so many examples of training, with its interval; NaN where it is not known."""
+    count = max(round(num_examples), batch_size)
+    budget = Budget("examples", num_examples=count)
+    here = replace(config, batch_size=batch_size, epochs=None, budget=budget, measure=Measure(gradient_noise=True))
+    steps, result = run(build(replace(here, eval=replace(config.eval, every_examples=count)), config.seed), False), None
+    while result is None:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            result = stop.value
+    name = "noise/gradient_noise_scale"
+    return Estimate(*(result.finals.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high")))
