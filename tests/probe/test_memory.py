@@ -29,10 +29,10 @@ from batchlab.model.norm import GhostBatchNorm
 
 
 class Wide(nn.Module):
-    '''Keeps 2 MiB of each example for the backward pass.'''
-    def __init__(self):
+    '''Keeps 8 bytes times its width of each example for the backward pass: 2 MiB.'''
+    def __init__(self, width=2**18):
         super().__init__()
-        self.layer, self.scale = nn.Linear(64, 10), nn.Parameter(torch.ones(2**18))
+        self.layer, self.scale = nn.Linear(64, 10), nn.Parameter(torch.ones(width))
 
     def forward(self, inputs):
         wide = inputs.flatten(1).mean(1, keepdim=True) * self.scale
@@ -121,7 +121,8 @@ def test_a_size_that_takes_too_long_does_not_fit_and_says_so(config_of):
 
 @pytest.mark.slow
 def test_the_effective_batch_stays_and_the_run_is_that_of_the_typed_number(config_of):
-    config = wide(config_of, "batch_size=200", "budget=steps", "budget.num_steps=3", limit_for(300e6))
+    run_of = ["batch_size=200", "budget=steps", "budget.num_steps=3", "+model.width=65536"]
+    config = wide(config_of, *run_of, limit_for(60e6))
     settled = settle(config)
     size = settled.config.micro_batch_size
     assert isinstance(size, int)
@@ -129,7 +130,7 @@ def test_the_effective_batch_stays_and_the_run_is_that_of_the_typed_number(confi
     record = json.loads(settled.record)
     assert size <= record["size"]
     assert f"200 in {-(-200 // record['size'])} parts of at most {size}" in settled.found
-    typed = wide(config_of, "batch_size=200", "budget=steps", "budget.num_steps=3", f"micro_batch_size={size}")
+    typed = config_of("model=own", "model._target_=sized.Wide", *run_of, f"micro_batch_size={size}")
     assert config_key(settled.config) == config_key(typed)
     whole = replace(typed, micro_batch_size="none")
     weights, sizes = zip(*(trained(each) for each in (settled.config, typed, whole)), strict=True)
