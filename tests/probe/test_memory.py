@@ -29,10 +29,10 @@ from batchlab.model.norm import GhostBatchNorm
 
 
 class Wide(nn.Module):
-    '''Keeps 2 MiB of each example for the backward pass.'''
-    def __init__(self):
+    '''Keeps 8 bytes times its width of each example for the backward pass: 2 MiB.'''
+    def __init__(self, width=2**18):
         super().__init__()
-        self.layer, self.scale = nn.Linear(64, 10), nn.Parameter(torch.ones(2**18))
+        self.layer, self.scale = nn.Linear(64, 10), nn.Parameter(torch.ones(width))
 
     def forward(self, inputs):
         wide = inputs.flatten(1).mean(1, keepdim=True) * self.scale
@@ -81,6 +81,7 @@ def asking_bytes() -> int:
     return psutil.Process().memory_info().rss + memory.BESIDE_BYTES
 
 
+@pytest.mark.slow
 def test_the_found_size_fits_a_clearly_larger_one_does_not_and_nothing_stays_allocated(config_of):
     before = psutil.Process().memory_info().rss
     config = wide(config_of, limit_for(500e6))
@@ -120,7 +121,8 @@ def test_a_size_that_takes_too_long_does_not_fit_and_says_so(config_of):
 
 @pytest.mark.slow
 def test_the_effective_batch_stays_and_the_run_is_that_of_the_typed_number(config_of):
-    config = wide(config_of, "batch_size=200", "budget=steps", "budget.num_steps=3", limit_for(300e6))
+    run_of = ["batch_size=200", "budget=steps", "budget.num_steps=3", "+model.width=65536"]
+    config = wide(config_of, *run_of, limit_for(60e6))
     settled = settle(config)
     size = settled.config.micro_batch_size
     assert isinstance(size, int)
@@ -128,7 +130,7 @@ def test_the_effective_batch_stays_and_the_run_is_that_of_the_typed_number(confi
     record = json.loads(settled.record)
     assert size <= record["size"]
     assert f"200 in {-(-200 // record['size'])} parts of at most {size}" in settled.found
-    typed = wide(config_of, "batch_size=200", "budget=steps", "budget.num_steps=3", f"micro_batch_size={size}")
+    typed = config_of("model=own", "model._target_=sized.Wide", *run_of, f"micro_batch_size={size}")
     assert config_key(settled.config) == config_key(typed)
     whole = replace(typed, micro_batch_size="none")
     weights, sizes = zip(*(trained(each) for each in (settled.config, typed, whole)), strict=True)
@@ -182,7 +184,7 @@ def test_a_limit_below_the_process_itself_is_a_mistake_with_both_numbers(config_
 def test_the_real_run_stays_below_the_limit(config_of, optimizer):
     """In the process that trains, which has more to hold than the one that tested: the headroom is for that."""
     overrides = ["batch_size=400", "model=convnet", "model.width=64", f"optimizer={optimizer}", "epochs=1"]
-    config = config_of(*overrides, "micro_batch_size=auto", limit_for(500e6))
+    config = config_of(*overrides, "micro_batch_size=auto", limit_for(150e6))
     settled = settle(config)
     training = run(build(settled.config, 0))
     while True:
