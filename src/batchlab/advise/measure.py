@@ -10,7 +10,7 @@ import numpy as np
 from batchlab.advise.keys import Advise
 from batchlab.advise.trainings import FIRST_SHARE, MAX_EPOCHS, Trainings, first_training, noise_at
 from batchlab.build import build, load_dataset
-from batchlab.config import Config, Measure
+from batchlab.config import Config, Measure, Memory
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.step_time import StepTime, fit_step_time
 from batchlab.probe.memory import MemoryProbe, largest_batch
@@ -72,6 +72,7 @@ def measure(keys: Advise, config: Config, tell: Tell) -> Measured:
     num_train = len(load_dataset(config.data).train)
     config = replace(config, measure=Measure(gradient_noise=False))
     ceiling, memory = memory_ceiling(config, num_train, tell)
+    config = replace(config, micro_batch_size="none", memory=Memory())
     step, throughput = step_time(config, min(num_train, ceiling or num_train), tell)
     update = update_time(config, step, ceiling, num_train)
     if ceiling is not None and ceiling < num_train:
@@ -101,6 +102,11 @@ def power_of_two(number: float) -> int:
 def memory_ceiling(config: Config, num_train: int, tell: Tell) -> tuple[int | None, str]:
     """Most examples that fit in one part, tested up to the training split; and what was found, in words."""
     tell("memory", 0.0)
+    if config.micro_batch_size != "auto":
+        given = num_train if config.micro_batch_size == "none" else int(config.micro_batch_size)
+        return min(
+            given, num_train
+        ), f"memory: not probed, micro_batch_size={config.micro_batch_size} is taken as it is"
     try:
         probe: MemoryProbe = largest_batch(replace(config, batch_size="full"), num_train, free_for_runs(config))
     except NothingFits as error:

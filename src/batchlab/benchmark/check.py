@@ -75,6 +75,9 @@ def _numbers(keys: Benchmark, configs: list[Config]) -> Iterator[Mistake]:
     replaceable = (".load_digits", ".load_synthetic_images")  # the default, and what image_size means
     if keys.image_size is not None and not all(each.data["_target_"].endswith(replaceable) for each in configs):
         yield Mistake("image_size", keys.image_size, "has no effect with data of its own size", "it without data=")
+    if any(config.micro_batch_size == "auto" for config in configs):
+        allowed = "none or an integer: each batch size is timed as it is"
+        yield Mistake("micro_batch_size", "auto", allowed, "micro_batch_size=none")
     if len({config.num_threads for config in configs}) > 1:
         allowed = "one number: all are timed in one process"
         yield Mistake("num_threads", "several", allowed, "num_threads=1, then the command again")
