@@ -4,9 +4,9 @@
 
 Per pair of model and data: scripts/advise.py's laws and fill_then_reduce give a batch size each. Then every power of
 two from 8 up to a third of the data is trained to the same target with learning rates a factor of two apart, until the
-best is not at an end of its row. At its best lr each batch size is then trained with 3 fresh seeds, sizes in shuffled order
-within a seed; its time is their median on the training clock, one thread. The advised batch size is one of them, its lr
-from the same grid: what is compared is the batch size.
+best is not at an end of its row. At its best lr each batch size is then trained with 3 fresh seeds, sizes in shuffled
+order within a seed; its time is their median on the training clock, one thread. The advised batch size is one of them,
+its lr from the same grid: what is compared is the batch size.
 """
 
 import math
