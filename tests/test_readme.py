@@ -1,7 +1,10 @@
 """What the README says, typed: its commands run, its tables name every option."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -10,7 +13,9 @@ from batchlab.preflight import preflight
 
 README = (REPOSITORY / "README.md").read_text()
 COMMANDS = re.findall(r"^\$ (python train.py.*)$", README, flags=re.MULTILINE)
-GROUPS = ("data", "model", "loss", "optimizer", "lr_scaling", "lr_schedule", "batch_schedule", "budget", "search")
+SCRIPTS = re.findall(r"^\$ (python scripts/.*)$", README, flags=re.MULTILINE)
+GROUPS = ("data", "model", "loss", "optimizer", "lr_scaling", "lr_schedule", "batch_schedule", "budget")
+GROUPS += ("measure", "search")
 
 
 def test_the_readme_has_commands():
@@ -29,6 +34,16 @@ def test_a_command_of_the_readme_does_what_it_says(type_command, command):
         assert done.stderr == shown
     else:
         assert "val accuracy" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", SCRIPTS)
+def test_a_script_of_the_readme_runs(command, tmp_path):
+    words = shlex.split(command)[1:]
+    env = os.environ | {"BATCHLAB_MLRUNS": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *words], cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("reports/*/*.json"))
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if "exit code" not in command])

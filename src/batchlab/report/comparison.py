@@ -191,7 +191,9 @@ def time_spent(runs: Sequence[Run]) -> str:
         return sum(value for run in runs if not math.isnan(value := float(run["metrics"].get(metric, math.nan))))
 
     whole, training, evaluation = total("cost/total_seconds"), total("cost/train_seconds"), total("cost/eval_seconds")
-    return f"All runs together took {whole:.1f} s: {training:.1f} s training, {evaluation:.1f} s evaluation."
+    measures = total("cost/measure_seconds")
+    parts = f"{training:.1f} s training, {evaluation:.1f} s evaluation, {measures:.1f} s measures"
+    return f"All runs together took {whole:.1f} s: {parts}."
 
 
 def _name(row: Row) -> str:
