@@ -41,7 +41,8 @@ def test_a_command_of_the_readme_does_what_it_says(type_command, command):
 def test_a_script_of_the_readme_runs(command, tmp_path):
     words = shlex.split(command)[1:]
     env = os.environ | {"BATCHLAB_MLRUNS": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *words], cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=500)
+    command = [sys.executable, *words]
+    done = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("reports/*/*.json"))
 
