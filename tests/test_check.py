@@ -58,6 +58,21 @@ WRONG = [
     (["objectives=[accuracy]"], "objectives"),
     (["objectives=[up:final/val_accuracy]"], "objectives"),
     (["objectives=[target/seconds]"], "objectives"),
+    (["objectives=[sharpness/trace]"], "objectives"),
+    (["objectives=[sharpness/lambda_max]", "measure=none"], "objectives"),
+    (["measure.num_examples=0"], "measure.num_examples"),
+    (["measure.every_evals=0"], "measure.every_evals"),
+    (["measure.batch_norm=training"], "measure.batch_norm"),
+    (["measure=none", "measure.num_examples=100"], "measure.num_examples"),
+    (["measure.sharpness.adaptive_sam.rho=-1"], "measure.sharpness.adaptive_sam.rho"),
+    (["measure.sharpness.lambda_max.tolerance=nan"], "measure.sharpness.lambda_max.tolerance"),
+    (["measure=sharpness", "measure.sharpness.keskar_1e-3.epsilon=0"], "measure.sharpness.keskar_1e-3.epsilon"),
+    (
+        ["measure=sharpness", "measure.sharpness.keskar_1e-3.num_restarts=0"],
+        "measure.sharpness.keskar_1e-3.num_restarts",
+    ),
+    (["measure=sharpness", "measure.sharpness.trace.num_vectors=1.5"], "measure.sharpness.trace.num_vectors"),
+    (["measure.sharpness.trace.num_vectors=10"], "measure.sharpness.trace"),
 ]
 
 
@@ -83,6 +98,14 @@ def test_a_wrong_value_is_one_mistake_that_names_its_key_and_a_mend(config_of, o
         ],
         ["budget=target", "objectives=[target/seconds]"],
         ["objectives=[minimize:final/val_accuracy]"],
+        ["objectives=[sharpness/lambda_max,sharpness/lr_lambda_max,sharpness/train_loss]"],
+        [
+            "measure=sharpness",
+            "objectives=[sharpness/keskar_1e-3]",
+            "measure.every_evals=2",
+            "measure.batch_norm=train",
+        ],
+        ["measure=sharpness", "measure.num_examples=null", "measure.sharpness.keskar_subspace_1e-3.num_dimensions=3"],
         ["lr_schedule=cosine", "lr_schedule.warmup=0.1", "lr_schedule.warmup_from=0.5"],
         ["batch_schedule=grow", "lr_schedule=step"],
         ["device=cuda:3"],

@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 
 from batchlab.report.comparison import comparison_rows, draw_table, estimate, verdict
+from batchlab.report.sharpness import draw_sharpness, how_measured
 
 
 def recorded(batch_size, accuracy, seed=0, outcome="done", **params):
@@ -18,6 +19,12 @@ def recorded(batch_size, accuracy, seed=0, outcome="done", **params):
     values = {"batch_size": str(batch_size), "lr_used": "0.1", "seed": str(seed)} | params
     key = "-".join(f"{name}{value}" for name, value in values.items() if name != "seed")
     return {"params": values, "metrics": metrics, "tags": {"config_key": key, "outcome": outcome}}
+
+
+def with_sharpness(run, loss, lambda_max):
+    run["metrics"] |= {"sharpness/train_loss": loss, "sharpness/lambda_max": lambda_max}
+    run["params"] |= {"measure.num_examples": "2000", "measure.batch_norm": "train"}
+    return run
 
 
 def drawn(rows):
@@ -86,3 +93,20 @@ def test_the_verdict_does_not_judge_one_seed():
     said = verdict(comparison_rows([recorded(32, 0.9), recorded(64, 0.8)]))
     assert "One seed does not tell whether they differ" in said
     assert verdict(comparison_rows([recorded(32, 0.9)])) == ""
+
+
+def test_sharpness_stands_beside_its_loss_and_says_how_batch_norm_was_measured():
+    runs = [with_sharpness(recorded(size, 0.9, seed), 0.02, 7.0 * size + seed) for size in (32, 512) for seed in (0, 1)]
+    console = Console(file=io.StringIO(), width=100)
+    console.print(draw_sharpness(comparison_rows(runs)))
+    text = console.file.getvalue()
+    assert "at most 2,000 training examples, batch norm with the sample's statistics" in how_measured(runs[0]["params"])
+    assert "224 ± 6.4" in text  # t(.975, 1) * .7071 / sqrt(2) = 6.35
+    assert "0.02 ± 0" in text
+    assert "adaptive SAM" not in text
+
+
+def test_runs_without_measures_have_no_table_of_sharpness():
+    runs = [recorded(32, 0.9), recorded(64, 0.9)]
+    assert draw_sharpness(comparison_rows(runs)) is None
+    assert draw_sharpness(comparison_rows([with_sharpness(run, math.nan, math.nan) for run in runs])) is None

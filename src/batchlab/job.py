@@ -13,6 +13,7 @@ from batchlab.probe.memory_process import NothingFits
 from batchlab.probe.micro_batch import settle
 from batchlab.record import Recorder, open_store, recorded_runs
 from batchlab.report.comparison import comparison_rows, draw_table, time_spent, verdict
+from batchlab.report.sharpness import draw_sharpness, how_measured
 from batchlab.report.watch import Watch, make_console
 from batchlab.run import RunResult, run, stopped
 from batchlab.search.trial import SearchTrial, current_trial, identity_of
@@ -177,6 +178,9 @@ def show_comparison(configs: list[Config], sweep_id: str) -> None:
     console.print(draw_table(rows, f"{studies}: {num_runs} run{'s' if num_runs > 1 else ''}"))
     if any(row.n > 1 for row in rows):
         console.print("± is the half width of a 95 % t interval over n seeds.")
+    if len(rows) > 1 and (table := draw_sharpness(rows)):
+        console.print(table)
+        console.print(how_measured(runs[0]["params"]))
     console.print(time_spent(runs))
     if said := verdict(rows):
         console.print(said)

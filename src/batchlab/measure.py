@@ -88,16 +88,15 @@ class Measurer:
         built, model = self._built, self._built.learner.model
         train = built.dataset.train
         sample = sampled(train, self._settings.num_examples or len(train), built.seed)
-        parts = Parts(sample, Prepare(built.dataset, built.device), built.device, 2)
-        numbers = activations_of(model, next(iter(parts))[0]) // min(2, len(sample))
-        num_parts = math.ceil(len(sample) * numbers / NUMBERS_OF_A_PART)
-        size, count = math.ceil(len(sample) / num_parts), len(sample)
+        ghosts = [module.ghost_size for module in model.modules() if isinstance(module, GhostBatchNorm)]
+        step = math.lcm(*ghosts)  # 1 where there are none
+        parts = Parts(sample, Prepare(built.dataset, built.device), built.device, max(2, step))
+        first, _ = next(iter(parts))
+        num_parts = math.ceil(len(sample) * activations_of(model, first) / len(first) / NUMBERS_OF_A_PART)
+        size = math.ceil(len(sample) / num_parts)
         if self._settings.batch_norm == "train":  # equal parts, which ghost batch norm can divide
-            ghosts = [module.ghost_size for module in model.modules() if isinstance(module, GhostBatchNorm)]
-            step = math.lcm(*ghosts)
             size = max(step, size // step * step)
-            count = count // size * size
-            sample = sampled(train, count, built.seed)
+            sample = sampled(train, len(sample) // size * size, built.seed)
         return replace(parts, sample=sample, size=size)
 
 

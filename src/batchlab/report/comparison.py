@@ -44,6 +44,7 @@ class Row:
         target_seconds: training seconds to the target; None without a target.
         n: runs.
         outcomes: e.g. ``1 diverged``; empty where all are done.
+        sharpness: what was measured of it, by metric name.
     """
 
     batch_size: int
@@ -58,6 +59,7 @@ class Row:
     target_seconds: Estimate | None
     n: int
     outcomes: str
+    sharpness: dict[str, Estimate]
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -124,6 +126,11 @@ def _row(group: list[Run], varied: list[str]) -> Row:
         target_seconds=over("target/seconds") if has_target else None,
         n=len(group),
         outcomes=outcomes,
+        sharpness={
+            name: over(name)
+            for name in sorted({name for run in group for name in run["metrics"]})
+            if name.startswith("sharpness/")
+        },
     )
 
 
@@ -191,9 +198,15 @@ def time_spent(runs: Sequence[Run]) -> str:
         return sum(value for run in runs if not math.isnan(value := float(run["metrics"].get(metric, math.nan))))
 
     whole, training, evaluation = total("cost/total_seconds"), total("cost/train_seconds"), total("cost/eval_seconds")
+<<<<<<< HEAD
     measures = total("cost/measure_seconds")
     parts = f"{training:.1f} s training, {evaluation:.1f} s evaluation, {measures:.1f} s measures"
     return f"All runs together took {whole:.1f} s: {parts}."
+=======
+    said = f"All runs together took {whole:.1f} s: {training:.1f} s training, {evaluation:.1f} s evaluation"
+    measuring = total("cost/measure_seconds")
+    return f"{said}, {measuring:.1f} s measuring." if measuring else f"{said}."
+>>>>>>> sharp
 
 
 def _name(row: Row) -> str:
