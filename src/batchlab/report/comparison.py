@@ -198,15 +198,9 @@ def time_spent(runs: Sequence[Run]) -> str:
         return sum(value for run in runs if not math.isnan(value := float(run["metrics"].get(metric, math.nan))))
 
     whole, training, evaluation = total("cost/total_seconds"), total("cost/train_seconds"), total("cost/eval_seconds")
-<<<<<<< HEAD
-    measures = total("cost/measure_seconds")
-    parts = f"{training:.1f} s training, {evaluation:.1f} s evaluation, {measures:.1f} s measures"
-    return f"All runs together took {whole:.1f} s: {parts}."
-=======
     said = f"All runs together took {whole:.1f} s: {training:.1f} s training, {evaluation:.1f} s evaluation"
     measuring = total("cost/measure_seconds")
     return f"{said}, {measuring:.1f} s measuring." if measuring else f"{said}."
->>>>>>> sharp
 
 
 def _name(row: Row) -> str:
