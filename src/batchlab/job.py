@@ -13,6 +13,7 @@ from batchlab.probe.memory_process import NothingFits
 from batchlab.probe.micro_batch import settle
 from batchlab.record import Recorder, open_store, recorded_runs
 from batchlab.report.comparison import comparison_rows, draw_table, time_spent, verdict
+from batchlab.report.convergence import convergence_in_words, draw_targets, targets_of
 from batchlab.report.sharpness import draw_sharpness, how_measured
 from batchlab.report.watch import Watch, make_console
 from batchlab.run import RunResult, run, stopped
@@ -181,6 +182,10 @@ def show_comparison(configs: list[Config], sweep_id: str) -> None:
     if len(rows) > 1 and (table := draw_sharpness(rows)):
         console.print(table)
         console.print(how_measured(runs[0]["params"]))
+    if (targets := targets_of(runs)) is not None:
+        console.print(draw_targets(targets))
+        for line in convergence_in_words(targets):
+            console.print(line)
     console.print(time_spent(runs))
     if said := verdict(rows):
         console.print(said)
