@@ -39,8 +39,8 @@ PAIRS = {
 NUM_SEEDS = 3
 LRS = 2.0
 """Learning rates of the grid lie so far apart, on powers of it times the configured one."""
-GRID_SECONDS = 150.0
-"""For one batch size of the grid; the sizes at its ends take longest, and are not near the best."""
+GRID_SECONDS = 45.0
+"""For the learning rates of one batch size; sizes that take longer are far from the best."""
 
 
 def config_of(pair: str, data_root: str, mlruns: str) -> Config:

@@ -146,7 +146,7 @@ class First:
     """What the first training found.
 
     Attributes:
-        target: validation accuracy that it reached, less one standard error; NaN where it ended badly.
+        target: validation accuracy that it reached, less two standard errors; NaN where it ended badly.
         examples: after which it was there first.
         outcome: done, diverged or out_of_memory.
         cause: of the latter two.
@@ -161,7 +161,8 @@ class First:
 def first_training(config: Config, batch_size: int, num_train: int, seconds: float, target: float | None) -> First:
     """Train at the configured lr for some seconds: what it reaches is a target that others can reach too.
 
-    The target is the best mean of three evaluations in a row, less one standard error of the validation split.
+    The target is the best mean of three evaluations in a row, less two standard errors of the validation split: what
+    one run reaches by luck, others may never reach.
 
     Args:
         config: nothing else is measured.
@@ -186,7 +187,7 @@ def first_training(config: Config, batch_size: int, num_train: int, seconds: flo
     smooth = [sum(each for _, each in known[max(0, end - 3) : end]) / min(3, end) for end in range(1, len(known) + 1)]
     best = max(smooth)
     error = math.sqrt(max(best * (1 - best), 1e-9) / len(built.dataset.val))
-    wanted = target or best - error
+    wanted = target or best - 2 * error
     there = next((seen for (seen, _), level in zip(known, smooth, strict=True) if level >= wanted), known[-1][0])
     return First(wanted, float(there), "done", "")
 
