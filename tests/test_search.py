@@ -60,6 +60,8 @@ WRONG = {
     "search=joint optimizer=adam optimizer.momentum=interval(0.1,0.9)": "no configuration of this search has that key",
     "search=joint seed=1,2": "Type num_seeds=3",
     "search=joint data=digits,synthetic": "a study is about one data set",
+    "search=joint measure=none,brief": "what is measured does not change a run",
+    "search=joint measure=none objectives=[sharpness/lambda_max]": "of sharpness there are none",
     "search=joint lr=0.1 batch_size=32 epochs=3": "there is nothing to search",
     "search=joint lr=tag(lg,interval(0.1,1))": "tags are log and pow2",
     "search=joint hydra.sweeper.n_trials=0": "an integer from 1",
@@ -105,6 +107,17 @@ def test_a_known_point_is_not_trained_again(type_command, tmp_path):
     assert len(known) == 2
     assert all(trial.values == trials[trial.user_attrs["measured_by"]].values for trial in known)
     assert all("mlflow_run_ids" not in trial.user_attrs for trial in known)
+
+
+@pytest.mark.slow
+def test_sharpness_is_an_objective_like_another(type_command, tmp_path):
+    typed = ["search=joint", "objectives=[sharpness/lambda_max,final/val_accuracy]", "epochs=1", "model.width=16"]
+    done = type_command(*typed, "hydra.sweeper.n_trials=3", "hydra/sweeper/sampler=random")
+    assert done.returncode == 0, done.stderr
+    assert all(trial.values[0] > 0 for trial in trials_of(tmp_path / "mlruns"))
+    other = type_command(*typed, "hydra.sweeper.n_trials=4", "measure.num_examples=100")
+    assert other.returncode == 2
+    assert "measure.num_examples" in other.stderr
 
 
 @pytest.mark.slow

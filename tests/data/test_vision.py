@@ -195,3 +195,26 @@ def test_wrong_settings_are_all_reported(tmp_path):
         "data.val_fraction",
     ]
     assert error.value.mistakes[0].mend == "data.name=FashionMNIST"
+
+
+def test_a_part_of_the_training_split_is_stratified_and_leaves_val_and_test_alone(mnist):
+    whole = _load("MNIST", mnist)
+    part = load_vision("MNIST", str(mnist), False, False, 0, 0.25, 0, num_train=20)
+    assert part.train.targets.bincount().tolist() == [2] * 10
+    assert torch.equal(part.val.inputs[:], whole.val.inputs[:])
+    assert torch.equal(part.test.inputs[:], whole.test.inputs[:])
+    assert part.mean.item() == pytest.approx(part.train.inputs[:].double().mean().item(), rel=1e-6)
+    rows = {tuple(image.flatten().tolist()) for image in whole.train.inputs[:]}
+    assert all(tuple(image.flatten().tolist()) in rows for image in part.train.inputs[:])
+    assert part.digest != whole.digest
+    assert len(load_vision("MNIST", str(mnist), False, False, 0, 0.25, 0, num_train=30).train) == 30
+    assert len(load_vision("MNIST", str(mnist), False, False, 0, 0.25, 0, num_train=29).train) == 29
+
+
+@pytest.mark.parametrize(
+    ("num_train", "allowed"), [(0, "integer of at least 1"), (9, "at least 10"), (31, "at most 30")]
+)
+def test_a_part_of_no_possible_size_is_refused(mnist, num_train, allowed):
+    with pytest.raises(WrongInput, match=allowed) as error:
+        load_vision("MNIST", str(mnist), False, False, 0, 0.25, 0, num_train=num_train)
+    assert error.value.mistakes[0].key == "data.num_train"

@@ -135,7 +135,9 @@ def held(model: nn.Module, batch_norm: str) -> Iterator[None]:
         for module in norms if batch_norm == "train" else []:
             module.train()
             module.track_running_stats = False
-        with torch.random.fork_rng(devices), torch.backends.cudnn.flags(allow_tf32=False):
+        cudnn = torch.backends.cudnn
+        full = cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)
+        with torch.random.fork_rng(devices), full:
             yield
     finally:
         for module, tracks in zip(norms, tracked, strict=True):

@@ -1,0 +1,45 @@
+"""Large batches end in sharper places by Keskar's measure and the Hessian, and hardly by adaptive SAM."""
+
+import statistics
+
+import pytest
+
+from batchlab.build import build
+from batchlab.config import REPOSITORY
+from batchlab.run import run
+
+DATA = REPOSITORY.parent / "shared" / "data"
+SETTINGS = [
+    *("data=fashion_mnist", f"data_root={DATA}", "data.num_train=8000", "model.norm=batch", "optimizer=adam"),
+    *("lr=0.001", "epochs=40", "eval.every_examples=80000", "measure=sharpness", "num_threads=1"),
+]
+
+
+def measured(config, seed: int) -> dict[str, float]:
+    training = run(build(config, seed))
+    while True:
+        try:
+            next(training)
+        except StopIteration as stop:
+            return stop.value.finals
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (DATA / "FashionMNIST").exists(), reason=f"{DATA}/FashionMNIST is missing")
+def test_large_batches_are_sharper_by_phi_and_lambda_max_but_not_by_adaptive_sam(config_of):
+    """Keskar et al. 2017, table 3, on Fashion-MNIST; geometric means over three seeds, in two and a half minutes."""
+    finals = {
+        size: [measured(config_of(*SETTINGS, f"batch_size={size}"), seed) for seed in range(3)] for size in (64, 800)
+    }
+    mean = {
+        size: {
+            name: statistics.geometric_mean(each[name] for each in finals[size])
+            for name in finals[size][0]
+            if name.startswith("sharpness/") and not name.endswith("_converged")
+        }
+        for size in finals
+    }
+    ratio = {name: mean[800][name] / mean[64][name] for name in mean[64]}
+    assert ratio["sharpness/keskar_1e-3"] >= 5
+    assert ratio["sharpness/lambda_max"] >= 5
+    assert 0.5 <= ratio["sharpness/adaptive_sam"] <= 2
