@@ -90,11 +90,13 @@ def test_every_option_composes_and_runs(config_of, tmp_path, monkeypatch, group,
     overrides += table_of(tmp_path) if option == "table" else folder_of(tmp_path) if option == "folder" else []
     if group not in ("budget", "batch_schedule"):
         overrides += ["budget=steps", "budget.num_steps=2"]
+    if (group, option) != ("measure", "none"):
+        overrides += ["measure.num_examples=8"]
     config = config_of(*overrides)
     assert check_config(config) == []
     assert check_data(config) == []
     result = finished(build(config, seed=0))
-    assert result.outcome == "done"
+    assert (result.outcome, result.missing) == ("done", {})
     assert result.finals["cost/num_steps"] >= 1
     assert result.finals["final/val_loss"] == result.finals["final/val_loss"]
 
