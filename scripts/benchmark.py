@@ -1,16 +1,20 @@
 """Seconds per step, throughput and memory by batch size, and the law t(B) = alpha + beta*B. See --help."""
 
 import json
+import math
 import sys
 from pathlib import Path
 
+import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from batchlab.benchmark.check import check_benchmark
 from batchlab.benchmark.keys import Benchmark
-from batchlab.benchmark.measure import Measured, measure, variants_of
+from batchlab.benchmark.measure import Measured, Variant, measure, variants_of
 from batchlab.command import Command, read_command
-from batchlab.laws.equivalence import MARGIN
+from batchlab.config import Config
+from batchlab.identity import environment
+from batchlab.laws.equivalence import MARGIN, MIN_NEIGHBOURS, WINDOW
 from batchlab.probe.compute import flops_per_example, matmul_peak
 from batchlab.probe.timing import MIN_BLOCKS, Timings
 from batchlab.record_study import record_study
@@ -39,13 +43,16 @@ def series_of(measured: Measured) -> Series:
     return Series(variant.label, rows, measured.law, measured.verdicts, measured.failed, flops, peak, num_train)
 
 
-def show(series: list[Series], timings: Timings, keys: Benchmark) -> None:
+def show(what: str, series: list[Series], timings: Timings, keys: Benchmark) -> None:
     console = make_console()
+    console.print(what)
     for each in series:
         console.print(draw_sizes(each))
         for line in law_in_words(each):
             console.print(line)
         console.print(f"  {each.flops_per_example:.3g} FLOP per example; peak {each.peak_flops / 1e9:.4g} GFLOP/s")
+        if close := unjudged(each):
+            console.print(close)
         if each.verdicts:
             console.print(draw_verdicts(each, MARGIN))
             console.print(verdicts_in_words(each))
@@ -56,14 +63,41 @@ def show(series: list[Series], timings: Timings, keys: Benchmark) -> None:
         console.print(line)
 
 
+def facts_of(variants: list[Variant]) -> str:
+    """Model, data and device, whatever the tables call the variants."""
+    models = dict.fromkeys(_model_name(each.built.config) for each in variants)
+    built = variants[0].built
+    devices = dict.fromkeys(device_name(each.built.device) for each in variants)
+    return f"{', '.join(models)} on {built.dataset.name} {list(built.dataset.input_shape)}, {', '.join(devices)}"
+
+
+def _model_name(config: Config) -> str:
+    return str(config.model.get("name", config.model["_target_"].rsplit(".", 1)[-1]))
+
+
+def device_name(device: torch.device) -> str:
+    """The device as its maker calls it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else environment()["cpu"]
+
+
+def unjudged(series: Series) -> str:
+    """Sizes that have neighbours within 10 %, but too few to be judged."""
+    sizes, judged = [row.batch_size for row in series.rows], {verdict.batch_size for verdict in series.verdicts}
+    near = [a for a in sizes if a not in judged and any(a != b and abs(b / a - 1) <= WINDOW for b in sizes)]
+    if not near:
+        return ""
+    return f"  not judged, fewer than {MIN_NEIGHBOURS} neighbours within ±10 %: {', '.join(map(str, near))}"
+
+
 def caveats(timings: Timings, keys: Benchmark) -> list[str]:
     """How it was measured, and what a reader should know of it."""
     clocks = ", ".join(f"{device}: {clock}" for device, clock in sorted(timings.clock.items()))
     count, drift = len(timings.seconds), timings.drift
+    is_seen = drift.low > 0 or drift.high < 0
+    drifted = f"times drifted by {drift.value:+.1%} over the blocks" if is_seen else "no drift to be seen"
     lines = [
         f"Clock {clocks}; {timings.num_threads} thread{'s' if timings.num_threads > 1 else ''}; {count} blocks; "
-        f"load average {timings.load[0]:.2f} before, {timings.load[1]:.2f} after; "
-        f"drift {drift.value:+.1%} [{drift.low:+.1%}, {drift.high:+.1%}] per minute"
+        f"load average {timings.load[0]:.2f} before, {timings.load[1]:.2f} after; {drifted}"
     ]
     if count < keys.num_blocks:
         lines.append(f"{count} of {keys.num_blocks} blocks fitted into budget_seconds={keys.budget_seconds:g}.")
@@ -115,7 +149,7 @@ def main() -> int:
     series = [series_of(each) for each in measured if each.batch_sizes]
     folder = write(command, series, timings)
     if is_text:
-        show(series, timings, command.keys)
+        show(facts_of(variants), series, timings, command.keys)
         console.print(f"Written to {folder}/step_time.html; recorded in MLflow under {command.configs[0].study}.")
     else:
         print(json.dumps([record for each in series for record in records_of(each)], indent=1))
@@ -128,7 +162,7 @@ def too_few(timings: Timings, keys: Benchmark) -> str:
         return f"No batch size could be timed: {', '.join(sorted(set(timings.failed.values())))}."
     done = len(timings.seconds)
     needed = keys.budget_seconds * MIN_BLOCKS / max(done, 1)
-    advice = f"budget_seconds={needed * 1.2:.0f}" if done else f"budget_seconds={keys.budget_seconds * 10:.0f}"
+    advice = f"budget_seconds={math.ceil(needed * 1.2 if done else keys.budget_seconds * 10)}"
     return (
         f"{done} of {MIN_BLOCKS} blocks fitted into budget_seconds={keys.budget_seconds:g}; nothing was written. "
         f"Type {advice}, or fewer or smaller batch_sizes"

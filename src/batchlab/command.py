@@ -12,7 +12,6 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from batchlab.config import REPOSITORY, Config, register_schema
-from batchlab.diagnosis import not_a_setting
 from batchlab.grid import grid
 from batchlab.mistake import Mistake
 from batchlab.preflight import stop, unwritable
@@ -76,7 +75,8 @@ def _show(name: str, shown: list[str], overrides: list[str]) -> None:
     elif shown[0] in ("--cfg", "-c"):
         print(OmegaConf.to_yaml(compose(name, overrides)), end="")
     else:
-        stop([not_a_setting(word) for word in shown])
+        allowed = "is no option of a script; lists are compared without it"
+        stop([Mistake(word, "", allowed, f"scripts/{name}.py --help") for word in shown])
     sys.exit(0)
 
 

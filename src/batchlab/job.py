@@ -179,7 +179,8 @@ def show_comparison(configs: list[Config], sweep_id: str) -> None:
     console.print(draw_table(rows, f"{studies}: {num_runs} run{'s' if num_runs > 1 else ''}"))
     if any(row.n > 1 for row in rows):
         console.print("± is the half width of a 95 % t interval over n seeds.")
-    if len(rows) > 1 and (table := draw_sharpness(rows)):
+    is_asked = len(rows) > 1 or len(configs[0].measure.sharpness) > 2  # a lone run of brief has nothing to compare
+    if is_asked and (table := draw_sharpness(rows)):
         console.print(table)
         console.print(how_measured(runs[0]["params"]))
     if (targets := targets_of(runs)) is not None:

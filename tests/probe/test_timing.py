@@ -71,10 +71,10 @@ def test_inference_changes_nothing(built):
     assert all(torch.equal(old, new) for old, new in zip(before, built.learner.model.parameters(), strict=True))
 
 
-def test_drift_is_the_slope_of_the_log_time_per_minute():
+def test_drift_is_the_change_of_the_log_time_over_the_blocks():
     ends = np.arange(1.0, 31.0)
     noise = 1e-3 * np.random.default_rng(0).standard_normal((30, 4))
-    drift = drift_of(np.exp(0.1 * ends[:, None] / 60 + noise), ends)
+    drift = drift_of(np.exp(0.1 * ends[:, None] / 29 + noise), ends)
     assert drift.low < 0.1 < drift.high
     assert drift.value == pytest.approx(0.1, abs=0.005)
     assert math.isnan(drift_of(np.ones((4, 2)), np.arange(4.0)).value)

@@ -29,11 +29,6 @@ class Line:
         """Fitted values at [n] x."""
         return self.intercept + self.slope * np.asarray(x, dtype=np.float64)
 
-    @property
-    def worst(self) -> float:
-        """The largest relative residual in size."""
-        return float(np.abs(self.residuals).max())
-
 
 def fit_line(x: Array, y: Array, relative_error: Array | float = 1.0) -> Line:
     """Weighted least squares of ((y - a - b*x) / (y * relative_error))^2 over a, b >= 0.

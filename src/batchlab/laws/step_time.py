@@ -23,7 +23,7 @@ class StepTime:
         beta_seconds: work per example, in s.
         half_speed: alpha / beta, the batch size at half of the greatest throughput, in examples.
         r_squared: of the seconds per example over the sizes of the range; NaN with fewer than three.
-        worst: largest relative residual in the range.
+        worst: largest distance of a median from the law in the range, relative to the law.
         smallest: least batch size of the range.
         largest: greatest batch size of the range.
         beyond: sizes above the range, which take longer than the law says: (batch size, measured / law).
@@ -80,7 +80,7 @@ def fit_step_time(batch_sizes: list[int], blocks: Array) -> StepTime:
         beta_seconds=of_draws(line.slope, draws[:, 1]),
         half_speed=of_draws(half_speed, ratios),
         r_squared=r_squared(seconds[:count] / inside, line.at(inside) / inside) if count > 2 else math.nan,
-        worst=line.worst,
+        worst=float(np.abs(seconds[:count] / line.at(inside) - 1).max()),
         smallest=int(sizes[0]),
         largest=int(inside[-1]),
         beyond=tuple(_beyond(sizes[count:], seconds[count:], line)),

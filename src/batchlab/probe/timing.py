@@ -56,7 +56,7 @@ class Timings:
     Attributes:
         seconds: [num_blocks, num_cells] seconds per step.
         peak_bytes: [num_cells] peak memory of the cell's first steps; NaN where the system does not say.
-        drift: change of the log time per minute, over all cells; its interval contains 0 where nothing drifts.
+        drift: change of the log time from the first block to the last, over all cells.
         load: load average before and after.
         clock: what was read.
         num_threads: of torch on a CPU.
@@ -127,7 +127,9 @@ def time_cells(
 
 
 def drift_of(seconds: Array, ends: Array) -> Estimate:
-    """Change of the mean log time per minute with its 95 % t interval; NaN for fewer than five blocks.
+    """Change of the mean log time from the first block to the last, with its 95 % t interval.
+
+    NaN for fewer than five blocks.
 
     Args:
         seconds: [num_blocks, num_cells]; cells that failed are NaN.
@@ -136,10 +138,10 @@ def drift_of(seconds: Array, ends: Array) -> Estimate:
     if len(seconds) < MIN_BLOCKS:
         return Estimate(math.nan, math.nan, math.nan)
     level = np.nanmean(np.log(seconds), axis=1)
-    minutes = (ends - ends.mean()) / 60
-    slope = float(minutes @ level / (minutes @ minutes))
-    left = level - level.mean() - slope * minutes
-    error = math.sqrt(left @ left / (len(ends) - 2) / (minutes @ minutes))
+    at = (ends - ends.mean()) / (ends[-1] - ends[0])
+    slope = float(at @ level / (at @ at))
+    left = level - level.mean() - slope * at
+    error = math.sqrt(left @ left / (len(ends) - 2) / (at @ at))
     half = float(stats.t.ppf(0.975, len(ends) - 2)) * error
     return Estimate(slope, slope - half, slope + half)
 

@@ -92,7 +92,7 @@ def size_rows(
 
 def draw_sizes(series: Series) -> Table:
     """The table of one variant."""
-    columns = ("B", "ms/step", "95 %", "examples/s", "epoch s", "× best", "law", "GFLOP/s", "of peak", "peak MB")
+    columns = ("B", "ms/step", "95 %", "examples/s", "epoch s", "× best", "law", "GFLOP/s", "of peak", "peak MiB")
     table = Table(*columns, title=f"{series.label}: seconds by batch size, n = {series.rows[0].num_blocks} blocks")
     for column in table.columns:
         column.justify, column.no_wrap = "right", True
@@ -109,7 +109,7 @@ def draw_sizes(series: Series) -> Table:
             "" if math.isnan(row.over_law) else f"{row.over_law:+.1%}",
             f"{row.flops_per_second / 1e9:.3g}",
             f"{row.flops_per_second / series.peak_flops:.1%}",
-            "" if math.isnan(row.peak_bytes) else f"{row.peak_bytes / 1e6:,.0f}",
+            "" if math.isnan(row.peak_bytes) else f"{row.peak_bytes / 2**20:,.0f}",
             style="bold" if row.epoch_seconds == least else None,
         )
     for size, why in sorted(series.failed.items()):
@@ -143,7 +143,13 @@ def _scaled(estimate: Estimate, unit: float) -> str:
 
 def draw_ratios(first: Series, second: Series) -> Table:
     """Two variants side by side, with the ratio of their times, as in S0's table."""
-    table = Table("B", f"{first.label}: epoch s", f"{second.label}: epoch s", "ratio", title="side by side")
+    table = Table(
+        "B",
+        f"{first.label}: epoch s",
+        f"{second.label}: epoch s",
+        f"{first.label} / {second.label}",
+        title="side by side",
+    )
     for column in table.columns:
         column.justify = "right"
     others = {row.batch_size: row for row in second.rows}

@@ -28,7 +28,7 @@ def write_figure(series: list[Series], title: str, path: Path) -> None:
         _add_law(figure, each, colour)
     figure.update_xaxes(type="log", title_text="batch size", dtick=1)
     figure.update_yaxes(type="log", title_text="seconds", dtick="D2")
-    figure.update_layout(title=title, template="plotly_white", legend={"orientation": "h", "y": -0.18})
+    figure.update_layout(title=title, template="plotly_white", legend={"orientation": "h", "y": -0.12})
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.write_html(path, include_plotlyjs=True)
 
