@@ -1,6 +1,7 @@
 """Which batch size, with which learning rate, and why, from short probes and trainings. See --help."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,13 @@ def run(command: Command[Advise]) -> tuple[Measured, Advice | Filled]:
         disable=not (console.is_terminal and keys.output == "text"),
     )  # fmt: skip
     with bar:
-        task = bar.add_task("memory", total=1.0)
+        task, told = bar.add_task("step time", total=1.0), []
 
         def tell(what: str, share: float) -> None:
             check_stop()
+            if bar.disable and what not in told:
+                told.append(what)
+                print(f"{what} ...", file=sys.stderr)
             bar.update(task, description=what, completed=min(share, 1.0))
 
         measured = measure(keys, config, tell)
@@ -78,7 +82,12 @@ def main() -> int:
     console = make_console()
     if isinstance(found, Advice):
         show_advice(console, found, measured)
-        console.print(f"Next: python train.py batch_size={found.batch_size} lr={found.lr:.3g} ...; written to {path}")
+        kept = [
+            word for word in sys.argv[1:] if word.partition("=")[0] not in (*vars(command.keys), "batch_size", "lr")
+        ]
+        line = shlex.join([*kept, f"batch_size={found.batch_size}", f"lr={found.lr:.3g}"])
+        console.print(f"Next: python train.py {line}")
+        console.print(f"Written to {path}; recorded in MLflow under {command.configs[0].study}.")
     else:
         assert measured.trainings is not None
         show_filled(console, found, measured.trainings)

@@ -153,8 +153,8 @@ def main() -> int:
         f"Variance against m: slope {slope.value:.3f} [{slope.low:.3f}, {slope.high:.3f}]; theory -1 for m ≪ N"
     )
     console.print(
-        "S: summed variance of one example's gradient; N: examples measured; law: 1/(1 + B_simple(1/m - 1/N)). It takes "
-        "noise to be orthogonal to the gradient; batches below B_simple lie above it by the share that is not."
+        "S: summed variance of one example's gradient; N: examples measured; law: 1/(1 + B_simple(1/m - 1/N)), which "
+        "takes noise to be orthogonal to the gradient; batches below B_simple lie above it by the share that is not."
     )
     console.print("From B = B_simple on, larger batches save less and less: more than half of a gradient is signal.")
     for note in exact.notes:

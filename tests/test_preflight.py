@@ -203,7 +203,7 @@ def _as_nobody(code: str, parents: list[Path]) -> str:
     import io
     from contextlib import redirect_stdout
 
-    from batchlab.preflight import _writable  # noqa: F401  (imported while files can still be read)
+    from batchlab.preflight import unwritable  # noqa: F401  (imported while files can still be read)
 
     reader, writer = os.pipe()
     child = os.fork()

@@ -1,14 +1,17 @@
 """From measurements to advice: known laws give the known optimum, and what is not known is said."""
 
+import dataclasses
 import math
 import time
 
 import numpy as np
 import pytest
 
-from batchlab.advise.advice import advise, lr_at, lr_rule, recommended
+from batchlab.advise.advice import advise, recommended
 from batchlab.advise.fill import plateau_of
 from batchlab.advise.measure import Measured, power_of_two
+from batchlab.advise.rates import lr_at, lr_rule
+from batchlab.advise.remarks import unbracketed
 from batchlab.advise.trainings import Training, Trainings
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.step_time import fit_step_time
@@ -17,11 +20,11 @@ UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 SIZES = [8, 32, 128, 512, 2048]
 
 
-def measured(config, trainings=(), noise=UNKNOWN, ceiling: int | None = 10_000, num_train=10_000) -> Measured:
+def measured(config, trainings=(), noise=UNKNOWN, ceiling: float = math.inf, num_train=10_000) -> Measured:
     """Steps of 1 ms + 10 us per example: half speed at 100."""
     step = fit_step_time(SIZES, np.array([[1e-3 + 1e-5 * size for size in SIZES]]))
     done = Trainings(config, num_train, 0.9, time.perf_counter() + 60, done=list(trainings)) if trainings else None
-    return Measured(config, num_train, step, {}, 0.0, ceiling, "memory", noise, 128, done, ())
+    return Measured(config, num_train, step, {}, 0.0, ceiling, "memory", noise, 1000.0, 128, done, ())
 
 
 def training(batch_size, lr, examples, seed=0, limit=0.0) -> Training:
@@ -49,7 +52,8 @@ def test_trainings_of_a_known_law_give_its_optimum(config_of, trainings):
     assert advice.lr == pytest.approx(0.01 * math.sqrt(256 / 16))
     row = next(row for row in advice.predictions if row.batch_size == 256)
     assert row.examples == pytest.approx(law(256), rel=0.01)
-    assert row.seconds.value == pytest.approx(law(256) / 256 * (1e-3 + 256e-5), rel=0.01)
+    pace = 128 / (1e-3 + 128e-5) / 1e4  # the median of the trainings', which take 0.1 ms per example
+    assert row.seconds.value == pytest.approx(pace * law(256) / 256 * (1e-3 + 256e-5), rel=0.01)
     assert row.dollars == pytest.approx(row.seconds.value * 1e-3)
     assert row.over_best == 1.0
 
@@ -101,7 +105,8 @@ def test_adam_moves_by_the_square_root(config_of):
 
 
 @pytest.mark.parametrize(
-    ("best", "ceiling", "size"), [(300, 10_000, 256), (370, 10_000, 512), (9000, 10_000, 8192), (300, 100, 300)]
+    ("best", "ceiling", "size"),
+    [(300, 10_000, 256), (370, math.inf, 512), (9000, math.inf, 8192), (1, math.inf, 8), (300, 100, 300)],
 )
 def test_the_recommended_size_is_a_power_of_two_or_full_parts(config_of, best, ceiling, size):
     assert recommended(best, measured(config_of(), ceiling=ceiling)) == size
@@ -110,3 +115,24 @@ def test_the_recommended_size_is_a_power_of_two_or_full_parts(config_of, best, c
 def test_powers_and_plateaus():
     assert [power_of_two(number) for number in (0.2, 1, 90, 91, 4000)] == [1, 1, 64, 128, 4096]
     assert plateau_of({8: 10.0, 64: 80.0, 512: 97.0, 4096: 100.0}) == 512
+
+
+def test_an_overhead_that_may_be_nothing_is_said(config_of, trainings):
+    known = measured(config_of(), trainings)
+    noisy = fit_step_time(SIZES, np.array([[1e-5 * size for size in SIZES]]))
+    advice = advise(dataclasses.replace(known, step=noisy), None)
+    assert any("cannot be told from 0" in remark for remark in advice.remarks)
+    assert advice.batch_size == 8  # the smallest that was timed
+
+
+def test_seconds_are_at_the_pace_of_the_trainings(config_of, trainings):
+    slow = [dataclasses.replace(each, seconds=2 * each.examples / each.batch_size * (1e-3 + 1e-5 * each.batch_size))
+            for each in trainings]  # fmt: skip
+    row = next(row for row in advise(measured(config_of(), slow), None).predictions if row.batch_size == 256)
+    assert row.seconds.value == pytest.approx(2 * law(256) / 256 * (1e-3 + 256e-5), rel=0.01)
+
+
+def test_a_best_lr_at_the_end_of_its_row_is_said(config_of):
+    done = [training(16, 0.1, 900.0), training(16, 0.2, 800.0), training(64, 0.2, 900.0), training(64, 0.4, 800.0),
+            training(64, 0.8, math.nan, limit=1000.0)]  # fmt: skip
+    assert unbracketed(measured(config_of(), done).trainings) == [16]

@@ -1,21 +1,19 @@
 """From what was measured to a batch size with an interval, a learning rate, and what limits."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from batchlab.advise.measure import Measured, power_of_two
-from batchlab.advise.trainings import Training
+from batchlab.advise.rates import lr_at, lr_rule
+from batchlab.advise.remarks import remarks_on
 from batchlab.laws.convergence import Convergence, fit_convergence
 from batchlab.laws.estimate import NUM_DRAWS, Estimate
 from batchlab.laws.optimum import Costs, best_batch_size, good_range, limits_of, of_noise, seconds_to_target
 
 UNSURE = 16.0
 """An interval of the best batch size whose ends differ by more says that it is not known."""
-ADAPTIVE = ("Adam", "RMSprop", "Rprop", "SOAP", "Lamb", "LAMB")
-"""Optimizers whose step does not grow with the gradient: the square-root rule (Malladi et al. 2022)."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class Prediction:
 
     Attributes:
         batch_size: B.
-        examples: to the target; of E_min where nothing was trained.
+        examples: to the target; NaN where nothing was trained.
         steps: likewise.
         seconds: with interval; NaN ends where only ratios are known.
         over_best: predicted time over that of the recommended batch size.
@@ -109,11 +107,10 @@ def costs_of(measured: Measured, law: Convergence | None) -> Costs | None:
         bounds, least = of_noise(measured.noise), np.full(NUM_DRAWS, float(measured.num_train))
     else:
         return None
-    limit = measured.ceiling if measured.ceiling is not None else math.inf
     positive = np.maximum(step, 1e-12)
     return Costs(
         positive[:, 0], positive[:, 1], np.maximum(bounds, 1e-3), np.maximum(least, 1.0),
-        measured.update_seconds, float(limit), float(measured.num_train),
+        measured.update_seconds, measured.ceiling, float(measured.num_train),
     )  # fmt: skip
 
 
@@ -153,7 +150,7 @@ def advise(measured: Measured, price_per_hour: float | None) -> Advice:
         rule=rule,
         limits=limits_of(costs, size) if is_known else [],
         predictions=predictions(costs, size, measured, exponent, law is not None, price_per_hour),
-        remarks=[*measured.remarks, *_remarks(measured, law)],
+        remarks=[*measured.remarks, *remarks_on(measured, law, best.value)],
     )
 
 
@@ -165,50 +162,16 @@ def _interval(draws: np.ndarray) -> Estimate:
 def recommended(best: float, measured: Measured) -> int:
     """The power of two nearest to B*, in logarithm; no more than the data, a whole number of full parts above memory.
 
+    No less than the smallest batch size whose step was timed: below it nothing is known.
+
     Powers of two are no faster; they are what people compare with, and within a tenth of the least time.
     """
     largest = measured.num_train
-    if measured.ceiling is not None and best > measured.ceiling:
-        return min(measured.ceiling * max(1, round(best / measured.ceiling)), largest)
-    near = power_of_two(best)
-    return near if near <= min(largest, measured.ceiling or largest) else near // 2
-
-
-def lr_rule(measured: Measured) -> tuple[float, str]:
-    """Exponent of lr in the batch size: of the tuned learning rates where there are some, else the optimizer's rule."""
-    tuned = tuned_trainings(measured)
-    name = str(measured.config.optimizer["_target_"]).rsplit(".", 1)[-1]
-    if len(tuned) >= 2:
-        x, y = np.log([each.batch_size for each in tuned]), np.log([each.lr for each in tuned])
-        exponent = float(np.polyfit(x, y, 1)[0])
-        sizes = ", ".join(f"{each.lr:.3g} at B = {each.batch_size}" for each in tuned)
-        return min(max(exponent, 0.0), 1.0), f"fitted to the tuned learning rates ({sizes})"
-    if name.startswith(ADAPTIVE):
-        return 0.5, f"the square-root rule for {name} (Malladi et al. 2022), not tuned here"
-    return 1.0, f"the linear rule for {name} (Goyal et al. 2017), not tuned here; it holds up to about B_crit"
-
-
-def tuned_trainings(measured: Measured) -> Sequence[Training]:
-    """The best training of each batch size."""
-    if measured.trainings is None:
-        return []
-    sizes = sorted({each.batch_size for each in measured.trainings.done})
-    return [best for size in sizes if (best := measured.trainings.best_at(size)) is not None]
-
-
-def lr_at(batch_size: int, measured: Measured, exponent: float) -> float:
-    """Learning rate to start from: between tuned sizes on a line in logarithms, beyond them by the exponent."""
-    tuned = tuned_trainings(measured)
-    if not tuned:
-        config = measured.config
-        base = measured.num_train if config.batch_size == "full" else int(config.batch_size)
-        return config.lr * (batch_size / base) ** exponent
-    x, y = [math.log(each.batch_size) for each in tuned], [math.log(each.lr) for each in tuned]
-    at = math.log(batch_size)
-    if x[0] <= at <= x[-1]:
-        return math.exp(float(np.interp(at, x, y)))
-    end = 0 if at < x[0] else -1
-    return math.exp(y[end] + exponent * (at - x[end]))
+    if best > measured.ceiling:
+        most = int(measured.ceiling)
+        return min(most * max(1, round(best / most)), largest)
+    near = max(power_of_two(best), min(measured.step.smallest, largest))
+    return near if near <= min(largest, measured.ceiling) else near // 2
 
 
 def predictions(
@@ -216,11 +179,11 @@ def predictions(
 ) -> list[Prediction]:
     """What powers of two, the recommended batch size and the full batch cost."""
     sizes = {2**power for power in range(3, 31) if 2**power <= measured.num_train}
-    least = seconds_to_target(costs, size).value
-    rows = []
+    pace = pace_of(measured)
+    least, rows = seconds_to_target(costs, size).value * pace, []
     for each in sorted(sizes | {size, measured.num_train}):
-        seconds = seconds_to_target(costs, each)
-        examples = float(costs.examples(np.array([float(each)]))[0, 0])
+        seconds = seconds_to_target(costs, each).map(lambda value: value * pace)
+        examples = float(costs.examples(np.array([float(each)]))[0, 0]) if is_absolute else math.nan
         hours = seconds.value / 3600
         dollars = hours * price_per_hour if price_per_hour and is_absolute else math.nan
         shown = seconds if is_absolute else Estimate(math.nan, math.nan, math.nan)
@@ -229,17 +192,13 @@ def predictions(
     return rows
 
 
-def _remarks(measured: Measured, law: Convergence | None) -> list[str]:
-    remarks = []
-    if law is None and measured.trainings is not None:
-        remarks.append("fewer than two batch sizes reached the target in the time: B_crit is that of the noise alone")
-    if law is None:
-        remarks.append("from gradient noise alone B_crit is known to a factor of 3, which the interval contains")
-    if law is not None and law.censored:
-        sizes = ", ".join(f"{size} (after {limit:,.0f} examples)" for size, limit in law.censored.items())
-        remarks.append(f"did not reach the target, and count as censored there: {sizes}")
-    if not math.isfinite(measured.noise.value):
-        remarks.append("the gradient noise scale could not be measured")
-    if measured.ceiling is None:
-        remarks.append("how much fits in memory is not known")
-    return remarks
+def pace_of(measured: Measured) -> float:
+    """What trainings took over the step-time law: the median ratio of those that reached the target; 1 without any."""
+    if measured.trainings is None:
+        return 1.0
+    reached = [each for each in measured.trainings.done if each.is_reached and each.seconds > 0]
+    ratios = [
+        each.seconds / (each.examples / each.batch_size * measured.step.seconds(each.batch_size).value)
+        for each in reached
+    ]
+    return float(np.median(ratios)) if ratios else 1.0

@@ -13,7 +13,7 @@ from batchlab.build import build, load_dataset
 from batchlab.config import Config, Measure, Memory
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.step_time import StepTime, fit_step_time
-from batchlab.probe.memory import MemoryProbe, largest_batch
+from batchlab.probe.memory import largest_batch
 from batchlab.probe.memory_process import NothingFits
 from batchlab.probe.micro_batch import free_for_runs
 from batchlab.probe.timing import Cell, time_cells
@@ -26,6 +26,10 @@ SPREAD = 8
 FIRST_WITHOUT_BUDGET = 3.0
 """Seconds of the first training where only its gradient noise is wanted."""
 NUM_REPEATS = 2
+PROBED = 64
+"""Memory is probed up to so many times the reference batch size: larger batches are not recommended."""
+PROBE_SECONDS = 10.0
+"""A size whose steps take longer is not probed further."""
 Tell = Callable[[str, float], None]
 """Is told what is being done, and the share of it that is done."""
 
@@ -40,9 +44,10 @@ class Measured:
         step: the step-time law, with the run's own loader.
         throughput: batch size -> examples per second.
         update_seconds: alpha_0; 0 where every batch goes through whole.
-        ceiling: most examples that fit at once; None where the system does not say.
+        ceiling: most examples that fit at once; infinite where no limit was met.
         memory: in words.
         noise: gradient noise scale where the first training reached the target; NaN where it is not known.
+        noise_examples: after which it was measured.
         reference: batch size of the first training.
         trainings: to the target; None without a budget for them.
         remarks: what could not be measured, and why.
@@ -53,9 +58,10 @@ class Measured:
     step: StepTime
     throughput: dict[int, float]
     update_seconds: float
-    ceiling: int | None
+    ceiling: float
     memory: str
     noise: Estimate
+    noise_examples: float
     reference: int
     trainings: Trainings | None
     remarks: tuple[str, ...]
@@ -71,13 +77,12 @@ def measure(keys: Advise, config: Config, tell: Tell) -> Measured:
     """
     num_train = len(load_dataset(config.data).train)
     config = replace(config, measure=Measure(gradient_noise=False))
-    ceiling, memory = memory_ceiling(config, num_train, tell)
-    config = replace(config, micro_batch_size="none", memory=Memory())
-    step, throughput = step_time(config, min(num_train, ceiling or num_train), tell)
-    update = update_time(config, step, ceiling, num_train)
-    if ceiling is not None and ceiling < num_train:
-        config = replace(config, micro_batch_size=ceiling)
+    plain = replace(config, micro_batch_size="none", memory=Memory())
+    step, throughput = step_time(plain, num_train, tell)
     reference = power_of_two(min(max(step.half_speed.value, 16), num_train / 8))
+    ceiling, memory = memory_ceiling(config, min(num_train, PROBED * reference), num_train, tell)
+    update = update_time(plain, step, ceiling, num_train)
+    config = plain if math.isinf(ceiling) else replace(plain, micro_batch_size=int(ceiling))
     seconds = keys.budget_seconds * FIRST_SHARE or FIRST_WITHOUT_BUDGET
     started = time.perf_counter()
     tell("first training", 0.0)
@@ -91,7 +96,20 @@ def measure(keys: Advise, config: Config, tell: Tell) -> Measured:
         deadline = started + keys.budget_seconds
         trainings = Trainings(config, num_train, first.target, deadline)
         trainings.tell = lambda: tell("trainings", (time.perf_counter() - started) / keys.budget_seconds)
-    return Measured(config, num_train, step, throughput, update, ceiling, memory, noise, reference, trainings, remarks)
+    return Measured(
+        config,
+        num_train,
+        step,
+        throughput,
+        update,
+        ceiling,
+        memory,
+        noise,
+        first.examples,
+        reference,
+        trainings,
+        remarks,
+    )
 
 
 def power_of_two(number: float) -> int:
@@ -99,21 +117,21 @@ def power_of_two(number: float) -> int:
     return 2 ** max(0, round(math.log2(max(number, 1))))
 
 
-def memory_ceiling(config: Config, num_train: int, tell: Tell) -> tuple[int | None, str]:
-    """Most examples that fit in one part, tested up to the training split; and what was found, in words."""
+def memory_ceiling(config: Config, largest: int, num_train: int, tell: Tell) -> tuple[float, str]:
+    """Most examples that fit in one part, tested up to `largest`; and what was found, in words."""
     tell("memory", 0.0)
     if config.micro_batch_size != "auto":
-        given = num_train if config.micro_batch_size == "none" else int(config.micro_batch_size)
-        return min(
-            given, num_train
-        ), f"memory: not probed, micro_batch_size={config.micro_batch_size} is taken as it is"
+        given = math.inf if config.micro_batch_size == "none" else int(config.micro_batch_size)
+        return given, f"memory: not probed, micro_batch_size={config.micro_batch_size} is taken as it is"
     try:
-        probe: MemoryProbe = largest_batch(replace(config, batch_size="full"), num_train, free_for_runs(config))
+        here = replace(config, batch_size=largest)
+        probe = largest_batch(here, largest, free_for_runs(config), timeout=PROBE_SECONDS)
     except NothingFits as error:
-        return None, f"memory: {error}"
-    if probe.size >= num_train:
-        return probe.size, f"memory: the whole training split, {num_train} examples, fits at once"
-    return probe.size, f"memory: {probe.size} examples fit at once, {probe.limit_bytes / 1e9:.3g} GB may be taken"
+        return math.inf, f"memory: not known ({error})"
+    if probe.capped_by == "memory":
+        return probe.size, f"memory: {probe.size} examples fit at once, {probe.limit_bytes / 1e9:.3g} GB may be taken"
+    whole = ", the whole training split," if probe.size >= num_train else ""
+    return math.inf, f"memory: {probe.size} examples{whole} fit at once, more were not tried"
 
 
 def step_time(config: Config, largest: int, tell: Tell) -> tuple[StepTime, dict[int, float]]:
@@ -128,12 +146,13 @@ def step_time(config: Config, largest: int, tell: Tell) -> tuple[StepTime, dict[
     return fit_step_time(kept, seconds), {size: size / float(t) for size, t in zip(kept, medians, strict=True)}
 
 
-def update_time(config: Config, step: StepTime, ceiling: int | None, num_train: int) -> float:
+def update_time(config: Config, step: StepTime, ceiling: float, num_train: int) -> float:
     """alpha_0, seconds of a step of parts that do not come again with each part: 2 t(m) - t(2m)."""
-    if ceiling is None or 2 * ceiling > num_train:
+    if 2 * ceiling > num_train:
         return 0.0
-    built = build(replace(config, batch_size=2 * ceiling, micro_batch_size=ceiling), config.seed)
-    cells = [Cell(built, size, micro_batch_size=ceiling) for size in (ceiling, 2 * ceiling)]
+    most = int(ceiling)
+    built = build(replace(config, batch_size=2 * most, micro_batch_size=most), config.seed)
+    cells = [Cell(built, size, micro_batch_size=most) for size in (most, 2 * most)]
     timings = time_cells(cells, STEP_BLOCKS, STEP_SECONDS)
     if timings.failed or not len(timings.seconds):
         return 0.0

@@ -20,6 +20,14 @@ LIMITS = {
 }
 
 
+ENDINGS = {"done": "worse, stopped", "no time": "time was over"}
+"""Of trainings that did not reach the target."""
+BALANCED = (
+    "overhead and noise alike: a smaller batch would spend more time on overhead, a larger one on examples that save "
+    "few steps; less overhead (compile, fewer kernels) would help"
+)
+
+
 def in_brackets(estimate: Estimate, unit: float = 1.0, digits: int = 3) -> str:
     """``value [low, high]`` in a unit."""
     value, low, high = (each * unit for each in (estimate.value, estimate.low, estimate.high))
@@ -37,11 +45,15 @@ def _short(number: float, digits: int) -> str:
 def show_advice(console: Console, advice: Advice, measured: Measured) -> None:
     """The answer first, then what it rests on."""
     low, high = advice.flat
+    if advice.basis == "noise" and measured.trainings is not None:
+        console.print("No two batch sizes reached the target: this rests on step time and gradient noise alone.")
     console.print(
         f"[bold]batch_size={advice.batch_size} lr={advice.lr:.3g}[/bold]: "
         f"B* = {in_brackets(advice.best)}; from {low:.0f} to {high:.0f} within 10 % of the least time"
     )
-    limits = "; ".join(LIMITS[word] for word in advice.limits)
+    limits = "; ".join(LIMITS[word] for word in advice.limits if word in LIMITS)
+    if {"overhead", "noise"} <= set(advice.limits):
+        limits = BALANCED
     console.print(f"What limits: {limits or 'not known, the interval of B* is too wide to say'}")
     console.print(f"Learning rate: moves with batch_size^{advice.lr_exponent:.2f}, {advice.rule}")
     law = measured.step
@@ -50,7 +62,10 @@ def show_advice(console: Console, advice: Advice, measured: Measured) -> None:
         f"β {in_brackets(law.beta_seconds, 1e6)} µs per example; half speed at B = {in_brackets(law.half_speed)}"
     )
     console.print(measured.memory[:1].upper() + measured.memory[1:])
-    console.print(f"Gradient noise scale: B_noise = {in_brackets(measured.noise)}")
+    console.print(
+        f"Gradient noise scale: B_simple = {in_brackets(measured.noise)} after {measured.noise_examples:,.0f} "
+        f"examples, where the first training reached the target; it grows as the loss falls"
+    )
     basis = "from the trainings" if advice.basis == "trainings" else "from gradient noise alone"
     console.print(f"Critical batch size: B_crit = {in_brackets(advice.critical)}, {basis}")
     if measured.trainings is not None:
@@ -71,8 +86,8 @@ def draw_trainings(trainings: Trainings) -> Table:
             passes, steps = each.examples / trainings.num_train, each.examples / each.batch_size
             numbers = f"{each.examples:,.0f}", f"{passes:.2f}", f"{steps:,.0f}", f"{each.seconds:.3g}"
         else:
-            why = each.outcome if each.outcome != "done" else "not reached"
-            numbers = f"{why} in {each.limit:,.0f}", "", "", ""
+            why = ENDINGS.get(each.outcome, each.outcome)
+            numbers = f"{why} after {each.limit:,.0f}", "", "", ""
         table.add_row(str(each.batch_size), f"{each.lr:.3g}", str(each.seed), *numbers)
     return table
 
@@ -122,7 +137,8 @@ def advice_record(advice: Advice, measured: Measured) -> dict[str, Any]:
         "alpha_seconds": vars(measured.step.alpha_seconds),
         "beta_seconds": vars(measured.step.beta_seconds),
         "half_speed_batch_size": vars(measured.step.half_speed),
-        "largest_batch_that_fits": measured.ceiling,
+        "memory": measured.memory,
+        "largest_part": measured.ceiling,
         "gradient_noise_scale": vars(measured.noise),
         "critical_batch_size": vars(advice.critical),
         "basis": advice.basis,
