@@ -39,7 +39,7 @@ PAIRS = {
 NUM_SEEDS = 3
 LRS = 2.0
 """Learning rates of the grid lie so far apart, on powers of it times the configured one."""
-GRID_SECONDS = 45.0
+GRID_SECONDS = 20.0
 """For the learning rates of one batch size; sizes that take longer are far from the best."""
 
 

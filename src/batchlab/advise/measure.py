@@ -84,7 +84,6 @@ def measure(keys: Advise, config: Config, tell: Tell) -> Measured:
     update = update_time(plain, step, ceiling, num_train)
     config = plain if math.isinf(ceiling) else replace(plain, micro_batch_size=int(ceiling))
     seconds = keys.budget_seconds * FIRST_SHARE or FIRST_WITHOUT_BUDGET
-    started = time.perf_counter()
     tell("first training", 0.0)
     first = first_training(config, reference, num_train, seconds, keys.target)
     remarks = () if first.outcome == "done" else (f"the first training, at lr {config.lr:g}, {first.cause}",)
@@ -93,7 +92,8 @@ def measure(keys: Advise, config: Config, tell: Tell) -> Measured:
         tell("gradient noise", 0.0)
         noise = noise_at(config, reference, first.examples)
     if keys.budget_seconds > 0 and math.isfinite(first.target):
-        deadline = started + keys.budget_seconds
+        started = time.perf_counter()
+        deadline = started + (1 - FIRST_SHARE) * keys.budget_seconds
         trainings = Trainings(config, num_train, first.target, deadline)
         trainings.tell = lambda: tell("trainings", (time.perf_counter() - started) / keys.budget_seconds)
     return Measured(

@@ -17,7 +17,10 @@ def remarks_on(measured: Measured, law: Convergence | None, best: float) -> list
     """
     remarks = []
     if law is None and measured.trainings is not None:
-        remarks.append("fewer than two batch sizes reached the target in the time: B_crit is that of the noise alone")
+        remarks.append(
+            "fewer than two batch sizes reached the target in the time: B_crit is that of the noise alone; a longer "
+            "budget_seconds, or a lower target, gives trainings"
+        )
     if law is None:
         remarks.append("from gradient noise alone B_crit is known to a factor of 3, which the interval contains")
     if law is not None and law.censored:

@@ -5,19 +5,24 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from batchlab.build import build
+import torch
+
+from batchlab.build import Built, build
 from batchlab.config import Budget, Config, Measure
+from batchlab.dataset import Split
 from batchlab.laws.estimate import Estimate
-from batchlab.run import run
+from batchlab.run import run, target_metrics
 
 LR_FACTOR = 2.0
 """Learning rates of a line search lie so far apart."""
 PATIENCE = 1.5
 """A training that has seen so many times the examples of its batch size's best is stopped: it is not better."""
-FIRST_SHARE = 0.15
+FIRST_SHARE = 0.05
 """Of the budget, for the first training, which finds the target."""
 MAX_EPOCHS = 200.0
 EVALS_PER_PASS = 4
+MAX_VAL = 2000
+"""Validation examples that a target is looked for on."""
 
 
 @dataclass(frozen=True)
@@ -76,21 +81,19 @@ class Trainings:
             self.config, batch_size=batch_size, lr=lr, epochs=None, budget=budget,
             eval=replace(self.config.eval, every_examples=every),
         )  # fmt: skip
-        steps, result, seen = run(build(config, seed), with_test=False), None, 0.0
-        while result is None:
-            try:
-                point = next(steps)
-            except StopIteration as stop:
-                result = stop.value
-                break
-            seen = float(point.counts.processed)
+        points, outcome, steps = [], "out_of_memory", run(small(build(config, seed)), with_test=False)
+        for point in steps:
+            points += [point] if point.is_due else []
             self.tell()
-            if time.perf_counter() > self.deadline and not point.is_last:
-                steps.close()
-                return self._keep(Training(batch_size, lr, seed, math.nan, math.nan, seen, "no time"))
-        finals = result.finals
-        examples, seconds = finals["target/examples"], finals["target/seconds"]
-        return self._keep(Training(batch_size, lr, seed, examples, seconds, seen, result.outcome))
+            is_over = time.perf_counter() > self.deadline
+            if point.is_last or is_over:
+                outcome = "done" if math.isfinite(point.train_loss) else "diverged"
+                outcome = outcome if point.is_last else "no time"
+                steps.close()  # the finals of a run take longer than a short training
+        found = target_metrics(points, self.target if outcome == "done" else None)
+        seen = float(points[-1].counts.processed) if points else 0.0
+        examples, seconds = (found.get(f"target/{name}", math.nan) for name in ("examples", "seconds"))
+        return self._keep(Training(batch_size, lr, seed, examples, seconds, seen, outcome))
 
     def _keep(self, training: Training) -> Training:
         self.done.append(training)
@@ -141,6 +144,14 @@ class Trainings:
             self.train(batch_size, best.lr, seed, 4 * best.examples + batch_size)
 
 
+def small(built: Built) -> Built:
+    """The run with a part of its validation split: evaluations would take longer than short trainings."""
+    val = built.dataset.val
+    index = torch.randperm(len(val), generator=torch.Generator().manual_seed(0))[:MAX_VAL]
+    part = Split(val.inputs[index.to(val.targets.device)], val.targets[index.to(val.targets.device)])
+    return replace(built, dataset=replace(built.dataset, val=part))
+
+
 @dataclass(frozen=True)
 class First:
     """What the first training found.
@@ -173,17 +184,17 @@ def first_training(config: Config, batch_size: int, num_train: int, seconds: flo
     """
     every = max(batch_size, num_train // EVALS_PER_PASS, 1)
     budget, evals = Budget("seconds", seconds=seconds), replace(config.eval, every_examples=every)
-    built = build(replace(config, batch_size=batch_size, epochs=None, budget=budget, eval=evals), config.seed)
-    points, result = [], None
-    steps = run(built, with_test=False)
-    while result is None:
-        try:
-            points.append(next(steps))
-        except StopIteration as stop:
-            result = stop.value
+    built = small(build(replace(config, batch_size=batch_size, epochs=None, budget=budget, eval=evals), config.seed))
+    points, steps = [], run(built, with_test=False)
+    for point in steps:
+        points.append(point)
+        if point.is_last:
+            steps.close()
+    if not points or not points[-1].is_last:
+        return First(target or math.nan, math.nan, "out_of_memory", f"a batch of {batch_size} did not fit")
+    if not math.isfinite(points[-1].train_loss):
+        return First(target or math.nan, math.nan, "diverged", f"diverged in {points[-1].counts.steps} steps")
     known = [(each.counts.processed, each.val_accuracy) for each in points if each.val_accuracy is not None]
-    if result.outcome != "done" or not known:
-        return First(target or math.nan, math.nan, result.outcome, result.cause)
     smooth = [sum(each for _, each in known[max(0, end - 3) : end]) / min(3, end) for end in range(1, len(known) + 1)]
     best = max(smooth)
     error = math.sqrt(max(best * (1 - best), 1e-9) / len(built.dataset.val))
