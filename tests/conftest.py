@@ -37,3 +37,20 @@ def type_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[st
         return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, cwd=tmp_path)
 
     return run
+
+
+@pytest.fixture
+def refused_by_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """A function: a script's name, keys, check and arguments -> what it says of wrong input; nothing is written."""
+    from batchlab.command import read_command
+
+    def refused(name: str, kind: type, check, *arguments: str) -> str:
+        monkeypatch.setenv("BATCHLAB_MLRUNS", str(tmp_path / "mlruns"))
+        with pytest.raises(SystemExit) as stopped:
+            read_command(name, kind, list(arguments), check)
+        assert stopped.value.code == 2
+        assert not (tmp_path / "mlruns").exists()
+        return capsys.readouterr().err
+
+    yield refused
+    register_schema()

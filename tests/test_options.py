@@ -30,7 +30,7 @@ GROUPS = (
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((REPOSITORY / "conf" / group).glob("*.yaml"))]
 FILES = ("fashion_mnist", "mnist", "kmnist", "cifar10", "cifar100", "svhn")
 NEEDED = {
-    ("model", "torchvision"): ["batch_size=8"],
+    ("model", "torchvision"): ["batch_size=8", "measure=none"],
     ("lr_scaling", "noise"): ["lr_scaling.noise_scale=500"],
     ("lr_scaling", "adam_sqrt"): ["optimizer=adam"],
     ("batch_schedule", "grow"): ["lr_schedule=step", "batch_size=16"],
@@ -96,7 +96,9 @@ def test_every_option_composes_and_runs(config_of, tmp_path, monkeypatch, group,
     assert check_config(config) == []
     assert check_data(config) == []
     result = finished(build(config, seed=0))
-    assert (result.outcome, result.missing) == ("done", {})
+    assert result.outcome == "done"
+    # the gradient noise scale of two steps may have no signal above the noise
+    assert not [name for name in result.missing if not name.startswith("noise/")]
     assert result.finals["cost/num_steps"] >= 1
     assert result.finals["final/val_loss"] == result.finals["final/val_loss"]
 

@@ -17,6 +17,7 @@ def typed(tmp_path, *arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_wrong_input_costs_nothing(tmp_path):
     ended = typed(tmp_path, "num_examples=3", "num_draws=1", "output=csv")
     assert (ended.returncode, "3 mistakes" in ended.stderr) == (2, True)

@@ -17,7 +17,7 @@ from batchlab.search.study import FrozenTrial, TrialState, is_done
 
 pytestmark = pytest.mark.slow
 STUDY = "faults"
-SHORT = ("search=joint", "data=digits", f"study={STUDY}", "epochs=tag(log,int(interval(5,40)))")
+SHORT = ("search=joint", "data=digits", "measure=none", f"study={STUDY}", "epochs=tag(log,int(interval(5,40)))")
 
 
 def start(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
