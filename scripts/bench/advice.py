@@ -121,7 +121,7 @@ def main() -> None:
     data_root = next((str(place) for place in places if place and (Path(place) / "FashionMNIST").exists()), "data")
     keys = Advise(budget_seconds=float(typed.get("budget_seconds", 60)))
     names = ("advised", "always 32", "always 256", "fill_then_reduce")
-    table = Table("pair", "best B", "s", "B* [95 %]", "advised", "fill B", *(f"{name} ×" for name in names))
+    table = Table("pair", "best B", "s", "B* [95 %]", "advised", "fill B", "advised ×", "32 ×", "256 ×", "fill ×")
     found = {}
     for pair in typed.get("pairs", ",".join(PAIRS)).split(","):
         found[pair] = each = examine(pair, config_of(pair, data_root, typed.get("mlruns", "mlruns")), keys)
@@ -133,7 +133,8 @@ def main() -> None:
     table.add_row("geometric mean", "", "", "", "", "", *(f"{means[name]:.2f}" for name in names))
     make_console().print(table)
     records = [
-        {"what": f"{pair} {name}", "unit": "times the best of the grid" if name in names else name, "median": value,
+        {"what": f"{pair} {name}", "unit": "times the best of the grid" if name in names else name,
+         "median": value if math.isfinite(value) else None,
          "low": None, "high": None, "n": NUM_SEEDS}
         for pair, each in found.items() for name, value in each.items()
     ]  # fmt: skip
