@@ -30,7 +30,7 @@ GROUPS = (
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((REPOSITORY / "conf" / group).glob("*.yaml"))]
 FILES = ("fashion_mnist", "mnist", "kmnist", "cifar10", "cifar100", "svhn")
 NEEDED = {
-    ("model", "torchvision"): ["batch_size=8", "measure=none"],
+    ("model", "torchvision"): ["batch_size=8"],
     ("lr_scaling", "noise"): ["lr_scaling.noise_scale=500"],
     ("lr_scaling", "adam_sqrt"): ["optimizer=adam"],
     ("batch_schedule", "grow"): ["lr_schedule=step", "batch_size=16"],
