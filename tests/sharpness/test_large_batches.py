@@ -42,4 +42,5 @@ def test_large_batches_are_sharper_by_phi_and_lambda_max_but_not_by_adaptive_sam
     ratio = {name: mean[800][name] / mean[64][name] for name in mean[64]}
     assert ratio["sharpness/keskar_1e-3"] >= 5
     assert ratio["sharpness/lambda_max"] >= 5
-    assert 0.5 <= ratio["sharpness/adaptive_sam"] <= 2
+    # ten seeds gave 0.96 [0.58, 1.60], three 0.59: beside factors of ten it is one, give or take the seeds
+    assert 1 / 3 <= ratio["sharpness/adaptive_sam"] <= 3
