@@ -30,7 +30,13 @@ LAYERS = [
     {"outcome"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-OWNERS = {"mlflow": {"record", "record_study"}, "optuna": {"search"}, "plotly": {"report"}, "jinja2": {"report"}}
+OWNERS = {
+    "mlflow": {"record", "record_study"},
+    "optuna": {"search"},
+    "plotly": {"report"},
+    "jinja2": {"report"},
+    "matplotlib": {"report"},
+}
 MODULES = sorted((REPOSITORY / "src" / "batchlab").rglob("*.py"))
 
 

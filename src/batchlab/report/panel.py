@@ -1,0 +1,72 @@
+"""What a figure shows, apart from how it is drawn: the page draws it with plotly, papers get it as PNG and SVG."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+PALETTE = ("#1b6ca8", "#c4541a", "#3a7d44", "#7a4988", "#b8860b", "#5f6a72", "#b03060", "#2a9d8f")
+"""Colours that are told apart on a light and on a dark ground, and in grey by their order."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis: what stands on it, with its unit."""
+
+    title: str
+    is_log: bool = False
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Values that belong together: the points of one setting, or the line of a law.
+
+    Attributes:
+        name: in the legend; traces of one name share a colour and an entry.
+        x: [n] values, or names where the axis is one of categories.
+        y: [n].
+        low: [n] lower ends of 95 % intervals; None where there are none.
+        high: [n] upper ends.
+        style: points, a line, both, or a band between low and high.
+        is_dashed: of a line: what it says was not measured.
+        hover: [n] texts; None = the values.
+        commands: [n] what a click on a point copies.
+    """
+
+    name: str
+    x: Sequence[float] | Sequence[str]
+    y: Sequence[float]
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+    style: Literal["points", "line", "both", "band"] = "both"
+    is_dashed: bool = False
+    hover: Sequence[str] | None = None
+    commands: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One figure.
+
+    Attributes:
+        name: of its files and its place on a page, e.g. ``pareto``.
+        title: what it shows, in a few words.
+        x: the horizontal axis.
+        y: the vertical one.
+        traces: what is drawn.
+        note: how to read it, and what it leaves out; a sentence or two.
+        switch: panels of one switch stand in one place, and a person chooses between their titles on the x axis.
+    """
+
+    name: str
+    title: str
+    x: Axis
+    y: Axis
+    traces: Sequence[Trace]
+    note: str = ""
+    switch: str = ""
+
+
+def colours(panel: Panel) -> dict[str, str]:
+    """A colour for each name, in the order in which they come."""
+    names = list(dict.fromkeys(trace.name for trace in panel.traces))
+    return {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(names)}

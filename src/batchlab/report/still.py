@@ -1,0 +1,74 @@
+"""A panel as PNG and SVG, for papers and for pages that run no script."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # read at import: no window on any machine
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from batchlab.report.panel import Axis, Panel, Trace, colours
+
+SIZE_INCHES = (6.4, 4.0)
+DOTS_PER_INCH = 150
+
+
+def write_still(panel: Panel, folder: Path, suffixes: tuple[str, ...] = ("png", "svg")) -> list[Path]:
+    """Draw the panel, once in each format; the same panel gives the same bytes.
+
+    Args:
+        panel: what is drawn.
+        folder: gets <panel's name>.<suffix>; made where it is not there.
+        suffixes: formats, e.g. png and svg.
+
+    Returns:
+        The files.
+    """
+    figure = Figure(figsize=SIZE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
+    axes, palette, named = figure.add_subplot(), colours(panel), set[str]()
+    for trace in panel.traces:
+        _draw(axes, trace, palette[trace.name], "" if trace.name in named else trace.name)
+        named.add(trace.name)
+    _label(axes.xaxis, axes.set_xscale, panel.x)
+    _label(axes.yaxis, axes.set_yscale, panel.y)
+    axes.set_title(panel.title, loc="left", fontsize=11)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(named) > 1:
+        axes.legend(frameon=False, fontsize=8)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{panel.name}.{suffix}" for suffix in suffixes]
+    for path in paths:
+        metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+        with rc_context({"svg.hashsalt": "batchlab"}):
+            figure.savefig(path, metadata=metadata)
+    return paths
+
+
+def _draw(axes: Any, trace: Trace, colour: str, label: str) -> None:
+    line = "--" if trace.is_dashed else "-"
+    style = {"points": "", "line": line, "both": line, "band": ""}[trace.style]
+    marker = "o" if trace.style in ("points", "both") else ""
+    settings = {"color": colour, "label": label or None, "linewidth": 1.6}
+    if trace.style == "band":
+        axes.fill_between(trace.x, trace.low, trace.high, alpha=0.18, color=colour, linewidth=0, label=label or None)
+    elif trace.low is None or trace.high is None:
+        axes.plot(trace.x, trace.y, linestyle=style or "none", marker=marker, markersize=5, **settings)
+    else:
+        below = [max(0.0, y - low) for y, low in zip(trace.y, trace.low, strict=True)]
+        above = [max(0.0, high - y) for y, high in zip(trace.y, trace.high, strict=True)]
+        axes.errorbar(
+            trace.x, trace.y, yerr=[below, above], linestyle=style or "none", marker=marker, markersize=5,
+            capsize=3, elinewidth=1.1, **settings,
+        )  # fmt: skip
+
+
+def _label(axis: Any, set_scale: Any, what: Axis) -> None:
+    axis.set_label_text(what.title)
+    if what.is_log:
+        set_scale("log")
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+        axis.set_minor_formatter(NullFormatter())
