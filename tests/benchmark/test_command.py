@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from batchlab.benchmark.check import check_benchmark
+from batchlab.benchmark.check import check
 from batchlab.benchmark.keys import Benchmark
 from batchlab.benchmark.sizes import coulom_sizes, sizes_of, with_images
 from batchlab.config import REPOSITORY
@@ -31,7 +31,7 @@ def typed(tmp_path, *arguments):
     ],
 )
 def test_wrong_input_costs_nothing(refused_by_script, arguments, said):
-    assert said in refused_by_script("benchmark", Benchmark, check_benchmark, *arguments)
+    assert said in refused_by_script("benchmark", Benchmark, check, *arguments)
 
 
 def test_lists_are_compared_and_everything_is_written(tmp_path):
