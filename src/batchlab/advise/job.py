@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
 from batchlab.advise.advice import Advice, advise
 from batchlab.advise.fill import Filled, fill_then_reduce
 from batchlab.advise.keys import Advise
@@ -15,18 +13,14 @@ from batchlab.advise.measure import Measured, measure, train_at_sizes
 from batchlab.advise.show import advice_record, filled_record, show_advice, show_filled
 from batchlab.command import Command
 from batchlab.record_study import record_study
-from batchlab.report.watch import make_console
+from batchlab.report.watch import job_bar, make_console
 from batchlab.stopping import check_stop
 
 
 def run(command: Command[Advise]) -> tuple[Measured, Advice | Filled]:
     """Measure, behind a progress bar, and draw the conclusion."""
-    keys, config, console = command.keys, command.configs[0], make_console()
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True,
-        disable=not (console.is_terminal and keys.output == "text"),
-    )  # fmt: skip
-    with bar:
+    keys, config = command.keys, command.configs[0]
+    with job_bar(make_console(), keys.output) as bar:
         task, told = bar.add_task("step time", total=1.0), []
 
         def tell(what: str, share: float) -> None:
@@ -49,10 +43,6 @@ def run(command: Command[Advise]) -> tuple[Measured, Advice | Filled]:
 
 def record(command: Command[Advise], answer: dict[str, Any]) -> Path:
     """The answer as a file and as a run in MLflow; returns the file."""
-    config = command.configs[0]
-    path = Path(config.mlruns) / "reports" / config.study / "advice.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(answer, indent=1) + "\n")
     finals = {}
     for name in ("optimal_batch_size", "critical_batch_size", "gradient_noise_scale", "alpha_seconds", "beta_seconds"):
         for end, value in (answer.get(name) or {}).items():
@@ -61,8 +51,7 @@ def record(command: Command[Advise], answer: dict[str, Any]) -> Path:
     for name in ("batch_size", "lr"):
         if answer.get(name) is not None:
             finals[f"advice/{name}"] = float(answer[name])
-    record_study(config, "advise", vars(command.keys), finals, {}, path.parent)
-    return path
+    return record_study(command.configs[0], "advise", vars(command.keys), finals, {}, "advice", answer)
 
 
 def job(command: Command[Advise]) -> int:

@@ -4,9 +4,9 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from batchlab.benchmark.keys import Benchmark
 from batchlab.benchmark.measure import Measured, Variant, measure, variants_of
@@ -16,7 +16,7 @@ from batchlab.identity import environment
 from batchlab.laws.equivalence import MARGIN, MIN_NEIGHBOURS, WINDOW
 from batchlab.probe.compute import flops_per_example, matmul_peak
 from batchlab.probe.timing import MIN_BLOCKS, Timings
-from batchlab.record_study import record_study
+from batchlab.record_study import record_study, report_folder
 from batchlab.report.step_time import (
     Series,
     crossing_in_words,
@@ -29,7 +29,7 @@ from batchlab.report.step_time import (
     verdicts_in_words,
 )
 from batchlab.report.step_time_figure import write_figure
-from batchlab.report.watch import make_console
+from batchlab.report.watch import job_bar, make_console
 
 
 def series_of(measured: Measured) -> Series:
@@ -103,13 +103,11 @@ def caveats(timings: Timings, keys: Benchmark) -> list[str]:
     return lines
 
 
-def write(command: Command[Benchmark], series: list[Series], timings: Timings) -> Path:
-    """The page, the numbers, and a run in MLflow; returns the folder."""
+def write(command: Command[Benchmark], series: list[Series], records: list[dict[str, Any]]) -> Path:
+    """The page, the numbers, and a run in MLflow; returns the page."""
     config = command.configs[0]
-    folder = Path(config.mlruns) / "reports" / config.study
-    records = [record for each in series for record in records_of(each)]
-    write_figure(series, config.study, folder / "step_time.html")
-    (folder / "step_time.json").write_text(json.dumps(records, indent=1) + "\n")
+    page = report_folder(config) / "step_time.html"
+    write_figure(series, config.study, page)
     curves = {
         f"step_time/{name}/{each.label}": [(row.batch_size, value(row)) for row in each.rows]
         for each in series
@@ -126,18 +124,14 @@ def write(command: Command[Benchmark], series: list[Series], timings: Timings) -
         if each.law
         for name in ("alpha_seconds", "beta_seconds", "half_speed")
     }
-    record_study(config, "benchmark", vars(command.keys), finals, curves, folder)
-    return folder
+    record_study(config, "benchmark", vars(command.keys), finals, curves, "step_time", records)
+    return page
 
 
 def job(command: Command[Benchmark]) -> int:
     """Time, fit, write and show; returns the exit code."""
     console, is_text = make_console(), command.keys.output == "text"
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True,
-        disable=not (console.is_terminal and is_text),
-    )  # fmt: skip
-    with bar:
+    with job_bar(console, command.keys.output) as bar:
         task = bar.add_task("warm-up and blocks", total=1.0)
         variants = variants_of(command.keys, command.configs)
         timings, measured = measure(command.keys, variants, lambda share: bar.update(task, completed=share))
@@ -145,12 +139,13 @@ def job(command: Command[Benchmark]) -> int:
         print(too_few(timings, command.keys), file=sys.stderr)
         return 1
     series = [series_of(each) for each in measured if each.batch_sizes]
-    folder = write(command, series, timings)
+    records = [record for each in series for record in records_of(each)]
+    page = write(command, series, records)
     if is_text:
         show(facts_of(variants), series, timings, command.keys)
-        console.print(f"Written to {folder}/step_time.html; recorded in MLflow under {command.configs[0].study}.")
+        console.print(f"Written to {page}; recorded in MLflow under {command.configs[0].study}.")
     else:
-        print(json.dumps([record for each in series for record in records_of(each)], indent=1))
+        print(json.dumps(records, indent=1))
     return 0
 
 

@@ -38,9 +38,6 @@ def job(command: Command[Noise]) -> int:
 
 def record(keys: Noise, config: Config, found: Found, answer: dict[str, Any]) -> Path:
     """The answer as a file and as a run in MLflow; returns the file."""
-    path = Path(config.mlruns) / "reports" / config.study / "noise.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(answer, indent=1) + "\n")
     curves = {
         f"noise/{name}": [(each["size"], each[name]) for each in answer["batches"]]
         for name in ("variance", "cosine_squared")
@@ -50,5 +47,4 @@ def record(keys: Noise, config: Config, found: Found, answer: dict[str, Any]) ->
         "noise/two_batch": found.two_batch.scale.value,
         "noise/slope": found.slope.value,
     }
-    record_study(config, "noise", vars(keys), finals, curves, path.parent)
-    return path
+    return record_study(config, "noise", vars(keys), finals, curves, "noise", answer)
