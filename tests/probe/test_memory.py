@@ -18,7 +18,7 @@ from batchlab.probe import memory, micro_batch
 from batchlab.probe.memory import largest_batch
 from batchlab.probe.memory_process import Facts, NothingFits, Prober
 from batchlab.probe.micro_batch import KNOWN, allowed_maximum, check_memory, memory_key, settle
-from batchlab.run import run
+from batchlab.run import finish, run
 from batchlab.stores import tracking_uri
 
 MODELS = """
@@ -146,13 +146,9 @@ def test_the_effective_batch_stays_and_the_run_is_that_of_the_typed_number(confi
 
 
 def trained(config):
-    training, sizes = run(build(config, 0)), []
-    while True:
-        try:
-            point = next(training)
-            sizes += [point.batch_size] * point.is_due
-        except StopIteration as stop:
-            return stop.value.weights, sorted(set(sizes))
+    points = []
+    weights = finish(run(build(config, 0)), points.append).weights
+    return weights, sorted({point.batch_size for point in points if point.is_due})
 
 
 @pytest.mark.slow
@@ -186,13 +182,7 @@ def test_the_real_run_stays_below_the_limit(config_of, optimizer):
     overrides = ["batch_size=400", "model=convnet", "model.width=64", f"optimizer={optimizer}", "epochs=1"]
     config = config_of(*overrides, "micro_batch_size=auto", limit_for(150e6))
     settled = settle(config)
-    training = run(build(settled.config, 0))
-    while True:
-        try:
-            next(training)
-        except StopIteration as stop:
-            result = stop.value
-            break
+    result = finish(run(build(settled.config, 0)))
     assert result.finals["cost/peak_memory_bytes"] < config.memory.limit_bytes
 
 

@@ -12,7 +12,7 @@ from batchlab.laws.gradient_noise import NoiseScale, fit_slope
 from batchlab.noise.keys import Noise
 from batchlab.probe.gradient_noise import BatchNoise, ExactNoise, batch_noise, exact_noise, parts_noise
 from batchlab.probe.gradients import Sample, training_sample
-from batchlab.run import run
+from batchlab.run import finish, run
 
 SMALL = 20
 """Batches of up to a twentieth of the sample count as m much smaller than N, for the slope."""
@@ -75,15 +75,10 @@ def trained(config: Config) -> Built:
         NothingMeasured: where it diverged or ran out of memory.
     """
     built = build(replace(config, measure=Measure(gradient_noise=False)), config.seed)
-    steps = run(built, with_test=False)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            if stop.value.outcome != "done":
-                text = f"The training ended as {stop.value.outcome}: there is no model to measure."
-                raise NothingMeasured(text) from None
-            return built
+    outcome = finish(run(built, with_test=False)).outcome
+    if outcome != "done":
+        raise NothingMeasured(f"The training ended as {outcome}: there is no model to measure.")
+    return built
 
 
 def two_batches(built: Built, sample: Sample) -> NoiseScale:
