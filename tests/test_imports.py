@@ -18,6 +18,7 @@ LAYERS = [
     {"diagnosis", "signature"},
     {"data", "model", "loss", "optim", "metrics", "sharpness", "laws", "tally"},
     {"fit"},
+    {"learner"},
     {"build"},
     {"probe", "rehearse", "measure"},
     {"run", "grid"},

@@ -26,7 +26,7 @@ def test_wrong_input_costs_nothing(refused_by_script):
 
 @pytest.mark.slow
 def test_a_memory_in_which_nothing_fits_is_refused(refused_by_script, monkeypatch):
-    monkeypatch.delenv(KNOWN, raising=False)
+    monkeypatch.setenv(KNOWN, "null")
     said = refused_by_script("noise", Noise, check, "micro_batch_size=auto", "memory.limit_bytes=300000000")
     assert "0.27 of 0.30 GB may be used" in said
 

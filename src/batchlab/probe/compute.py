@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from batchlab.build import DTYPES, Built
+from batchlab.build import Built
+from batchlab.learner import DTYPES
 
 MATMUL_SIZES = {"cpu": 1024, "cuda": 8192, "mps": 4096}
 MATMUL_REPEATS = 5
