@@ -103,11 +103,11 @@ def caveats(timings: Timings, keys: Benchmark) -> list[str]:
     return lines
 
 
-def write(command: Command[Benchmark], series: list[Series], records: list[dict[str, Any]]) -> Path:
+def write(command: Command[Benchmark], what: str, series: list[Series], records: list[dict[str, Any]]) -> Path:
     """The page, the numbers, and a run in MLflow; returns the page."""
     config = command.configs[0]
     page = report_folder(config) / "step_time.html"
-    write_figure(series, config.study, page)
+    write_figure(series, config.study, what, page)
     curves = {
         f"step_time/{name}/{each.label}": [(row.batch_size, value(row)) for row in each.rows]
         for each in series
@@ -140,9 +140,10 @@ def job(command: Command[Benchmark]) -> int:
         return 1
     series = [series_of(each) for each in measured if each.batch_sizes]
     records = [record for each in series for record in records_of(each)]
-    page = write(command, series, records)
+    what = facts_of(variants)
+    page = write(command, what, series, records)
     if is_text:
-        show(facts_of(variants), series, timings, command.keys)
+        show(what, series, timings, command.keys)
         console.print(f"Written to {page}; recorded in MLflow under {command.configs[0].study}.")
     else:
         print(json.dumps(records, indent=1))
