@@ -7,7 +7,7 @@ from batchlab.batches import BatchStream
 from batchlab.build import build
 from batchlab.fit import accumulate, fit
 from batchlab.plan import part_sizes
-from batchlab.run import run, warm_up
+from batchlab.run import finish, run, warm_up
 
 
 def gradient_of(built, batch_size, micro):
@@ -21,12 +21,9 @@ def curves(built):
 
 
 def run_all(built):
-    points, training = [], run(built)
-    while True:
-        try:
-            points.append(next(training))
-        except StopIteration as stop:
-            return [point for point in points if point.is_due], stop.value
+    points = []
+    result = finish(run(built), points.append)
+    return [point for point in points if point.is_due], result
 
 
 @pytest.mark.parametrize(("batch_size", "micro"), [(512, 128), (127, 32), (127, 50), (3, 1)])

@@ -18,6 +18,7 @@ LAYERS = [
     {"diagnosis", "signature"},
     {"data", "model", "loss", "optim", "metrics", "sharpness", "laws", "tally"},
     {"fit"},
+    {"learner"},
     {"build"},
     {"probe", "rehearse", "measure"},
     {"run", "grid"},
@@ -26,7 +27,8 @@ LAYERS = [
     {"search"},
     {"survey", "report"},
     {"preflight", "job"},
-    {"command", "benchmark", "advise"},
+    {"command"},
+    {"benchmark", "advise", "noise"},
     {"outcome"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -78,14 +80,20 @@ def test_instantiate_is_called_in_one_place(path):
     assert path.name == "build.py" or "instantiate" not in {node.id for node in called}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["-sc", "query=bash"], ["--info"]])
-def test_showing_help_imports_nothing_heavy(arguments, tmp_path):
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        *(("train.py", shown) for shown in (["--help"], ["--cfg", "job"], ["-sc", "query=bash"], ["--info"])),
+        *((f"scripts/{name}.py", ["--help"]) for name in ("benchmark", "advise", "noise")),
+    ],
+)
+def test_showing_help_imports_nothing_heavy(program, arguments, tmp_path):
     code = (
         "import runpy, sys, atexit\n"
         "heavy = {'torch', 'mlflow', 'optuna', 'pandas', 'sqlalchemy', 'sklearn'}\n"
         "atexit.register(lambda: print('HEAVY', sorted(heavy & set(sys.modules)), file=sys.stderr))\n"
-        f"sys.argv = ['train.py', *{arguments!r}]\n"
-        f"runpy.run_path({str(REPOSITORY / 'train.py')!r}, run_name='__main__')\n"
+        f"sys.argv = [{program!r}, *{arguments!r}]\n"
+        f"runpy.run_path({str(REPOSITORY / program)!r}, run_name='__main__')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

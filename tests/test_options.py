@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from batchlab.build import Built, build
+from batchlab.build import build
 from batchlab.check import check_config
 from batchlab.config import REPOSITORY
 from batchlab.rehearse import check_data
-from batchlab.run import RunResult, run
+from batchlab.run import finish, run
 
 GROUPS = (
     "data",
@@ -52,15 +52,6 @@ class Own(nn.Module):
         return self.layer(inputs.flatten(1))
 
 
-def finished(built: Built) -> RunResult:
-    training = run(built)
-    while True:
-        try:
-            next(training)
-        except StopIteration as stop:
-            return stop.value
-
-
 def table_of(folder: Path) -> list[str]:
     rows = "\n".join(f"{i % 7},{'ab'[i % 2]},{i % 3}" for i in range(300))
     (folder / "table.csv").write_text(f"x,letter,y\n{rows}\n")
@@ -95,7 +86,7 @@ def test_every_option_composes_and_runs(config_of, tmp_path, monkeypatch, group,
     config = config_of(*overrides)
     assert check_config(config) == []
     assert check_data(config) == []
-    result = finished(build(config, seed=0))
+    result = finish(run(build(config, seed=0)))
     assert result.outcome == "done"
     # the gradient noise scale of two steps may have no signal above the noise
     assert not [name for name in result.missing if not name.startswith("noise/")]
@@ -107,6 +98,6 @@ def test_regression_trains_to_the_noise_floor(config_of):
     config = config_of("data=quadratic", "loss=squared_error", "model=mlp", "model.depth=0", "model.norm=none",
                        "data.num_examples=4000", "data.noise=0.1", "data.condition=4", "lr=0.02", "optimizer=sgd",
                        "epochs=20", "batch_size=32")  # fmt: skip
-    finals = finished(build(config, seed=0)).finals
+    finals = finish(run(build(config, seed=0))).finals
     assert finals["final/val_loss"] == pytest.approx(0.01, rel=0.25)  # noise^2, and the excess of lr .02
     assert finals["final/val_accuracy"] != finals["final/val_accuracy"]

@@ -22,7 +22,8 @@ from rich.table import Table
 
 from batchlab.build import build
 from batchlab.config import REPOSITORY, register_schema, resolved
-from batchlab.run import run
+from batchlab.fit import EvalPoint
+from batchlab.run import finish, run
 from batchlab.search.front import pareto_front
 from batchlab.search.pruning import Curve, Front, is_dominated
 
@@ -47,13 +48,8 @@ def record(point: dict[str, float], overrides: list[str], seed: int) -> dict[str
     lines = [f"{key}={value}" for key, value in point.items()]
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         config = resolved(compose("train", [*overrides, *lines, "num_threads=1", "study=bench", "mlruns=mlruns"]))
-    training, points = run(build(config, seed)), []
-    while True:
-        try:
-            points.append(next(training))
-        except StopIteration as stop:
-            result = stop.value
-            break
+    points: list[EvalPoint] = []
+    result = finish(run(build(config, seed)), points.append)
     due = [each for each in points if each.is_due and each.val_accuracy is not None]
     return {
         "point": point,

@@ -18,6 +18,7 @@ from batchlab.clock import Clock
 from batchlab.config import Config
 from batchlab.dataset import Dataset
 from batchlab.fit import Learner, Schedule
+from batchlab.learner import make_learner, precise
 from batchlab.memory import free_bytes
 from batchlab.mistake import WrongInput
 from batchlab.optim.lr_schedule import warm_up
@@ -27,7 +28,6 @@ from batchlab.tally import Tally
 WARMUP_FROM = 0.1
 """Where warm-up starts unless lr_schedule.warmup_from says so, as a share of the lr."""
 DEFAULT_THREADS = torch.get_num_threads()
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -186,55 +186,6 @@ def build_optimizer(config: Config, model: nn.Module, settings: dict[str, Any]) 
     factory = get_object(config.optimizer["_target_"])
     first = next(iter(inspect.signature(factory).parameters))
     return factory(model if first == "model" else model.parameters(), **settings)
-
-
-def precise(model: Callable[[Tensor], Tensor], precision: str, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """The model under autocast; as it is for float32."""
-    if precision == "float32":
-        return model
-
-    def forward(inputs: Tensor) -> Tensor:
-        with torch.autocast(device.type, DTYPES[precision]):
-            return model(inputs)
-
-    return forward
-
-
-def make_learner(
-    model: nn.Module,
-    forward: Callable[[Tensor], Tensor],
-    loss_function: Callable[[Tensor, Tensor], Tensor],
-    optimizer: torch.optim.Optimizer,
-    precision: str,
-) -> Learner:
-    """Model, loss and optimizer joined; in float16 with a gradient scaler.
-
-    Args:
-        model: whose parameters are trained.
-        forward: inputs -> logits, under its precision.
-        loss_function: (logits, targets) -> scalar mean; gets float32 logits.
-        optimizer: steps with a closure.
-        precision: float32, bfloat16 or float16.
-
-    Returns:
-        What `fit` drives.
-    """
-
-    def compute_loss(inputs: Tensor, targets: Tensor) -> Tensor:
-        return loss_function(forward(inputs).float(), targets)
-
-    if precision != "float16":
-        # torch's own stub says float; every optimizer hands on what the closure returned
-        return Learner(model, compute_loss, Tensor.backward, optimizer.step, optimizer)  # pyright: ignore
-    scaler = torch.amp.GradScaler()  # pyright: ignore[reportPrivateImportUsage]
-
-    def step(gradient: Callable[[], Tensor]) -> Tensor:
-        loss = gradient()
-        scaler.step(optimizer)
-        scaler.update()
-        return loss
-
-    return Learner(model, compute_loss, lambda loss: scaler.scale(loss).backward(), step, optimizer)
 
 
 def make_schedule(config: Config, plan: Plan) -> Schedule:

@@ -3,7 +3,8 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, Generic, TypeVar
+from importlib import import_module
+from typing import Any, Generic, NoReturn, TypeVar
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -15,6 +16,7 @@ from batchlab.config import REPOSITORY, Config, register_schema
 from batchlab.grid import grid
 from batchlab.mistake import Mistake
 from batchlab.preflight import stop, unwritable
+from batchlab.stopping import heed_signals
 
 Keys = TypeVar("Keys")
 
@@ -30,6 +32,27 @@ class Command(Generic[Keys]):
 
     keys: Keys
     configs: list[Config]
+
+
+def run_script(name: str, kind: Callable[..., Any]) -> NoReturn:
+    """What every script does: read the command line, do its job, end with its exit code; 130 on Ctrl-C.
+
+    Args:
+        name: of the package batchlab.<name>, whose modules `check` and `job` have functions of the same names (they
+            import torch: not for --help), and of conf/<name>.yaml.
+        kind: dataclass of the script's own keys.
+    """
+    heed_signals()
+
+    def check(keys: Any, configs: list[Config]) -> list[Mistake]:
+        return import_module(f"batchlab.{name}.check").check(keys, configs)
+
+    try:
+        command = read_command(name, kind, sys.argv[1:], check)
+        sys.exit(import_module(f"batchlab.{name}.job").job(command))
+    except KeyboardInterrupt:
+        print("Stopped; nothing was written.", file=sys.stderr)
+        sys.exit(130)
 
 
 def read_command(

@@ -27,7 +27,7 @@ CHECK_STEPS = 64
 
 @dataclass(frozen=True)
 class Learner:
-    """What learns: built by build.py, driven by `fit`.
+    """What learns: made by learner.py, driven by `fit`.
 
     Attributes:
         model: the module whose parameters are trained.

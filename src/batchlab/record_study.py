@@ -1,5 +1,6 @@
-"""What a script measured, as one run of its study in MLflow."""
+"""What a script measured: its answer as a JSON file, and both as one run of its study in MLflow."""
 
+import json
 import math
 import re
 import time
@@ -14,15 +15,21 @@ from batchlab.identity import environment, load_average
 from batchlab.record import METRICS_PER_WRITE, open_store
 
 
+def report_folder(config: Config) -> Path:
+    """Where the files of a study's scripts lie: mlruns/reports/<study>."""
+    return Path(config.mlruns) / "reports" / config.study
+
+
 def record_study(
     config: Config,
     role: str,
     params: Mapping[str, Any],
     finals: Mapping[str, float],
     curves: Mapping[str, Sequence[tuple[int, float]]],
-    folder: Path,
-) -> str:
-    """Record what a script measured as one run of the study.
+    name: str,
+    answer: Any,
+) -> Path:
+    """Write a script's answer to <report folder>/<name>.json, and record it as one run of the study.
 
     Args:
         config: says where, and goes with the parameters.
@@ -30,11 +37,15 @@ def record_study(
         params: keys of the script.
         finals: metrics by name.
         curves: metric -> (step, value); the step is what it is a curve over, e.g. the batch size.
-        folder: its files become artifacts.
+        name: of the file.
+        answer: what JSON can hold. The files of the report folder become artifacts, this one among them.
 
     Returns:
-        MLflow's id of the run.
+        The file.
     """
+    path = report_folder(config) / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(answer, indent=1) + "\n")
     store = open_store(config.mlruns, config.study)
     tags = environment() | {
         "batchlab.role": role,
@@ -53,9 +64,9 @@ def record_study(
     named = [Param(key, str(value)[:6000]) for key, value in values.items() if value is not None]
     for start in range(0, max(len(metrics), 1), METRICS_PER_WRITE):
         store.client.log_batch(run_id, metrics[start : start + METRICS_PER_WRITE], named if start == 0 else [])
-    store.client.log_artifacts(run_id, str(folder))
+    store.client.log_artifacts(run_id, str(path.parent))
     store.client.set_terminated(run_id)
-    return run_id
+    return path
 
 
 def _metric_name(key: str) -> str:

@@ -14,12 +14,12 @@ from batchlab.build import (
     load_dataset,
     make_schedule,
     pick_device,
-    precise,
     scaled_settings,
 )
 from batchlab.config import OPEN_GROUPS, Config
 from batchlab.dataset import Dataset
 from batchlab.identity import config_key
+from batchlab.learner import precise
 from batchlab.mistake import Mistake, WrongInput, wrong
 from batchlab.model.norm import GhostBatchNorm
 from batchlab.plan import Plan, make_plan, part_sizes

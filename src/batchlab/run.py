@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -18,6 +18,7 @@ from batchlab.metrics import NOT_A_NUMBER, Predictions, class_metrics, predict
 from batchlab.plan import part_sizes
 from batchlab.prepare import Prepare
 from batchlab.probe.noise_meter import NoiseMeter
+from batchlab.stopping import check_stop
 
 TRAIN_SAMPLE = 2000
 """Training examples, drawn once by the seed, on which the curve train/accuracy is measured."""
@@ -92,6 +93,24 @@ def run(built: Built, with_test: bool = True) -> Generator[EvalPoint, None, RunR
     finals["cost/total_seconds"] = time.perf_counter() - started
     weights = {name: value.detach().cpu() for name, value in built.learner.model.state_dict().items()}
     return RunResult(outcome, cause, finals, weights, measurer.missing | meter.reasons)
+
+
+def finish(
+    training: Generator[EvalPoint, None, RunResult], see: Callable[[EvalPoint], object] = lambda point: None
+) -> RunResult:
+    """Drive a run to its end.
+
+    Args:
+        training: what `run` returned.
+        see: gets every point, while the clock stands.
+    """
+    while True:
+        check_stop()
+        try:
+            point = next(training)
+        except StopIteration as stop:
+            return stop.value
+        see(point)
 
 
 def stopped(built: Built, point: EvalPoint, reason: str) -> RunResult:

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from batchlab.advise.keys import Advise, check_advise
+from batchlab.advise.check import check
+from batchlab.advise.keys import Advise
 from batchlab.config import REPOSITORY
 
 
@@ -28,7 +29,7 @@ def typed(tmp_path, *arguments):
     ],
 )
 def test_wrong_input_costs_nothing(refused_by_script, arguments, said):
-    assert said in refused_by_script("advise", Advise, check_advise, *arguments)
+    assert said in refused_by_script("advise", Advise, check, *arguments)
 
 
 @pytest.mark.slow

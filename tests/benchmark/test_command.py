@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from batchlab.benchmark.check import check_benchmark
+from batchlab.benchmark.check import check
 from batchlab.benchmark.keys import Benchmark
 from batchlab.benchmark.sizes import coulom_sizes, sizes_of, with_images
 from batchlab.config import REPOSITORY
@@ -31,7 +31,7 @@ def typed(tmp_path, *arguments):
     ],
 )
 def test_wrong_input_costs_nothing(refused_by_script, arguments, said):
-    assert said in refused_by_script("benchmark", Benchmark, check_benchmark, *arguments)
+    assert said in refused_by_script("benchmark", Benchmark, check, *arguments)
 
 
 def test_lists_are_compared_and_everything_is_written(tmp_path):
@@ -42,7 +42,9 @@ def test_lists_are_compared_and_everything_is_written(tmp_path):
     folder = tmp_path / "mlruns" / "reports" / "benchmark-digits-mlp"
     records = json.loads((folder / "step_time.json").read_text())
     assert {record["what"] for record in records} >= {"train alpha", "inference beta", "train B=32 step"}
-    assert "plotly" in (folder / "step_time.html").read_text()[:100_000]
+    page = (folder / "step_time.html").read_text()
+    assert "plotly" in page[:100_000]
+    assert f'"subtitle":{{"text":"{ended.stdout.splitlines()[0]}' in page  # the hardware, as in the terminal
 
 
 def test_json_is_nothing_but_json(tmp_path):

@@ -1,7 +1,7 @@
 """Sizes that are really trained, in processes of their own, against a limit in bytes."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -13,12 +13,11 @@ from batchlab.config import Memory
 from batchlab.identity import config_key
 from batchlab.laws.memory import fit_memory
 from batchlab.memory import reset_peak
-from batchlab.plan import part_sizes
-from batchlab.probe import memory, micro_batch
+from batchlab.probe import memory
 from batchlab.probe.memory import largest_batch
-from batchlab.probe.memory_process import Facts, NothingFits, Prober
-from batchlab.probe.micro_batch import KNOWN, allowed_maximum, check_memory, memory_key, settle
-from batchlab.run import run
+from batchlab.probe.memory_process import NothingFits, Prober
+from batchlab.probe.micro_batch import KNOWN, check_memory, settle
+from batchlab.run import finish, run
 from batchlab.stores import tracking_uri
 
 MODELS = """
@@ -61,7 +60,7 @@ class Sleeps(Ends):
 
 @pytest.fixture(autouse=True)
 def own_models(tmp_path, monkeypatch):
-    monkeypatch.delenv(KNOWN, raising=False)
+    monkeypatch.setenv(KNOWN, "null")  # set, so that what a test adds is undone
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (tmp_path / "sized.py").write_text(MODELS)
     monkeypatch.syspath_prepend(tmp_path)
@@ -146,13 +145,9 @@ def test_the_effective_batch_stays_and_the_run_is_that_of_the_typed_number(confi
 
 
 def trained(config):
-    training, sizes = run(build(config, 0)), []
-    while True:
-        try:
-            point = next(training)
-            sizes += [point.batch_size] * point.is_due
-        except StopIteration as stop:
-            return stop.value.weights, sorted(set(sizes))
+    points = []
+    weights = finish(run(build(config, 0)), points.append).weights
+    return weights, sorted({point.batch_size for point in points if point.is_due})
 
 
 @pytest.mark.slow
@@ -186,13 +181,7 @@ def test_the_real_run_stays_below_the_limit(config_of, optimizer):
     overrides = ["batch_size=400", "model=convnet", "model.width=64", f"optimizer={optimizer}", "epochs=1"]
     config = config_of(*overrides, "micro_batch_size=auto", limit_for(150e6))
     settled = settle(config)
-    training = run(build(settled.config, 0))
-    while True:
-        try:
-            next(training)
-        except StopIteration as stop:
-            result = stop.value
-            break
+    result = finish(run(build(settled.config, 0)))
     assert result.finals["cost/peak_memory_bytes"] < config.memory.limit_bytes
 
 
@@ -209,59 +198,7 @@ def test_the_command_says_what_it_found_and_records_it(type_command, tmp_path):
     assert {json.loads(run.data.tags["memory_probe"])["size"] for run in runs} == {64}
 
 
-def test_a_batch_that_needs_no_settling_is_left_alone(config_of):
-    config = config_of("micro_batch_size=32")
-    assert settle(config).config is config
-
-
-@pytest.mark.parametrize(
-    ("at_most", "batches", "first", "unit", "expected"),
-    [
-        (100, [128], 1, 1, 100),
-        (2, [3], 2, 1, None),  # 2 + 1: batch norm does not take 1
-        (3, [4], 2, 1, 3),  # 2 + 2
-        (2, [5], 2, 1, None),  # 2 + 2 + 1
-        (96, [128], 32, 32, 64 + 31),  # 2 parts of 64; ghosts of 32 do not divide 43
-        (96, [96 * 7], 32, 32, 96 + 0),
-        (64, [32 * 7], 32, 32, 32 + 4),  # 7 is prime: 7 parts of 32, until 37 makes them 6
-    ],
-)
-def test_parts_are_sizes_that_the_norm_takes(at_most, batches, first, unit, expected):
-    found = allowed_maximum(at_most, batches, Facts(0.0, 1000, first, unit))
-    assert (found is None) == (expected is None)
-    if found is not None and expected is not None:
-        assert part_sizes(batches[0], found) == part_sizes(batches[0], expected)
-
-
-def test_only_what_moves_memory_is_probed_anew(config_of):
-    base = config_of("micro_batch_size=auto", "optimizer=momentum")
-    key = memory_key(base)
-    for same in (["lr=0.5"], ["batch_size=7"], ["epochs=3"], ["optimizer.momentum=0.8"], ["lr_schedule=cosine"]):
-        assert memory_key(config_of("micro_batch_size=auto", *same)) == key, same
-    for other in (["optimizer.momentum=0.0"], ["model.width=64"], ["optimizer=adam"], ["precision=bfloat16"]):
-        assert memory_key(config_of("micro_batch_size=auto", *other)) != key, other
-
-
-def test_workers_side_by_side_share_what_is_free_and_a_command_measures_it_once(config_of, monkeypatch):
-    monkeypatch.setattr(micro_batch, "free_bytes", lambda _: 12_000)
-    assert micro_batch.free_for_runs(config_of("micro_batch_size=auto"), 3) == 4000
-    assert micro_batch.free_for_runs(config_of("micro_batch_size=auto")) == 4000
-    assert micro_batch.free_for_runs(config_of("micro_batch_size=auto", "memory.limit_bytes=77")) == 77
-
-
 @pytest.mark.slow
 def test_a_build_that_fails_is_nothing_that_fits(config_of):
     with pytest.raises(NothingFits, match="no_such_module"):
         largest_batch(config_of("model=own", "model._target_=no_such_module.Net"))
-
-
-def test_memory_is_remembered_for_a_handful_of_models(config_of, monkeypatch):
-    def fake(config, whole, limit, known):
-        tested = known.tested if known else (memory.Attempt(512, 2, 1.0, True, "", 0.0),)
-        return memory.MemoryProbe(512, tested, limit, 0.1, Facts(1.0, 1257, 1, 1), "batch")
-
-    monkeypatch.setattr(micro_batch, "largest_batch", fake)
-    config = config_of("micro_batch_size=auto", "memory.limit_bytes=1000000000")
-    for width in range(1, 40):
-        settle(replace(config, model=asdict(config)["model"] | {"width": width}))
-    assert len(micro_batch._known()["models"]) == micro_batch.MOST_KNOWN

@@ -10,19 +10,16 @@ from batchlab.build import build
 from batchlab.job import train
 from batchlab.probe import noise_meter
 from batchlab.record import recorded_runs
-from batchlab.run import run
+from batchlab.run import finish, run
 from batchlab.stores import tracking_uri
 
 NAME = "noise/gradient_noise_scale"
 
 
 def run_all(built):
-    points, training = [], run(built)
-    while True:
-        try:
-            points.append(next(training))
-        except StopIteration as stop:
-            return [point for point in points if point.is_due], stop.value
+    points = []
+    result = finish(run(built), points.append)
+    return [point for point in points if point.is_due], result
 
 
 def scales(points):

@@ -89,4 +89,6 @@ def test_flops_of_an_mlp_are_two_per_weight_forward_and_six_for_training(built):
 
 
 def test_the_peak_of_a_matrix_product_is_a_speed_of_this_machine():
-    assert 1e8 < matmul_peak(torch.device("cpu"), "float32") < 1e15
+    peak = matmul_peak(torch.device("cpu"), "float32")
+    assert 1e8 < peak < 1e15
+    assert matmul_peak(torch.device("cpu"), "float32") == peak  # measured once: another time would be another number

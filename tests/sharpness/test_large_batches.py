@@ -6,7 +6,7 @@ import pytest
 
 from batchlab.build import build
 from batchlab.config import REPOSITORY
-from batchlab.run import run
+from batchlab.run import finish, run
 
 DATA = REPOSITORY.parent / "shared" / "data"
 SETTINGS = [
@@ -15,21 +15,13 @@ SETTINGS = [
 ]
 
 
-def measured(config, seed: int) -> dict[str, float]:
-    training = run(build(config, seed))
-    while True:
-        try:
-            next(training)
-        except StopIteration as stop:
-            return stop.value.finals
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "FashionMNIST").exists(), reason=f"{DATA}/FashionMNIST is missing")
 def test_large_batches_are_sharper_by_phi_and_lambda_max_but_not_by_adaptive_sam(config_of):
     """Keskar et al. 2017, table 3, on Fashion-MNIST; geometric means over three seeds, in two and a half minutes."""
     finals = {
-        size: [measured(config_of(*SETTINGS, f"batch_size={size}"), seed) for seed in range(3)] for size in (64, 800)
+        size: [finish(run(build(config_of(*SETTINGS, f"batch_size={size}"), seed))).finals for seed in range(3)]
+        for size in (64, 800)
     }
     mean = {
         size: {

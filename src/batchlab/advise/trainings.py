@@ -11,7 +11,7 @@ from batchlab.build import Built, build
 from batchlab.config import Budget, Config, Measure
 from batchlab.dataset import Split
 from batchlab.laws.estimate import Estimate
-from batchlab.run import run, target_metrics
+from batchlab.run import finish, run, target_metrics
 
 LR_FACTOR = 2.0
 """Learning rates of a line search lie so far apart."""
@@ -208,11 +208,6 @@ def noise_at(config: Config, batch_size: int, num_examples: float) -> Estimate:
     count = max(round(num_examples), batch_size)
     budget = Budget("examples", num_examples=count)
     here = replace(config, batch_size=batch_size, epochs=None, budget=budget, measure=Measure(gradient_noise=True))
-    steps, result = run(build(replace(here, eval=replace(config.eval, every_examples=count)), config.seed), False), None
-    while result is None:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            result = stop.value
-    name = "noise/gradient_noise_scale"
-    return Estimate(*(result.finals.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high")))
+    built = build(replace(here, eval=replace(config.eval, every_examples=count)), config.seed)
+    finals, name = finish(run(built, with_test=False)).finals, "noise/gradient_noise_scale"
+    return Estimate(*(finals.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high")))

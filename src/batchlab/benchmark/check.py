@@ -16,7 +16,7 @@ CHOICES = {"clock": ("wall", "process"), "modes": ("train", "inference"), "feeds
 MAX_SIZES = 200
 
 
-def check_benchmark(keys: Benchmark, configs: list[Config]) -> list[Mistake]:
+def check(keys: Benchmark, configs: list[Config]) -> list[Mistake]:
     """Every mistake of a benchmark's keys, then of its configurations at the smallest and the largest batch size."""
     mistakes = [*_lists(keys), *_numbers(keys, configs)]
     if mistakes:

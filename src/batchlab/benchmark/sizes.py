@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 
 from batchlab.benchmark.keys import Benchmark
 from batchlab.build import load_dataset, pick_device
-from batchlab.config import Config
+from batchlab.config import REPOSITORY, Config
 
 
 def sizes_of(keys: Benchmark, config: Config, num_train: int) -> list[int]:
@@ -60,16 +62,8 @@ def with_images(keys: Benchmark, configs: list[Config]) -> list[Config]:
     if keys.image_size is None:
         return configs
     listed = [size for size in keys.batch_sizes if isinstance(size, int)] if isinstance(keys.batch_sizes, list) else []
-    data = {
-        "_target_": "batchlab.data.synthetic_images.load_synthetic_images",
-        "num_examples": max(1024, math.ceil(max(listed, default=0) / 0.7) + 10),
-        "image_size": keys.image_size,
-        "num_channels": 3,
-        "num_classes": 10,
-        "seed": 0,
-        "val_fraction": 0.15,
-        "test_fraction": 0.15,
-        "split_seed": 0,
-        "resident": "auto",
-    }
+    node: Any = OmegaConf.to_container(OmegaConf.load(REPOSITORY / "conf" / "data" / "synthetic_images.yaml"))
+    train_fraction = 1 - node["val_fraction"] - node["test_fraction"]
+    needed = math.ceil(max(listed, default=0) / train_fraction) + 10  # the other splits are rounded up
+    data = node | {"image_size": keys.image_size, "num_examples": max(node["num_examples"], needed)}
     return [replace(config, data=data) for config in configs]

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import lsq_linear
 
 from batchlab.laws.estimate import NUM_DRAWS, Estimate, of_draws
-from batchlab.laws.line import Array, fit_line, r_squared
+from batchlab.laws.line import Array, fit_line, r_squared, shifted
 
 ERROR_FLOOR = 0.01
 """No mean is taken as better known than to 1 %: learning rates are tuned on a grid."""
@@ -162,11 +162,10 @@ def _draws(
     residuals: Array,
 ) -> Array:
     """Fits to runs drawn with replacement (or by the pooled spread) and moved by residuals of random sign."""
-    random, n = np.random.default_rng(0), len(reached)
-    widened = residuals * (math.sqrt(n / (n - 2)) if n > 2 else 0.0)
+    random = np.random.default_rng(0)
     num_draws = NUM_DRAWS if not censored else NUM_DRAWS // 4  # these are slower to fit
     drawn = np.array([_drawn_means(values, spread, random, num_draws) for values in reached.values()]).T
-    moved = drawn * np.maximum(1 + random.choice([-1.0, 1.0], drawn.shape) * widened, 0.05)
+    moved = shifted(drawn, residuals, random)
     return np.array([_line(dict(zip(reached, row, strict=True)), errors, censored) for row in moved])
 
 

@@ -54,9 +54,7 @@ def line_draws(
 ) -> NDArray[np.float64]:
     """Draws of (a, b) that carry both the spread of the points and their distance from the line.
 
-    Each draw takes one sample of the points and shifts each by its relative residual with a random sign (the wild
-    bootstrap), widened for the two fitted numbers: a line that the points do not follow is not known better for their
-    being known well.
+    Each draw takes one sample of the points and is `shifted`.
 
     Args:
         x: [n].
@@ -67,16 +65,31 @@ def line_draws(
 
     Returns:
         [num_draws, 2] intercepts and slopes.
+    """
+    rows = samples[np.arange(NUM_DRAWS) % len(samples)]
+    fits = (fit_line(x, y, relative_error) for y in shifted(rows, line.residuals, np.random.default_rng(seed)))
+    return np.array([(each.intercept, each.slope) for each in fits])
+
+
+def shifted(rows: Array, residuals: Array, random: np.random.Generator) -> Array:
+    """Each value times 1 ± the relative residual of its point, with a random sign: the wild bootstrap.
+
+    Residuals are widened by sqrt(n / (n - 2)) for the two fitted numbers: a line that the points do not follow is not
+    known better for their being known well. Two points have none; no value falls below a twentieth of itself.
+
+    Args:
+        rows: [num_draws, n] values of the points.
+        residuals: [n] (y - fitted) / y.
+        random: for the signs.
+
+    Returns:
+        [num_draws, n].
 
     Source: Liu 1988 (Bootstrap procedures under some non-i.i.d. models), section 2.
     """
-    n, random = len(x), np.random.default_rng(seed)
-    widened = line.residuals * (np.sqrt(n / (n - 2)) if n > 2 else 0.0)
-    signs = random.choice([-1.0, 1.0], (NUM_DRAWS, n))
-    rows = samples[np.arange(NUM_DRAWS) % len(samples)]
-    moved = rows * np.maximum(1 + signs * widened, 0.05)
-    fits = (fit_line(x, y, relative_error) for y in moved)
-    return np.array([(each.intercept, each.slope) for each in fits])
+    n = len(residuals)
+    widened = residuals * (np.sqrt(n / (n - 2)) if n > 2 else 0.0)
+    return rows * np.maximum(1 + random.choice([-1.0, 1.0], rows.shape) * widened, 0.05)
 
 
 def r_squared(observed: Array, fitted: Array) -> float:

@@ -1,12 +1,14 @@
 """How much arithmetic a step is, and how much the device can do."""
 
 import time
+from functools import lru_cache
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from batchlab.build import DTYPES, Built
+from batchlab.build import Built
+from batchlab.learner import DTYPES
 
 MATMUL_SIZES = {"cpu": 1024, "cuda": 8192, "mps": 4096}
 MATMUL_REPEATS = 5
@@ -46,8 +48,11 @@ def restore_buffers(model: nn.Module, buffers: dict[str, torch.Tensor]) -> None:
         buffer.copy_(buffers[name])
 
 
+@lru_cache(maxsize=8)
 def matmul_peak(device: torch.device, precision: str) -> float:
     """FLOP/s of a large square matrix product in a precision, the best of some: the peak that can be measured.
+
+    Measured once per process, so that variants that are compared are held against one number.
 
     Args:
         device: where.

@@ -13,12 +13,13 @@ NUM_POINTS = 200
 """Of a law's line."""
 
 
-def write_figure(series: list[Series], title: str, path: Path) -> None:
+def write_figure(series: list[Series], title: str, what: str, path: Path) -> None:
     """Write the page; it opens from disk without a network.
 
     Args:
         series: what was timed.
         title: of the page.
+        what: was timed, and on which hardware; under the title.
         path: of the file, *.html.
     """
     names = ("seconds per step", "seconds per pass over the data")
@@ -28,7 +29,8 @@ def write_figure(series: list[Series], title: str, path: Path) -> None:
         _add_law(figure, each, colour)
     figure.update_xaxes(type="log", title_text="batch size", dtick=1)
     figure.update_yaxes(type="log", title_text="seconds", dtick="D2")
-    figure.update_layout(title=title, template="plotly_white", legend={"orientation": "h", "y": -0.12})
+    heading = {"text": title, "subtitle": {"text": what}}
+    figure.update_layout(title=heading, template="plotly_white", legend={"orientation": "h", "y": -0.12})
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.write_html(path, include_plotlyjs=True)
 

@@ -1,11 +1,11 @@
-"""What a person sees while a run trains: a bar on a terminal, plain lines elsewhere."""
+"""What a person sees while a run trains or a script measures: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from batchlab.fit import EvalPoint
 from batchlab.run import RunResult
@@ -18,6 +18,12 @@ def make_console() -> Console:
     """A console on stdout; wide enough for the table where stdout is a file or a pipe."""
     console = Console(file=sys.stdout, highlight=False)
     return console if console.is_terminal else Console(file=sys.stdout, width=PLAIN_WIDTH, highlight=False)
+
+
+def job_bar(console: Console, output: str) -> Progress:
+    """A script's bar with what is being done and since when; disabled for output=json and where nobody watches."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=not (console.is_terminal and output == "text"))
 
 
 class Watch:

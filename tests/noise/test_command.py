@@ -9,6 +9,9 @@ import pytest
 
 from batchlab.config import REPOSITORY
 from batchlab.laws.gradient_noise import cosine_law
+from batchlab.noise.check import check
+from batchlab.noise.keys import Noise
+from batchlab.probe.micro_batch import KNOWN
 
 
 def typed(tmp_path, *arguments):
@@ -17,11 +20,22 @@ def typed(tmp_path, *arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, cwd=tmp_path)
 
 
+def test_wrong_input_costs_nothing(refused_by_script):
+    assert "3 mistakes" in refused_by_script("noise", Noise, check, "num_examples=3", "num_draws=1", "output=csv")
+
+
 @pytest.mark.slow
-def test_wrong_input_costs_nothing(tmp_path):
-    ended = typed(tmp_path, "num_examples=3", "num_draws=1", "output=csv")
-    assert (ended.returncode, "3 mistakes" in ended.stderr) == (2, True)
-    assert not (tmp_path / "mlruns").exists()
+def test_a_memory_in_which_nothing_fits_is_refused(refused_by_script, monkeypatch):
+    monkeypatch.setenv(KNOWN, "null")
+    said = refused_by_script("noise", Noise, check, "micro_batch_size=auto", "memory.limit_bytes=300000000")
+    assert "0.27 of 0.30 GB may be used" in said
+
+
+@pytest.mark.slow
+def test_auto_is_settled_as_a_run_does(tmp_path):
+    ended = typed(tmp_path, "micro_batch_size=auto", "epochs=0.1", "num_examples=64", "num_draws=16")
+    assert ended.returncode == 0, ended.stderr
+    assert "micro_batch_size=auto: the whole batch in one part (128 at a time needed " in ended.stdout
 
 
 @pytest.mark.slow
