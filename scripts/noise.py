@@ -10,6 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from batchlab.build import Built, build
+from batchlab.check_contrastive import check_single_losses
 from batchlab.command import read_command
 from batchlab.config import Config, Measure
 from batchlab.laws.estimate import Estimate
@@ -42,7 +43,7 @@ class Noise:
 
 
 def check(keys: Noise, configs: list[Config]) -> list[Mistake]:
-    mistakes = []
+    mistakes = list(check_single_losses(configs[0]))
     if len(configs) > 1:
         mistakes.append(Mistake("the command line", "", "lists: one model is measured", "one value for each key"))
     if keys.num_examples < 64:

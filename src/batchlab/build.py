@@ -36,7 +36,7 @@ class Built:
 
     Attributes:
         dataset: placed on the device where resident.
-        forward: inputs -> logits under the run's precision.
+        forward: inputs -> logits under the run's precision; `loss.Views` in training where the model makes them.
         loss_function: (logits, targets) -> scalar mean.
         settings: the optimizer's arguments after lr scaling.
     """
@@ -211,7 +211,7 @@ def make_learner(
 
     Args:
         model: whose parameters are trained.
-        forward: inputs -> logits, under its precision.
+        forward: inputs -> logits, under its precision; `loss.Views` in training where the model makes them.
         loss_function: (logits, targets) -> scalar mean; gets float32 logits.
         optimizer: steps with a closure.
         precision: float32, bfloat16 or float16.

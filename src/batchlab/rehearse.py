@@ -17,9 +17,11 @@ from batchlab.build import (
     precise,
     scaled_settings,
 )
+from batchlab.check_contrastive import is_contrastive
 from batchlab.config import OPEN_GROUPS, Config
 from batchlab.dataset import Dataset
 from batchlab.identity import config_key
+from batchlab.loss import Views
 from batchlab.mistake import Mistake, WrongInput, wrong
 from batchlab.model.norm import GhostBatchNorm
 from batchlab.plan import Plan, make_plan, part_sizes
@@ -202,11 +204,23 @@ def _forward(config: Config, dataset: Dataset, model: nn.Module) -> Iterator[Mis
             allowed = f"refused examples of shape {shape} ({mode}, {where}): {reason}"
             yield Mistake(key, name, allowed, "it again when the model is mended, or a model for this shape: model=mlp")
             return
-        wanted = [len(index), dataset.num_classes or 1]
-        if not isinstance(output, torch.Tensor) or list(output.shape) != wanted:
-            got = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-            yield Mistake(key, name, f"must return logits of shape {wanted}, returned {got}", "model=mlp")
+        mistakes = list(_output(config, output, [len(index), dataset.num_classes or 1], mode))
+        yield from mistakes
+        if mistakes:
             return
+
+
+def _output(config: Config, output: object, wanted: list[int], mode: str) -> Iterator[Mistake]:
+    """What is wrong with what a model returned for a few examples; logits of shape `wanted` are right."""
+    key, name = "model._target_", config.model["_target_"]
+    if isinstance(output, Views) and not is_contrastive(config):
+        yield Mistake(key, name, "learns by comparing views, which no other loss does", "loss=contrastive measure=none")
+    elif mode == "train" and is_contrastive(config) and not isinstance(output, Views):
+        yield Mistake("loss", "contrastive", f"needs projections of views, which {name} does not give", "model=simclr")
+    elif mode == "eval" or not isinstance(output, Views):
+        got = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        if got != wanted:
+            yield Mistake(key, name, f"must return logits of shape {wanted}, returned {got}", "model=mlp")
 
 
 def _optimizer(config: Config) -> Iterator[Mistake]:
