@@ -73,6 +73,10 @@ WRONG = [
     ),
     (["measure=sharpness", "measure.sharpness.trace.num_vectors=1.5"], "measure.sharpness.trace.num_vectors"),
     (["measure.sharpness.trace.num_vectors=10"], "measure.sharpness.trace"),
+    (["loss=contrastive"], "measure"),
+    (["loss=contrastive", "measure=none", "batch_size=1"], "batch_size"),
+    (["loss=contrastive", "measure=none", "micro_batch_size=32"], "micro_batch_size"),
+    (["loss=contrastive", "measure=none", "micro_batch_size=auto"], "micro_batch_size"),
 ]
 
 

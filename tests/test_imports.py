@@ -13,7 +13,7 @@ from batchlab.config import REPOSITORY
 LAYERS = [
     {"mistake", "stopping"},
     {"config", "objectives", "dataset", "memory", "stores"},
-    {"plan", "clock", "check_measure", "prepare", "identity", "spool"},
+    {"plan", "clock", "check_contrastive", "check_measure", "prepare", "identity", "spool"},
     {"batches", "results", "check"},
     {"diagnosis", "signature"},
     {"data", "model", "loss", "optim", "metrics", "sharpness", "laws", "tally"},

@@ -112,6 +112,8 @@ def mistakes_of(monkeypatch, capsys, tmp_path):
         (["data=digits", "data.val_fraction=1.5"], "val_fraction"),
         (["data.root=x"], "data.root=x: has no effect"),
         (["data=quadratic"], "Type loss=squared_error"),
+        (["model=simclr"], "Type loss=contrastive measure=none"),
+        (["loss=contrastive", "measure=none"], "Type model=simclr"),
         (["eval.every_examples=500", "batch_schedule=grow", "lr_schedule=step", "batch_schedule.max_batch_size=600"],
          "eval.every_examples=500: at least the largest batch, 600"),
         (["batch_schedule=grow", "lr_schedule=step", "batch_schedule.max_batch_size=6000"], "at most 1257"),

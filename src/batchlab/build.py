@@ -36,7 +36,7 @@ class Built:
 
     Attributes:
         dataset: placed on the device where resident.
-        forward: inputs -> logits under the run's precision.
+        forward: inputs -> logits under the run's precision; `loss.Views` in training where the model makes them.
         loss_function: (logits, targets) -> scalar mean.
         settings: the optimizer's arguments after lr scaling.
     """

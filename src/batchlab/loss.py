@@ -1,5 +1,8 @@
 """Losses that torch does not have: each maps logits [B, C] and targets [B] to the mean over the batch."""
 
+import math
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -72,3 +75,76 @@ class SquaredError(nn.Module):
             allowed = f"regression needs a model with one output, this one has {logits.shape[1]}"
             raise wrong("model", "this one", allowed, "a model that uses num_classes")
         return (logits.squeeze(1) - targets).square().mean()
+
+
+class Views(NamedTuple):
+    """What a contrastive model says in training of B examples; a tuple, so that torch's tools look into it.
+
+    Attributes:
+        projections: [2B, D]; rows i and i + B are views of example i.
+    """
+
+    projections: Tensor
+
+    def float(self) -> "Views":
+        """The same as float32."""
+        return Views(self.projections.float())
+
+
+def nt_xent(projections: Tensor, temperature: float) -> Tensor:
+    """The normalised, temperature-scaled cross entropy of telling each view's partner from all other views.
+
+    ``mean over views i of -log(exp(s_ij / t) / sum over k != i of exp(s_ik / t))``, s the cosine of two
+    projections and j the other view of i's example: 2(B - 1) negatives, so the loss of a batch is not the mean of
+    its parts' losses.
+
+    Args:
+        projections: [2B, D]; rows i and i + B are views of example i.
+        temperature: t, above 0.
+
+    Returns:
+        A scalar, in nats; log(2B - 1) where all projections are equal.
+
+    Source: Chen et al. 2020 (2002.05709), equation 1 and algorithm 1.
+    """
+    num_views = len(projections)
+    directions = F.normalize(projections, dim=1)
+    itself = torch.eye(num_views, dtype=torch.bool, device=projections.device)
+    others = (directions @ directions.T / temperature).masked_fill(itself, -torch.inf)
+    partners = torch.arange(num_views, device=projections.device).roll(num_views // 2)
+    return F.cross_entropy(others, partners)
+
+
+class Contrastive(nn.Module):
+    """NT-Xent of the views' projections, which takes no labels; of logits their cross entropy.
+
+    A contrastive model gives views in training and a classifier's logits in evaluation.
+
+    Args:
+        temperature: of NT-Xent, above 0.
+
+    Raises:
+        WrongInput: where temperature is not above 0.
+
+    Source: Chen et al. 2020 (2002.05709), sections 2.1 and 5.1.
+    """
+
+    def __init__(self, temperature: float = 0.5) -> None:
+        super().__init__()
+        if not 0 < temperature < math.inf:
+            raise wrong("loss.temperature", temperature, "a finite number above 0", "loss.temperature=0.5")
+        self.temperature = temperature
+
+    def forward(self, output: Views | Tensor, targets: Tensor) -> Tensor:
+        """The loss.
+
+        Args:
+            output: `Views` of B examples, or logits [B, C].
+            targets: [B] class numbers, int64; only for logits.
+
+        Returns:
+            A scalar, in nats.
+        """
+        if isinstance(output, Tensor):
+            return F.cross_entropy(output, targets)
+        return nt_xent(output.projections, self.temperature)

@@ -16,10 +16,12 @@ from batchlab.build import (
     pick_device,
     scaled_settings,
 )
+from batchlab.check_contrastive import is_contrastive
 from batchlab.config import OPEN_GROUPS, Config
 from batchlab.dataset import Dataset
 from batchlab.identity import config_key
 from batchlab.learner import precise
+from batchlab.loss import Views
 from batchlab.mistake import Mistake, WrongInput, wrong
 from batchlab.model.norm import GhostBatchNorm
 from batchlab.plan import Plan, make_plan, part_sizes
@@ -119,10 +121,13 @@ def _data_and_sizes(config: Config) -> Iterator[Mistake]:
     if every is not None and every < largest <= num_train:
         allowed = f"at least the largest batch, {largest}"
         yield Mistake("eval.every_examples", every, allowed, f"eval.every_examples={largest}")
-    is_regression = dataset.num_classes is None
-    if is_regression and not config.loss["_target_"].endswith("SquaredError"):
+    is_regression, loss = dataset.num_classes is None, config.loss["_target_"]
+    if is_regression and not loss.endswith(("SquaredError", "MeanOutput")):
         allowed = f"needs classes; {dataset.name} has numbers as targets"
-        yield Mistake("loss", config.loss["_target_"], allowed, "loss=squared_error")
+        mend = "loss=mean_output" if dataset.name == "surface" else "loss=squared_error"
+        yield Mistake("loss", loss, allowed, mend)
+    if loss.endswith("MeanOutput") and dataset.name != "surface":
+        yield Mistake("loss", loss, f"says nothing of the targets of {dataset.name}", "data=surface model=surface")
     if is_regression and config.budget.kind == "target":
         yield Mistake("budget", "target", f"needs an accuracy; {dataset.name} has numbers as targets", "budget=epochs")
 
@@ -202,11 +207,23 @@ def _forward(config: Config, dataset: Dataset, model: nn.Module) -> Iterator[Mis
             allowed = f"refused examples of shape {shape} ({mode}, {where}): {reason}"
             yield Mistake(key, name, allowed, "it again when the model is mended, or a model for this shape: model=mlp")
             return
-        wanted = [len(index), dataset.num_classes or 1]
-        if not isinstance(output, torch.Tensor) or list(output.shape) != wanted:
-            got = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-            yield Mistake(key, name, f"must return logits of shape {wanted}, returned {got}", "model=mlp")
+        mistakes = list(_output(config, output, [len(index), dataset.num_classes or 1], mode))
+        yield from mistakes
+        if mistakes:
             return
+
+
+def _output(config: Config, output: object, wanted: list[int], mode: str) -> Iterator[Mistake]:
+    """What is wrong with what a model returned for a few examples; logits of shape `wanted` are right."""
+    key, name = "model._target_", config.model["_target_"]
+    if isinstance(output, Views) and not is_contrastive(config):
+        yield Mistake(key, name, "learns by comparing views, which no other loss does", "loss=contrastive measure=none")
+    elif mode == "train" and is_contrastive(config) and not isinstance(output, Views):
+        yield Mistake("loss", "contrastive", f"needs projections of views, which {name} does not give", "model=simclr")
+    elif mode == "eval" or not isinstance(output, Views):
+        got = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        if got != wanted:
+            yield Mistake(key, name, f"must return logits of shape {wanted}, returned {got}", "model=mlp")
 
 
 def _optimizer(config: Config) -> Iterator[Mistake]:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -167,6 +167,7 @@ class Evaluator:
     def __call__(self, point: EvalPoint) -> EvalPoint:
         """The point with train/accuracy, val/loss and val/accuracy."""
         started = time.perf_counter()
+        self._fit_classifier()
         val, sample = self._predict(self._built.dataset.val), self._predict(self._sample)
         self.seconds += time.perf_counter() - started
         return replace(point, val_loss=val.loss, val_accuracy=val.accuracy, train_accuracy=sample.accuracy)
@@ -177,6 +178,7 @@ class Evaluator:
         names = ("train_loss", "val_loss", "val_accuracy", *(["test_accuracy"] if with_test else []))
         finals = dict.fromkeys((f"final/{name}" for name in names), NOT_A_NUMBER)
         if is_usable:
+            self._fit_classifier()
             val, train = self._predict(dataset.val), self._predict(self._train_sample(FINAL_TRAIN_SAMPLE))
             finals["final/train_loss"], finals["final/val_loss"] = train.loss, val.loss
             finals |= {f"final/val_{name}": value for name, value in class_metrics(val).items()}
@@ -190,10 +192,18 @@ class Evaluator:
     def _train_sample(self, count: int) -> Split:
         return sampled(self._built.dataset.train, count, self._built.seed)
 
+    def _batches(self, split: Split) -> Iterator[tuple[Tensor, Tensor]]:
+        return in_order(split, self._prepare, self._built.device, self._size)
+
+    def _fit_classifier(self) -> None:
+        """A model that learns without labels brings a classifier, which is fitted whenever it is looked at."""
+        fit_classifier = getattr(self._built.learner.model, "fit_classifier", None)
+        if fit_classifier is not None:
+            fit_classifier(self._batches(self._train_sample(FINAL_TRAIN_SAMPLE)))
+
     def _predict(self, split: Split) -> Predictions:
         built = self._built
-        batches = in_order(split, self._prepare, built.device, self._size)
-        return predict(built.learner.model, built.forward, built.loss_function, batches)
+        return predict(built.learner.model, built.forward, built.loss_function, self._batches(split))
 
 
 def reached(points: list[EvalPoint], target: float | None) -> bool:
