@@ -7,11 +7,11 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
-from batchlab.loss import FocalLoss, SquaredError
+from batchlab.loss import FocalLoss, MeanOutput, SquaredError
 from batchlab.mistake import WrongInput
 
 CONF = Path(__file__).parents[1] / "conf/loss"
-YAMLS = sorted(path.stem for path in CONF.glob("*.yaml"))
+YAMLS = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "mean_output")  # it takes no classes
 
 
 def example(num_examples: int = 5, num_classes: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -81,3 +81,8 @@ def test_squared_error_of_values_is_the_mean_square():
 def test_squared_error_refuses_values_for_a_model_with_two_outputs():
     with pytest.raises(WrongInput, match="one output"):
         SquaredError()(torch.zeros(2, 2), torch.zeros(2))
+
+
+def test_mean_output_is_the_mean_above_the_targets():
+    outputs = torch.tensor([[1.0], [4.0]], dtype=torch.float64)
+    assert MeanOutput()(outputs, torch.tensor([3.0, 0.0], dtype=torch.float64)).item() == 1.0

@@ -72,3 +72,19 @@ class SquaredError(nn.Module):
             allowed = f"regression needs a model with one output, this one has {logits.shape[1]}"
             raise wrong("model", "this one", allowed, "a model that uses num_classes")
         return (logits.squeeze(1) - targets).square().mean()
+
+
+class MeanOutput(nn.Module):
+    """The output itself as the loss: ``mean over examples of (output - target)``, the target being the least loss."""
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss.
+
+        Args:
+            outputs: [B, 1], each example's loss.
+            targets: [B] float, what is taken off it.
+
+        Returns:
+            A scalar, in the outputs' unit.
+        """
+        return (outputs.squeeze(1) - targets).mean()

@@ -119,10 +119,13 @@ def _data_and_sizes(config: Config) -> Iterator[Mistake]:
     if every is not None and every < largest <= num_train:
         allowed = f"at least the largest batch, {largest}"
         yield Mistake("eval.every_examples", every, allowed, f"eval.every_examples={largest}")
-    is_regression = dataset.num_classes is None
-    if is_regression and not config.loss["_target_"].endswith("SquaredError"):
+    is_regression, loss = dataset.num_classes is None, config.loss["_target_"]
+    if is_regression and not loss.endswith(("SquaredError", "MeanOutput")):
         allowed = f"needs classes; {dataset.name} has numbers as targets"
-        yield Mistake("loss", config.loss["_target_"], allowed, "loss=squared_error")
+        mend = "loss=mean_output" if dataset.name == "surface" else "loss=squared_error"
+        yield Mistake("loss", loss, allowed, mend)
+    if loss.endswith("MeanOutput") and dataset.name != "surface":
+        yield Mistake("loss", loss, f"says nothing of the targets of {dataset.name}", "data=surface model=surface")
     if is_regression and config.budget.kind == "target":
         yield Mistake("budget", "target", f"needs an accuracy; {dataset.name} has numbers as targets", "budget=epochs")
 
