@@ -7,11 +7,11 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
-from batchlab.loss import Contrastive, FocalLoss, SquaredError, Views, nt_xent
+from batchlab.loss import Contrastive, FocalLoss, MeanOutput, SquaredError, Views, nt_xent
 from batchlab.mistake import WrongInput
 
 CONF = Path(__file__).parents[1] / "conf/loss"
-YAMLS = sorted(path.stem for path in CONF.glob("*.yaml"))
+YAMLS = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "mean_output")  # it takes no classes
 
 
 def example(num_examples: int = 5, num_classes: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -140,3 +140,8 @@ def test_contrastive_takes_views_without_labels_and_logits_with_them():
 def test_a_temperature_that_is_not_above_0_is_refused(temperature):
     with pytest.raises(WrongInput, match=r"loss\.temperature"):
         Contrastive(temperature)
+
+
+def test_mean_output_is_the_mean_above_the_targets():
+    outputs = torch.tensor([[1.0], [4.0]], dtype=torch.float64)
+    assert MeanOutput()(outputs, torch.tensor([3.0, 0.0], dtype=torch.float64)).item() == 1.0

@@ -29,6 +29,7 @@ GROUPS = (
 )
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((REPOSITORY / "conf" / group).glob("*.yaml"))]
 FILES = ("fashion_mnist", "mnist", "kmnist", "cifar10", "cifar100", "svhn")
+SURFACE = ["data=surface", "model=surface", "loss=mean_output"]  # the three go together
 NEEDED = {
     ("model", "torchvision"): ["batch_size=8"],
     ("model", "simclr"): ["loss=contrastive", "measure=none"],
@@ -37,6 +38,9 @@ NEEDED = {
     ("lr_scaling", "adam_sqrt"): ["optimizer=adam"],
     ("batch_schedule", "grow"): ["lr_schedule=step", "batch_size=16"],
     ("data", "quadratic"): ["loss=squared_error", "data.num_examples=500", "lr=0.001"],
+    ("data", "surface"): SURFACE[1:],
+    ("model", "surface"): SURFACE,
+    ("loss", "mean_output"): SURFACE,
     ("data", "synthetic"): ["data.num_examples=500"],
     ("budget", "target"): ["budget.max_epochs=0.2"],
     ("budget", "seconds"): ["budget.seconds=0.2"],

@@ -148,3 +148,19 @@ class Contrastive(nn.Module):
         if isinstance(output, Tensor):
             return F.cross_entropy(output, targets)
         return nt_xent(output.projections, self.temperature)
+
+
+class MeanOutput(nn.Module):
+    """The output itself as the loss: ``mean over examples of (output - target)``, the target being the least loss."""
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss.
+
+        Args:
+            outputs: [B, 1], each example's loss.
+            targets: [B] float, what is taken off it.
+
+        Returns:
+            A scalar, in the outputs' unit.
+        """
+        return (outputs.squeeze(1) - targets).mean()

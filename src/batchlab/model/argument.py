@@ -1,5 +1,6 @@
 """What a model refuses in its arguments."""
 
+import math
 from collections.abc import Sequence
 
 from batchlab.mistake import wrong
@@ -18,6 +19,27 @@ def require_at_least(key: str, value: int, least: int) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise wrong(key, value, f"a whole number of at least {least}", f"{key}={least}")
+
+
+def require_number(key: str, value: object, above: float | None, at_most: float | None, example: object) -> None:
+    """Refuse anything but a finite number in a range.
+
+    Args:
+        key: configuration key, e.g. ``model.saddle``.
+        value: what was typed.
+        above: it must lie above this; None = no bound.
+        at_most: and be at most this; None = no bound.
+        example: a value to type instead.
+
+    Raises:
+        WrongInput: where the value is no finite number or lies outside.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if is_number and (above is None or value > above) and (at_most is None or value <= at_most):  # type: ignore[operator]
+        return
+    bounds = [f"above {above:g}"] if above is not None else []
+    bounds += [f"at most {at_most:g}"] if at_most is not None else []
+    raise wrong(key, value, " ".join(["a finite number", " and ".join(bounds)]).strip(), f"{key}={example}")
 
 
 def require_image(model: str, input_shape: Sequence[int], min_size: int) -> tuple[int, int, int]:
