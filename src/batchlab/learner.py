@@ -33,7 +33,7 @@ def make_learner(
 
     Args:
         model: whose parameters are trained.
-        forward: inputs -> logits, under its precision.
+        forward: inputs -> logits, under its precision; `loss.Views` in training where the model makes them.
         loss_function: (logits, targets) -> scalar mean; gets float32 logits.
         optimizer: steps with a closure.
         precision: float32, bfloat16 or float16.

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from batchlab.advise.keys import Advise
 from batchlab.build import load_dataset
+from batchlab.check_contrastive import check_single_losses
 from batchlab.config import Budget, Config
 from batchlab.mistake import Mistake
 from batchlab.rehearse import check_data
@@ -45,3 +46,4 @@ def _keys(keys: Advise, configs: list[Config]) -> Iterator[Mistake]:
         yield Mistake("method", keys.method, allowed, "budget_seconds=60")
     if keys.output not in ("text", "json"):
         yield Mistake("output", keys.output, "text or json", "output=text")
+    yield from check_single_losses(configs[0])

@@ -1,5 +1,6 @@
 """Every mistake of a command line of scripts/noise.py."""
 
+from batchlab.check_contrastive import check_single_losses
 from batchlab.config import Config
 from batchlab.mistake import Mistake
 from batchlab.noise.keys import Noise
@@ -9,7 +10,7 @@ from batchlab.rehearse import check_data
 
 def check(keys: Noise, configs: list[Config]) -> list[Mistake]:
     """Mistakes of the script's keys, then those that show when the run is built, or tested against memory."""
-    mistakes = []
+    mistakes = list(check_single_losses(configs[0]))
     if len(configs) > 1:
         mistakes.append(Mistake("the command line", "", "lists: one model is measured", "one value for each key"))
     if keys.num_examples < 64:
