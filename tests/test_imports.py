@@ -22,18 +22,20 @@ LAYERS = [
     {"build"},
     {"probe", "rehearse", "measure"},
     {"run", "grid"},
+    {"arms"},
+    {"experiment"},
     {"record"},
-    {"record_study"},
+    {"record_study", "record_probe", "recorded"},
     {"search"},
     {"survey", "report"},
     {"preflight", "job"},
     {"command"},
-    {"benchmark", "advise", "noise"},
+    {"benchmark", "advise", "noise", "claims"},
     {"outcome"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 OWNERS = {
-    "mlflow": {"record", "record_study"},
+    "mlflow": {"record", "record_study", "record_probe", "recorded"},
     "optuna": {"search"},
     "plotly": {"report"},
     "jinja2": {"report"},

@@ -135,8 +135,10 @@ def register_schema(more: type | None = None) -> None:
 
 
 def default_study() -> str:
-    """The study's name where none is typed: hydra.sweeper.study_name, else ``<search or runs>-<data>-<model>``."""
+    """Where none is typed: ``experiment-<name>``, hydra.sweeper.study_name, ``<search or runs>-<data>-<model>``."""
     hydra = HydraConfig.get()
+    if experiment := hydra.runtime.choices.get("experiment"):
+        return f"experiment-{experiment}"
     choices, is_search = hydra.runtime.choices, is_search_sweeper(hydra.sweeper)
     if is_search and hydra.sweeper.study_name:
         return str(hydra.sweeper.study_name)
@@ -148,6 +150,11 @@ def default_study() -> str:
 def is_search_sweeper(sweeper: DictConfig) -> bool:
     """Whether the node hydra.sweeper is that of our own sweeper."""
     return str(sweeper._target_).startswith("hydra_plugins.batchlab_sweeper.")
+
+
+def is_arms_sweeper(sweeper: DictConfig) -> bool:
+    """Whether the node hydra.sweeper is that of an experiment."""
+    return str(sweeper._target_).startswith("hydra_plugins.batchlab_arms.")
 
 
 def resolved(config: DictConfig) -> Config:

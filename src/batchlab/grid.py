@@ -47,7 +47,7 @@ def grid(
     structural = [sweep for sweep in sweeps if is_structural(sweep)]
     plain = [sweep for sweep in sweeps if not is_structural(sweep)]
     configs: list[Config] = []
-    for choice in itertools.product(*map(_lines, structural)):
+    for choice in itertools.product(*map(swept_lines, structural)):
         try:
             base = compose(config_name, [*extra, *fixed, *choice], return_hydra_config=True)
         except COMPOSE_ERRORS as error:
@@ -56,7 +56,7 @@ def grid(
             continue
         HydraConfig.instance().set_config(base)
         is_multirun = is_multirun or base.hydra.mode == RunMode.MULTIRUN
-        for values in itertools.product(*map(_lines, plain)):
+        for values in itertools.product(*map(swept_lines, plain)):
             try:
                 found, wrong = gate_one(with_values(base, values, parser))
                 configs, mistakes = configs + found, mistakes + wrong
@@ -88,8 +88,11 @@ def is_structural(override: Override) -> bool:
     return bool(is_group) or override.is_add() or override.is_delete() or override.package is not None
 
 
-def _lines(sweep: Override) -> list[str]:
-    return [f"{sweep.get_key_element()}={value}" for value in sweep.sweep_string_iterator()]
+def swept_lines(override: Override) -> list[str]:
+    """An override for each value of a list; of one value, itself."""
+    if not override.is_sweep_override():
+        return [override.input_line or ""]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
 def _sweep_mistake(override: Override, allowed: str, mend: str) -> Mistake:

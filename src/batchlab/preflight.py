@@ -18,10 +18,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from batchlab.config import REPOSITORY, Config, is_search_sweeper
+from batchlab.arms import compose_arms
+from batchlab.config import REPOSITORY, Config, is_arms_sweeper, is_search_sweeper
 from batchlab.diagnosis import not_a_setting
+from batchlab.experiment import Experiment, experiment_of, possible_configs
 from batchlab.grid import COMPOSE_ERRORS, grid
-from batchlab.mistake import Mistake
+from batchlab.mistake import Mistake, WrongInput
 
 if TYPE_CHECKING:
     from batchlab.search.plan import SearchPlan
@@ -34,10 +36,12 @@ class Asked:
     Attributes:
         configs: one per job of a grid; empty for a search, and where something is only to be shown.
         search: the search, or None.
+        experiment: the experiment, or None.
     """
 
     configs: list[Config]
     search: "SearchPlan | None"
+    experiment: Experiment | None = None
 
 
 def preflight(arguments: list[str], config_name: str = "train") -> Asked:
@@ -59,12 +63,16 @@ def preflight(arguments: list[str], config_name: str = "train") -> Asked:
     folders = [f"file://{Path(args.config_dir).absolute()}"] if args.config_dir else []
     extra = [f"hydra.searchpath=[{','.join(folders)}]"] if folders else []
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3", job_name="train"):
-        name, plan = args.config_name or config_name, None
-        if (base := _search_base(name, args.overrides, extra)) is not None:
+        name, plan, experiment = args.config_name or config_name, None, None
+        base = _base(name, args.overrides, extra)
+        if base is not None and is_search_sweeper(base.hydra.sweeper):
             from batchlab.survey import survey  # optuna: only where it searches
 
             found, mistakes = survey(name, args.overrides, extra, base, args.multirun)
             configs, plan = found.corners, found.plan
+        elif base is not None and is_arms_sweeper(base.hydra.sweeper):
+            experiment, mistakes = _experiment(name, args.overrides, extra, base)
+            configs = possible_configs(experiment) if experiment else []
         else:
             configs, mistakes = grid(name, args.overrides, extra, args.multirun)
     mistakes += [mistake for folder in sorted({config.mlruns for config in configs}) for mistake in unwritable(folder)]
@@ -75,7 +83,7 @@ def preflight(arguments: list[str], config_name: str = "train") -> Asked:
         mistakes = [in_space(mistake, plan.space) for mistake in mistakes] or check_study(plan)
     if mistakes:
         stop(mistakes)
-    return Asked([] if plan else configs, plan)
+    return Asked([] if plan else configs, plan, experiment)
 
 
 def stop(mistakes: list[Mistake]) -> NoReturn:
@@ -91,8 +99,8 @@ def stop(mistakes: list[Mistake]) -> NoReturn:
     raise SystemExit(2)
 
 
-def _search_base(config_name: str, overrides: list[str], extra: list[str]) -> DictConfig | None:
-    """The configuration of a search's fixed settings; None where there is no search, or it cannot be composed."""
+def _base(config_name: str, overrides: list[str], extra: list[str]) -> DictConfig | None:
+    """The configuration of what is typed with one value; None where it cannot be composed."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     try:
         parsed = parser.parse_overrides(overrides)
@@ -101,7 +109,20 @@ def _search_base(config_name: str, overrides: list[str], extra: list[str]) -> Di
     except COMPOSE_ERRORS:
         return None
     HydraConfig.instance().set_config(base)
-    return base if is_search_sweeper(base.hydra.sweeper) else None
+    return base
+
+
+def _experiment(
+    config_name: str, overrides: list[str], extra: list[str], base: DictConfig
+) -> tuple[Experiment | None, list[Mistake]]:
+    """The experiment whose arms are to be run."""
+    arms, mistakes = compose_arms(config_name, overrides, extra, base)
+    if mistakes:
+        return None, mistakes
+    try:
+        return experiment_of(str(base.hydra.runtime.choices.experiment), base.hydra.sweeper, arms), []
+    except WrongInput as error:
+        return None, list(error.mistakes)
 
 
 def _gate_two(configs: list[Config], plan: "SearchPlan | None") -> list[Mistake]:

@@ -229,6 +229,6 @@ def recorded_runs(config: Config, sweep_id: str) -> list[dict[str, dict[str, Any
     """
     client = MlflowClient(tracking_uri(config.mlruns))
     experiments = [found.experiment_id for found in client.search_experiments()]
-    where = f"tags.sweep_id = '{sweep_id}'"
+    where = f"tags.sweep_id = '{sweep_id}' AND tags.`batchlab.role` = 'run'"
     runs = client.search_runs(experiments, where, max_results=10_000, order_by=["attributes.start_time ASC"])
     return [{"params": run.data.params, "metrics": run.data.metrics, "tags": run.data.tags} for run in runs]
