@@ -5,10 +5,12 @@ import sys
 from uuid import uuid4
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, OverrideParseException
 from omegaconf import DictConfig
 
-from batchlab.config import register_schema, resolved
+from batchlab.arms import arm_probe
+from batchlab.config import is_arms_sweeper, register_schema, resolved
 from batchlab.preflight import Asked, preflight
 from batchlab.stopping import heed_signals
 
@@ -23,6 +25,12 @@ WORKER = "BATCHLAB_WORKER"
 def main(config: DictConfig) -> tuple[float, ...]:
     from batchlab.job import train  # torch and mlflow take seconds to import; --help and --cfg do without
 
+    sweeper = HydraConfig.get().sweeper
+    if is_arms_sweeper(sweeper) and (probe := arm_probe(sweeper)) is not None:
+        from batchlab.claims.probing import probe_seeds
+
+        probe_seeds(resolved(config), probe, os.environ[SWEEP_ID])
+        return ()
     return train(resolved(config), os.environ[SWEEP_ID])
 
 
@@ -53,6 +61,10 @@ def report(asked: Asked, code: int) -> int:
         from batchlab.job import show_comparison
 
         show_comparison(asked.configs, os.environ[SWEEP_ID])
+    if asked.experiment is not None:
+        from batchlab.claims.show import show_experiment
+
+        show_experiment(asked.experiment, os.environ[SWEEP_ID])
     if asked.search is not None:
         from batchlab.outcome import finish
 

@@ -28,10 +28,12 @@ class Command(Generic[Keys]):
     Attributes:
         keys: the script's own.
         configs: of runs; one for each combination of the lists that were typed.
+        overrides: those of a run's keys, as they were typed.
     """
 
     keys: Keys
     configs: list[Config]
+    overrides: list[str]
 
 
 def run_script(name: str, kind: Callable[..., Any]) -> NoReturn:
@@ -85,7 +87,7 @@ def read_command(
     mistakes = check(keys, configs) or list(unwritable(configs[0].mlruns))
     if mistakes:
         stop(mistakes)
-    return Command(keys, configs)
+    return Command(keys, configs, [each for each in overrides if each.partition("=")[0] not in own])
 
 
 def _show(name: str, shown: list[str], overrides: list[str]) -> None:

@@ -1,0 +1,12 @@
+"""Every published claim about batch size: run or re-read, one verdict each. See --help."""
+
+import sys
+
+from batchlab.claims.keys import Claims
+from batchlab.command import run_script
+
+if __name__ == "__main__":
+    names = [word for word in sys.argv[1:] if "=" not in word and not word.startswith("-") and word != "job"]
+    rest = [word for word in sys.argv[1:] if word not in names]
+    sys.argv[1:] = [*rest, f"names=[{','.join(names)}]"] if names else rest
+    run_script("claims", Claims)

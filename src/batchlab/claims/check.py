@@ -1,0 +1,47 @@
+"""Every mistake of a command line of scripts/claims.py."""
+
+import math
+from collections.abc import Iterator
+
+from hydra import initialize_config_dir
+
+from batchlab.claims.keys import Claims
+from batchlab.claims.verdict import LOOKS
+from batchlab.config import REPOSITORY, Config
+from batchlab.experiment import Experiment, compose_experiment, experiment_names, presets_of
+from batchlab.mistake import Mistake, nearest
+
+
+def check(keys: Claims, configs: list[Config]) -> list[Mistake]:
+    """Mistakes of the script's keys."""
+    return list(_keys(keys, configs))
+
+
+def _keys(keys: Claims, configs: list[Config]) -> Iterator[Mistake]:
+    if len(configs) > 1:
+        yield Mistake("the command line", "", "lists: the experiments bring their own", "one value for each key")
+    known = experiment_names()
+    for name in [name for name in keys.names if name not in known]:
+        close = nearest(str(name), known)
+        yield Mistake("names", name, f"one of {', '.join(known)}", f"scripts/claims.py {close or known[0]}")
+    if keys.preset not in ("small", "full"):
+        yield Mistake("preset", keys.preset, "small or full", "preset=small")
+    if not 0 <= keys.budget_minutes < math.inf:
+        yield Mistake("budget_minutes", keys.budget_minutes, "a finite number from 0", "budget_minutes=90")
+    if keys.num_workers < 1:
+        yield Mistake("num_workers", keys.num_workers, "an integer from 1", "num_workers=2")
+    if keys.max_seeds not in (0, *LOOKS):
+        yield Mistake("max_seeds", keys.max_seeds, f"one of 0, {', '.join(map(str, LOOKS))}", "max_seeds=24")
+    if keys.output not in ("text", "json"):
+        yield Mistake("output", keys.output, "text or json", "output=text")
+
+
+def compose_all(keys: Claims, overrides: list[str]) -> list[Experiment]:
+    """The experiments that are asked for; those without the preset are left out of it.
+
+    Raises:
+        WrongInput: with every mistake of gate 1.
+    """
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3", job_name="train"):
+        names = [name for name in keys.names or experiment_names() if keys.preset in presets_of(name)]
+        return [compose_experiment(name, overrides, keys.preset) for name in names]

@@ -1,0 +1,125 @@
+"""docs/claims.md: one table, then each claim with its figure, its numbers and what it leaves out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from batchlab.claims.figure import claim_panel
+from batchlab.claims.outcome import Judged, Outcome, corrected
+from batchlab.claims.table import numbers_of, shown_p, summary
+from batchlab.config import REPOSITORY
+from batchlab.identity import environment
+from batchlab.report.still import write_still
+
+PAGE = REPOSITORY / "docs" / "claims.md"
+ABOUT = """\
+Each claim about batch size is one experiment, `conf/experiment/<name>.yaml`; its question, statistic and threshold were
+written down before it was run. *Supported*: the interval of the effect lies where the claim puts it; *contradicted*:
+outside; *open*: neither, with the seeds (n of ~m) or the hardware that would decide it. Looks are taken at 3, 6, 12 and
+24 seeds, each at the level .05/4; Holm's p counts the looks and corrects over the table. Checks in parentheses stand
+beside the verdict: the deconfounded run, or the size of the effect."""
+
+
+def write_page(outcomes: Sequence[Outcome], failures: Mapping[str, str], page: Path = PAGE) -> Path:
+    """Write the page, its figures in a folder beside it, and the numbers as docs/results/claims.json.
+
+    Args:
+        outcomes: of every claim.
+        failures: experiment -> what went wrong.
+        page: where it goes.
+
+    Returns:
+        The page.
+    """
+    facts, folder = environment(), page.parent / "claims"
+    holm = corrected(outcomes)
+    lines = [
+        "# Claims about batch size, tested",
+        "",
+        "Written by `python scripts/claims.py`.",
+        "",
+        ABOUT,
+        "",
+        f"Hardware: {facts['cpu']}, {facts['cores']} cores, no GPU. {summary(outcomes, failures).splitlines()[0]}.",
+        "",
+        "| # | claim | source | verdict | effect [95 %] | n | p | Holm |",
+        "|---|---|---|---|---|---|---|---|",
+        *(_row(outcome, p) for outcome, p in zip(outcomes, holm, strict=True)),
+        "",
+        *(line for outcome in outcomes for line in section(outcome, folder)),
+    ]
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("\n".join(lines).rstrip() + "\n")
+    results = page.parent / "results" / "claims.json"
+    results.parent.mkdir(exist_ok=True)
+    results.write_text(json.dumps(records_of(outcomes), indent=1) + "\n")
+    return page
+
+
+def _row(outcome: Outcome, holm: float) -> str:
+    claim, name = outcome.experiment.claim, outcome.experiment.name
+    _, effect, _, n, p = numbers_of(outcome.main)
+    cells = [str(claim.number), f"[{claim.says}](#{name})", claim.source, f"**{outcome.said}**", effect, n, p]
+    return f"| {' | '.join([*cells, shown_p(holm)])} |"
+
+
+def section(outcome: Outcome, folder: Path) -> list[str]:
+    """A claim's part of the page."""
+    experiment, claim = outcome.experiment, outcome.experiment.claim
+    runs = [run for arm in outcome.arms.values() for setting in arm.settings for run in setting]
+    lines = [f'<a id="{experiment.name}"></a>', "", f"## {claim.number}. {claim.says}", ""]
+    lines += [f"Source: {claim.source}. Verdict: **{outcome.said}**.", ""]
+    panel = claim_panel(outcome)
+    if panel is not None:
+        write_still(panel, folder, ("png",))
+        lines += [f"![{panel.title}]({folder.name}/{panel.name}.png)", ""]
+    lines += ["| asked | verdict | effect [95 %] | supports | n | p |", "|---|---|---|---|---|---|"]
+    lines += [f"| {' | '.join([_asked(judged), *numbers_of(judged)])} |" for judged in outcome.judged]
+    lines += ["", f"What this leaves out: {claim.leaves_out}", ""]
+    measured = ""
+    if runs:
+        commits = sorted({run.commit[:12] for run in runs})
+        dates = sorted({run.started for run in runs})
+        between = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+        measured = f"{len(runs)} runs, {between}, commit {', '.join(commits)}. "
+    lines += [
+        f"`python train.py -m experiment={experiment.name}`. {measured}{claim.cost} Full scale: {claim.full_scale}",
+        "",
+    ]
+    return lines
+
+
+def _asked(judged: Judged) -> str:
+    return f"({judged.check.name})" if judged.check.is_beside else judged.check.name
+
+
+def records_of(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Flat records, one for each check."""
+    facts = environment()
+    return [
+        {
+            "what": f"{outcome.experiment.name}: {judged.check.name}",
+            "claim": outcome.experiment.claim.number,
+            "verdict_of_claim": outcome.said,
+            "decides": not judged.check.is_beside,
+            "verdict": judged.verdict.said if judged.verdict else "open",
+            "unit": judged.check.unit,
+            "effect": _finite(judged.verdict.effect.value) if judged.verdict else None,
+            "low": _finite(judged.verdict.effect.low) if judged.verdict else None,
+            "high": _finite(judged.verdict.effect.high) if judged.verdict else None,
+            "n": judged.verdict.n if judged.verdict else 0,
+            "p": judged.verdict.p if judged.verdict else None,
+            "holm_p": holm,
+            "hardware": f"{facts['cpu']}, {facts['cores']} cores",
+            "commits": sorted(
+                {run.commit[:12] for arm in outcome.arms.values() for runs in arm.settings for run in runs}
+            ),
+        }
+        for outcome, holm in zip(outcomes, corrected(outcomes), strict=True)
+        for judged in outcome.judged
+    ]
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) < float("inf") else None

@@ -1,0 +1,25 @@
+"""What a multirun of an experiment says of its claim, from its own runs alone."""
+
+from batchlab.claims.measure import arms_of, known_runs
+from batchlab.claims.outcome import judge_experiment
+from batchlab.claims.table import draw_claims, summary
+from batchlab.claims.verdict import LEVEL
+from batchlab.experiment import Experiment, possible_configs
+from batchlab.report.watch import make_console
+
+
+def show_experiment(experiment: Experiment, sweep_id: str) -> None:
+    """Print the claim and the verdict of each check.
+
+    Args:
+        experiment: whose arms were run.
+        sweep_id: names the command.
+    """
+    first = possible_configs(experiment)[0]
+    known = known_runs(first.mlruns, [first.study], sweep_id)
+    outcome = judge_experiment(experiment, arms_of(experiment, first.num_seeds, known))
+    console, claim = make_console(), experiment.claim
+    console.print(f"Claim {claim.number} ({claim.source}): {claim.says}")
+    console.print(draw_claims([outcome]))
+    console.print(summary([outcome], {}))
+    console.print(f"Decided at the level {LEVEL:.4g} of one look of four. What this leaves out: {claim.leaves_out}")
