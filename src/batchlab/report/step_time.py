@@ -119,12 +119,22 @@ def draw_sizes(series: Series) -> Table:
 
 def law_in_words(series: Series) -> list[str]:
     """The fitted law of one variant, a line or two; where there is none, why."""
-    law = series.law
+    return step_time_in_words(series.label, series.law)
+
+
+def step_time_in_words(label: str, law: StepTime | None) -> list[str]:
+    """The law, its range, and what lies beyond.
+
+    Args:
+        label: of what was timed; may be empty.
+        law: None where there is none.
+    """
+    prefix = f"{label}: " if label else ""
     if law is None:
-        return [f"{series.label}: no law, it needs two batch sizes that could be timed"]
+        return [f"{prefix}no law, it needs two batch sizes that could be timed"]
     fit = "" if math.isnan(law.r_squared) else f", R² {law.r_squared:.4f}"
     lines = [
-        f"{series.label}: t(B) = α + β·B from B = {law.smallest} to {law.largest}{fit}, within {law.worst:.1%}",
+        f"{prefix}t(B) = α + β·B from B = {law.smallest} to {law.largest}{fit}, within {law.worst:.1%}",
         f"  α {_scaled(law.alpha_seconds, 1e3)} ms per step, β {_scaled(law.beta_seconds, 1e6)} µs per example, "
         f"half speed at B = α/β = {_scaled(law.half_speed, 1)}",
     ]

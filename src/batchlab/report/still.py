@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from batchlab.report.panel import Axis, Panel, Trace, colours
+from batchlab.report.panel import Axis, Panel, Trace, back_to_front, colours
 
 SIZE_INCHES = (6.4, 4.0)
 DOTS_PER_INCH = 150
@@ -28,7 +28,7 @@ def write_still(panel: Panel, folder: Path, suffixes: tuple[str, ...] = ("png", 
     """
     figure = Figure(figsize=SIZE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
     axes, palette, named = figure.add_subplot(), colours(panel), set[str]()
-    for trace in panel.traces:
+    for trace in back_to_front(panel):
         _draw(axes, trace, palette[trace.name], "" if trace.name in named else trace.name)
         named.add(trace.name)
     _label(axes.xaxis, axes.set_xscale, panel.x)
