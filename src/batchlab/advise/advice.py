@@ -15,14 +15,12 @@ from batchlab.laws.optimum import (
     best_batch_size,
     costs_of_laws,
     good_range,
+    is_known,
     limits_of,
     of_noise,
     paired,
     seconds_to_target,
 )
-
-UNSURE = 16.0
-"""An interval of the best batch size whose ends differ by more says that it is not known."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,6 @@ def advise(measured: Measured, price_per_hour: float | None) -> Advice:
     size = recommended(best.value, measured)
     exponent, rule = lr_rule(measured)
     lr = lr_at(size, measured, exponent)
-    is_known = best.high / max(best.low, 1e-9) <= UNSURE if math.isfinite(best.high) else False
     return Advice(
         batch_size=size,
         best=best,
@@ -144,7 +141,7 @@ def advise(measured: Measured, price_per_hour: float | None) -> Advice:
         lr=lr,
         lr_exponent=exponent,
         rule=rule,
-        limits=limits_of(costs, size) if is_known else [],
+        limits=limits_of(costs, size) if is_known(best) else [],
         predictions=predictions(costs, size, measured, exponent, law is not None, price_per_hour),
         remarks=[*measured.remarks, *remarks_on(measured, law, best.value)],
     )

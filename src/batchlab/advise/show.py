@@ -11,6 +11,7 @@ from batchlab.advise.fill import Filled
 from batchlab.advise.measure import Measured
 from batchlab.advise.trainings import Trainings
 from batchlab.report.limits import UNKNOWN, in_brackets, limits_in_words
+from batchlab.report.summary import finite
 
 ENDINGS = {"done": "worse, stopped", "no time": "time was over"}
 """Of trainings that did not reach the target."""
@@ -126,12 +127,3 @@ def filled_record(filled: Filled, target: float) -> dict[str, Any]:
     tried = [vars(each) for each in filled.tried]
     record = {"batch_size": filled.batch_size, "lr": filled.lr, "plateau": filled.plateau}
     return finite(record | {"method": "fill_then_reduce", "target_val_accuracy": target, "trainings": tried})
-
-
-def finite(value: Any) -> Any:
-    """The same with null for NaN and infinity, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

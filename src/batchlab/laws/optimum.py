@@ -15,6 +15,8 @@ NOISE_FACTOR = 3.0
 
 Source: McCandlish et al. 2018, figure 4 and section 2.2; own measurements in docs/results.
 """
+UNSURE = 16.0
+"""An interval of the best batch size whose ends differ by more says that it is not known."""
 RESOLUTION = 200
 """Batch sizes that are tried where the closed form does not hold, evenly spaced in logarithm."""
 
@@ -128,6 +130,11 @@ def best_batch_size(costs: Costs) -> Estimate:
     if (free > limit).any():
         found = np.where(free <= limit, found, _best_of_grid(costs))
     return of_draws(float(found[0]), found)
+
+
+def is_known(best: Estimate) -> bool:
+    """Whether an interval of the best batch size says anything."""
+    return math.isfinite(best.high) and best.high / max(best.low, 1e-9) <= UNSURE
 
 
 def _best_of_grid(costs: Costs) -> Array:
