@@ -8,15 +8,9 @@ and tags of a real run, values by the laws with noise, every fiftieth configurat
 from disk in Chromium by Playwright; it is open when every panel is drawn.
 """
 
-import json
 import math
-import os
 import random
 import sqlite3
-import subprocess
-import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +41,11 @@ def values_of(index: int, seed: int) -> dict[str, float]:
     seconds = steps * (ALPHA + BETA * size) * draw.uniform(0.97, 1.05)
     examples = steps * size
     values = {f"final/val_{name}": accuracy for name in ("accuracy", "precision", "recall", "auroc", "auprc")}
-    values |= {"final/val_loss": 1 - accuracy, "final/train_loss": 0.9 - accuracy * 0.9, "final/test_accuracy": accuracy}
+    values |= {
+        "final/val_loss": 1 - accuracy,
+        "final/train_loss": 0.9 - accuracy * 0.9,
+        "final/test_accuracy": accuracy,
+    }
     values |= {"cost/train_seconds": seconds, "cost/eval_seconds": 0.1, "cost/total_seconds": seconds + 1.0}
     values |= {"cost/num_steps": steps, "cost/num_examples": examples, "cost/examples_per_second": examples / seconds}
     values |= {f"cost/{name}_seconds": 0.01 for name in ("measure", "warmup", "compile")}

@@ -1,4 +1,4 @@
-"""A study as it was recorded, read back from MLflow; and what was drawn of it, laid beside its runs."""
+"""A study in bulk: every run of it at once, and what was drawn of it, laid beside them in MLflow."""
 
 import math
 import os
@@ -73,10 +73,21 @@ def rows_of_tables(client: MlflowClient, experiment_id: str) -> Iterator[Recorde
 
 
 def study_names(mlruns: str) -> list[str]:
-    """Names of every study that has been recorded, the latest first."""
+    """Names of every study that has been recorded, the latest first; no store is made where there is none."""
+    uri = tracking_uri(mlruns)
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        return []
     share_sqlite()
-    found = MlflowClient(tracking_uri(mlruns)).search_experiments(order_by=["last_update_time DESC"])
+    found = MlflowClient(uri).search_experiments(order_by=["last_update_time DESC"])
     return [each.name for each in found if each.name != "Default"]
+
+
+def is_searched(mlruns: str, study: str) -> bool:
+    """Whether a run of a study was a trial of a search."""
+    client = MlflowClient(tracking_uri(mlruns))
+    experiment = client.get_experiment_by_name(study)
+    where = f"tags.`optuna.study` = '{study}'"
+    return experiment is not None and bool(client.search_runs([experiment.experiment_id], where, max_results=1))
 
 
 def curve_of(mlruns: str, run_id: str, metric: str) -> list[tuple[int, float]]:

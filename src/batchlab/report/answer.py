@@ -70,8 +70,8 @@ def of_grid(study: Study, rated: Sequence[Row]) -> Answer:
     best = among[0]
     tied = _tied(study, best, among) if several else [best]
     by_time = sorted(tied, key=lambda row: row.train_seconds.mean)
-    others = [row for row in among if row not in tied]
-    ordered = [*by_time, *others]
+    near = {row.key for row in tied}
+    ordered = [*by_time, *(row for row in among if row.key not in near)]
     highest = "Lowest" if study.is_regression else "Highest"
     said = f"{highest} {name}: {settings_in_words(best)} ({shown(score_of(study, best), 4)})."
     if not several:

@@ -38,7 +38,7 @@ class Row:
         batch_size: examples per optimizer step.
         varied: other settings in which the command's runs differ, by key.
         lr: learning rate used, after scaling.
-        epochs: passes over the training split.
+        epochs: passes over the training split as they were asked for; of another budget those that were run.
         steps: optimizer steps, mean over seeds.
         accuracy: on the validation split.
         loss: on the validation split.
@@ -132,7 +132,7 @@ def _row(group: list[Run], varied: list[str]) -> Row:
         batch_size=int(params["batch_size"]),
         varied=names,
         lr=float(params["lr_used"]),
-        epochs=over("progress/epochs"),
+        epochs=estimate([float(params["epochs"])]) if "epochs" in params else over("progress/epochs"),
         steps=over("cost/num_steps"),
         accuracy=over("final/val_accuracy"),
         loss=over("final/val_loss"),

@@ -80,9 +80,8 @@ def _scatter(panel: Panel, trace: Trace, colour: str, is_first: bool) -> dict[st
 def _axis(axis: Axis, values: Sequence[Any]) -> dict[str, Any]:
     look: dict[str, Any] = {"title": {"text": axis.title, "standoff": 10}, "automargin": True, "zeroline": False}
     look |= {"type": "log" if axis.is_log else "linear", "ticks": "outside", "ticklen": 4, "showline": True}
-    if axis.is_log:
-        if ticks := log_ticks([value for value in values if isinstance(value, int | float)]):
-            look |= {"tickmode": "array", "tickvals": ticks, "ticktext": [tick_text(tick) for tick in ticks]}
+    if axis.is_log and (ticks := log_ticks([value for value in values if isinstance(value, int | float)])):
+        look |= {"tickmode": "array", "tickvals": ticks, "ticktext": [tick_text(tick) for tick in ticks]}
     return look
 
 

@@ -5,6 +5,7 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from batchlab.report.comparison import Estimate, Row, Run, comparison_rows, shown
 
@@ -72,12 +73,12 @@ class Study:
     search: Search | None
     left_out: Mapping[str, int]
 
-    @property
+    @cached_property
     def is_regression(self) -> bool:
         """Whether there is no accuracy, so that the loss on val decides."""
         return all(math.isnan(row.accuracy.mean) for row in self.rows)
 
-    @property
+    @cached_property
     def has_target(self) -> bool:
         """Whether the runs went to a target, so that the time to it decides."""
         return any(row.target_seconds for row in self.rows) and all(
@@ -172,11 +173,11 @@ def best_by_size(study: Study, rows: Sequence[Row]) -> list[Row]:
 
 def num_train(study: Study) -> float:
     """Examples of the training split: batch size x steps / epochs; NaN where no run says."""
-    sizes = [
-        row.batch_size * row.steps.mean / row.epochs.mean
-        for row in study.rows
-        if row.epochs.n and row.epochs.mean > 0 and math.isfinite(row.steps.mean)
-    ]
+    sizes = []
+    for run in study.runs:
+        steps, epochs = (float(run["metrics"].get(name, math.nan)) for name in ("cost/num_steps", "progress/epochs"))
+        if steps > 0 and epochs > 0:
+            sizes.append(int(run["params"]["batch_size"]) * steps / epochs)
     return statistics.median(sizes) if sizes else math.nan
 
 
@@ -184,8 +185,13 @@ def settings_in_words(row: Row) -> str:
     """A configuration for people: ``batch size 128, lr 0.02, 10 epochs``, and what else varies."""
     words = [f"batch size {row.batch_size:,}", f"lr {row.lr:.4g}"]
     words += [f"{row.epochs.mean:.4g} epochs"] if row.epochs.n else []
+    return ", ".join([*words, others_in_words(row)] if others_in_words(row) else words)
+
+
+def others_in_words(row: Row) -> str:
+    """What else varies, ``optimizer Adam, width 64``; empty where nothing does."""
     others = {key: value for key, value in row.varied.items() if key not in NOT_A_LABEL}
-    return ", ".join([*words, *(f"{key.rpartition('.')[2]} {value}" for key, value in others.items())])
+    return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in others.items())
 
 
 def score_of(study: Study, row: Row) -> Estimate:

@@ -15,7 +15,7 @@ from batchlab.report.limits import UNKNOWN, limits_in_words
 from batchlab.report.pace import StepPoints
 from batchlab.report.rate import RatePoints
 from batchlab.report.reach import ReachPoints
-from batchlab.report.study import Study, score_name, score_of, settings_in_words
+from batchlab.report.study import Study, others_in_words, score_name, score_of, settings_in_words
 
 
 def summary_of(
@@ -69,6 +69,7 @@ def choice_record(study: Study, choice: Choice) -> dict[str, Any]:
     return {
         "name": choice.name,
         "settings": settings_in_words(row),
+        "others": others_in_words(row),
         "batch_size": row.batch_size,
         "lr": row.lr,
         "epochs": row.epochs.mean,
