@@ -4,8 +4,10 @@
 
 A study is made up in a temporary store: batch size x lr x epochs, three seeds each, with the settings, finals, curves
 and tags of a real run, values by the laws with noise, every fiftieth configuration diverged. Rendering is
-`scripts/report.py` as a person types it, reading, figures for papers and start of Python included. The page is opened
-from disk in Chromium by Playwright; it is open when every panel is drawn.
+reading the records, making page, summary and figures for papers (PNG and SVG), and laying them beside the runs; the
+command is `scripts/report.py` as a person types it, start of Python and import of MLflow included. The page is opened
+from disk in Chromium, headless and without a GPU: the answer is there when the document is read, the page is open when
+every panel is drawn.
 """
 
 import math
@@ -15,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from playwright.sync_api import Browser, sync_playwright
+from rich.table import Table
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STUDY = "large"
@@ -23,6 +27,11 @@ NUM_EVALS = 10
 NUM_TRAIN = 50_000
 ALPHA, BETA = 2e-3, 4e-6
 """Seconds of a step, and of an example, of the study that is made up."""
+CHROMIUM = "/usr/bin/chromium"
+QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
+GOALS = {"rendering": 10.0, "open": 3.0}
+"""Seconds that a study of 5,000 runs may take."""
 
 
 def settings_of(index: int) -> tuple[int, float, int]:
@@ -122,3 +131,73 @@ def _insert(database: sqlite3.Connection, table: str, rows: list[dict[str, Any]]
     places = ", ".join("?" * len(names))
     statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})"
     database.executemany(statement, [tuple(row.values()) for row in rows])
+
+
+def render_seconds(mlruns: Path) -> tuple[float, float]:
+    """Seconds of rendering in this process, and of the whole command."""
+    from batchlab.study_page import write_study_page
+
+    began = time.perf_counter()
+    assert write_study_page(str(mlruns), STUDY) is not None
+    rendered = time.perf_counter() - began
+    command = [sys.executable, str(REPOSITORY / "scripts" / "report.py"), f"study={STUDY}", f"mlruns={mlruns}"]
+    began = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return rendered, time.perf_counter() - began
+
+
+def open_seconds(browser: Browser, page: Path) -> tuple[float, float]:
+    """Seconds until the answer is there, and until every panel is drawn; in a fresh context, nothing cached."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    tab = context.new_page()
+    began = time.perf_counter()
+    tab.goto(page.as_uri(), wait_until="commit")
+    tab.wait_for_selector("#panel-answer h1", timeout=60_000)
+    answered = time.perf_counter() - began
+    tab.wait_for_selector("html[data-ready]", state="attached", timeout=60_000)
+    opened = time.perf_counter() - began
+    context.close()
+    return answered, opened
+
+
+def main() -> None:
+    from batchlab.report.watch import make_console
+    from batchlab.results import write_results
+
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    typed = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    num_runs, repeats = int(typed.get("runs", 5000)), int(typed.get("repeats", 3))
+    seconds: dict[str, list[float]] = {name: [] for name in ("rendering", "command", "answer", "open")}
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        mlruns = Path(folder)
+        make_study(mlruns, num_runs)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = mlruns / "reports" / STUDY / "index.html"
+        for _ in range(repeats):
+            for names, values in (
+                (("rendering", "command"), render_seconds(mlruns)),
+                (("answer", "open"), open_seconds(browser, page)),
+            ):
+                for name, value in zip(names, values, strict=True):
+                    seconds[name].append(value)
+        browser.close()
+        size = page.stat().st_size / 2**20
+    show(num_runs, seconds, size, make_console().print, write_results)
+
+
+def show(num_runs: int, seconds: dict[str, list[float]], mebibytes: float, tell: Any, write: Any) -> None:
+    """Print and write down the medians with their range."""
+    table = Table("what", "median s", "least to most", "goal", title=f"{num_runs:,} runs, page of {mebibytes:.1f} MiB")
+    records = []
+    for name, values in seconds.items():
+        median, low, high = statistics.median(values), min(values), max(values)
+        goal = f"{GOALS[name]:g}" if name in GOALS and num_runs == 5000 else ""
+        table.add_row(name, f"{median:.2f}", f"{low:.2f} to {high:.2f}", goal)
+        record = {"what": f"{name}, study of {num_runs} runs", "unit": "s", "median": round(median, 3)}
+        records.append(record | {"low": round(low, 3), "high": round(high, 3), "n": len(values)})
+    tell(table)
+    write("report", __doc__ or "", table, records)
+
+
+if __name__ == "__main__":
+    main()

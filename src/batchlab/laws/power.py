@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t
+from scipy.stats import norm, t
 
 from batchlab.laws.estimate import Estimate
 
@@ -15,7 +15,7 @@ class Power:
 
     Attributes:
         factor: c.
-        exponent: k, with its 95 % t interval; NaN ends with fewer than three points.
+        exponent: k, with its 95 % interval; NaN ends with fewer than three points.
     """
 
     factor: float
@@ -26,15 +26,17 @@ class Power:
         return self.factor * x**self.exponent.value
 
 
-def fit_power(x: Sequence[float], y: Sequence[float]) -> Power:
+def fit_power(x: Sequence[float], y: Sequence[float], widths: Sequence[float] | None = None) -> Power:
     """Fit log y = log c + k * log x.
 
     Args:
         x: [n] positive, at least two different values.
         y: [n] positive.
+        widths: [n] of the cell around each log y, where y was the best of a grid; None = y is known exactly.
 
     Returns:
-        The law; the interval is that of a slope with n - 2 degrees of freedom.
+        The law; its interval has the residuals' part, with n - 2 degrees of freedom, and that of the grid: the best is
+        anywhere in its cell, with a variance of width^2 / 12.
 
     Raises:
         ValueError: for fewer than two different x.
@@ -50,5 +52,7 @@ def fit_power(x: Sequence[float], y: Sequence[float]) -> Power:
         return Power(float(np.exp(intercept)), Estimate(exponent, float("nan"), float("nan")))
     residuals = log_y - intercept - exponent * log_x
     error = float(np.sqrt(residuals @ residuals / freedom / (centred @ centred)))
-    half_width = float(t.ppf(0.975, freedom)) * error
+    cells = np.zeros(len(log_x)) if widths is None else np.asarray(widths, float)
+    of_grid = float(np.sqrt(centred**2 @ cells**2 / 12)) / float(centred @ centred)
+    half_width = float(np.hypot(t.ppf(0.975, freedom) * error, norm.ppf(0.975) * of_grid))
     return Power(float(np.exp(intercept)), Estimate(exponent, exponent - half_width, exponent + half_width))

@@ -72,6 +72,8 @@ def of_grid(study: Study, rated: Sequence[Row]) -> Answer:
     by_time = sorted(tied, key=lambda row: row.train_seconds.mean)
     near = {row.key for row in tied}
     ordered = [*by_time, *(row for row in among if row.key not in near)]
+    chosen = ordered[0]
+    ordered = [chosen, *([best] if best is not chosen else []), *(row for row in ordered[1:] if row is not best)]
     highest = "Lowest" if study.is_regression else "Highest"
     said = f"{highest} {name}: {settings_in_words(best)} ({shown(score_of(study, best), 4)})."
     if not several:
@@ -81,7 +83,12 @@ def of_grid(study: Study, rated: Sequence[Row]) -> Answer:
     else:
         more = f"{len(tied) - 1} other{'s are' if len(tied) > 2 else ' is'} not told apart from it at n = {best.n}"
         reason = f"{said} {more}; of these the recommended one trains fastest."
-    return Answer(_choices(ordered), reason, _caveats(study, rated, best))
+        gap = abs(score_of(study, best).mean - score_of(study, chosen).mean)
+        if gap > 0:
+            reason += (
+                f" Its mean is {gap:.4f} worse, which chance explains at this n; that they are equal is not shown."
+            )
+    return Answer(_choices(ordered, best if chosen is not best else None), reason, _caveats(study, rated, best))
 
 
 def _tied(study: Study, best: Row, rows: Sequence[Row]) -> list[Row]:
@@ -147,8 +154,9 @@ def _row_of_trial(study: Study, number: int) -> Row | None:
     return None
 
 
-def _choices(rows: Sequence[Row]) -> list[Choice]:
-    return [Choice("runner-up" if place else "recommended", row) for place, row in enumerate(rows[:NUM_CHOICES])]
+def _choices(rows: Sequence[Row], most_accurate: Row | None = None) -> list[Choice]:
+    names = ["recommended"] + ["most accurate" if row is most_accurate else "runner-up" for row in rows[1:NUM_CHOICES]]
+    return [Choice(name, row) for name, row in zip(names, rows, strict=False)]
 
 
 def _caveats(study: Study, rated: Sequence[Row], best: Row, is_fresh: bool = False) -> list[str]:

@@ -64,5 +64,6 @@ def failure_listing(failures: Sequence[Failure], study: Study) -> Listing:
         for each in failures[:MAX_ROWS]
     ]
     total = sum(each.count for each in failures)
-    note = f"{total:,} {what} ended without values. They count in no mean, and what failed once is not recommended."
+    counted = f"{total:,} {what}" if total > 1 else f"1 {what[:-1]}"
+    note = f"{counted} ended without values. They count in no mean, and what failed once is not recommended."
     return Listing("failures", "What failed, and why", ["how it ended", what, "cause", "settings, e.g."], rows, note)

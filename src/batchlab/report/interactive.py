@@ -10,11 +10,13 @@ from batchlab.report.panel import Axis, Panel, Trace, back_to_front, colours
 
 DARK = {
     "#1b6ca8": "#5aa9e6", "#c4541a": "#f0884a", "#3a7d44": "#6cbf78", "#7a4988": "#b98ac9", "#b8860b": "#e0b23c",
-    "#5f6a72": "#aab4bc", "#b03060": "#e87aa4", "#2a9d8f": "#4fc9bb", "#98a1a9": "#6d7780",
+    "#5f6a72": "#aab4bc", "#b03060": "#e87aa4", "#2a9d8f": "#4fc9bb", "#98a1a9": "#8b96a0",
 }  # fmt: skip
 """A colour of a panel -> what it is on a dark ground."""
 MAX_TICKS = 9
 """Of a logarithmic axis; where there would be more, only those with a 1 are written."""
+ROOM = 0.6
+"""Above and below what a panel is about, as a share of its range, for what stands behind it."""
 LEAST = 0.9
 """On a logarithmic axis a bar reaches down to a tenth of its value at most."""
 
@@ -37,13 +39,29 @@ def figure_of(panel: Panel) -> dict[str, Any]:
         template=None,
         xaxis=_axis(panel.x, values[0]),
         yaxis=_axis(panel.y, values[1]),
-        showlegend=len(named) > 1,
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         margin={"l": 8, "r": 12, "t": 8, "b": 8},
         hovermode="closest",
     )
+    _focus(figure, panel)
     plain = figure.to_plotly_json()
     return {"data": plain["data"], "layout": plain["layout"]}
+
+
+def _focus(figure: go.Figure, panel: Panel) -> None:
+    """Show the range of what the panel is about where outliers behind it would flatten it; say what lies outside."""
+    main = [y for trace in panel.traces if not trace.is_faint for y in _heights(trace) if math.isfinite(y)]
+    faint = [y for trace in panel.traces if trace.is_faint for y in trace.y]
+    if panel.y.is_log or not main or not faint:
+        return
+    room = ROOM * (max(main) - min(main) or abs(max(main)) * 0.1 or 1.0)
+    low, high = min(main) - room, max(main) + room
+    outside = sum(not low <= y <= high for y in faint)
+    if outside:
+        figure.update_yaxes(range=[low, min(high, max(1.0, max(main)) + 0.02 * room)])
+        said = f"{outside:,} more outside; a double click shows all"
+        figure.add_annotation(text=said, x=1, y=0, xref="paper", yref="paper", xanchor="right", yanchor="bottom",
+                              showarrow=False, font={"size": 12})  # fmt: skip
 
 
 def _heights(trace: Trace) -> list[float]:
@@ -61,7 +79,7 @@ def _scatter(panel: Panel, trace: Trace, colour: str, is_first: bool) -> dict[st
     mode = {"points": "markers", "line": "lines", "both": "lines+markers"}[trace.style]
     scatter: dict[str, Any] = {"x": list(trace.x), "y": list(trace.y), "mode": mode}
     scatter["line"] = {"width": 2, "dash": "dash" if trace.is_dashed else "solid"}
-    scatter["marker"] = {"size": 5 if trace.is_faint else 8, "opacity": 0.55 if trace.is_faint else 1}
+    scatter["marker"] = {"size": 5 if trace.is_faint else 8, "opacity": 0.65 if trace.is_faint else 1}
     if trace.hover is not None:
         scatter |= {"text": list(trace.hover), "hovertemplate": "%{text}<extra></extra>"}
     elif trace.style == "line":
@@ -78,7 +96,11 @@ def _scatter(panel: Panel, trace: Trace, colour: str, is_first: bool) -> dict[st
 
 
 def _axis(axis: Axis, values: Sequence[Any]) -> dict[str, Any]:
-    look: dict[str, Any] = {"title": {"text": axis.title, "standoff": 10}, "automargin": True, "zeroline": False}
+    look: dict[str, Any] = {
+        "title": {"text": axis.title, "standoff": 10, "font": {"size": 13}},
+        "automargin": True,
+        "zeroline": False,
+    }
     look |= {"type": "log" if axis.is_log else "linear", "ticks": "outside", "ticklen": 4, "showline": True}
     if axis.is_log and (ticks := log_ticks([value for value in values if isinstance(value, int | float)])):
         look |= {"tickmode": "array", "tickvals": ticks, "ticktext": [tick_text(tick) for tick in ticks]}

@@ -15,6 +15,8 @@ from batchlab.report.study import Study, ends, labelled
 
 MAX_RUNS = 50
 """Of one batch size go into the law; its bootstrap need not see more."""
+LOOSE = 0.3
+"""A time that is farther from the law than this is named."""
 NUM_POINTS = 60
 """Of a law's line."""
 
@@ -74,7 +76,10 @@ def step_panel(points: Sequence[StepPoints]) -> Panel:
         traces.append(_measured(each.label or "measured", means))
         if each.law is not None:
             traces += law_traces(f"{each.label} α + β·B".strip(), each.law, max(each.seconds))
-    note = " ".join(line.strip() for each in points for line in step_time_in_words(each.label, each.law))
+    said = [line.strip() for each in points for line in step_time_in_words(each.label, each.law)]
+    if any(each.law is not None and each.law.worst > LOOSE for each in points):
+        said.append("The times do not follow the law closely: a busy machine, or settings that change a step's work.")
+    note = ". ".join(said).replace("..", ".")
     y = Axis("time of a step (ms)", is_log=True)
     return Panel("step_time", "Time of a step by batch size", BATCH_SIZE, y, traces, note)
 

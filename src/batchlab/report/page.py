@@ -31,7 +31,7 @@ def page_of(contents: Contents) -> str:
         loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"number": number, "estimate": estimate_text, "mebibytes": mebibytes}
+    environment.filters |= {"number": number, "estimate": estimate_text, "mebibytes": mebibytes, "bound": bound}
     places = places_of(contents.panels)
     figures = {panel.name: figure_of(panel) for panel in contents.panels}
     return environment.get_template("page.html.j2").render(
@@ -53,7 +53,9 @@ def places_of(panels: Sequence[Panel]) -> list[dict[str, Any]]:
         members = list(group)
         choices = [{"name": each.name, "label": each.choice or each.x.title} for each in members]
         first = members[0]
-        places.append({"name": name, "title": first.title, "note": first.note, "choices": choices})
+        places.append({"name": name, "title": first.title, "note": first.note, "choices": choices, "is_wide": False})
+    if len(places) % 2:
+        places[-1]["is_wide"] = True  # two stand side by side: the last has a row for itself
     return places
 
 
@@ -77,7 +79,7 @@ def number(value: float | None) -> str:
     """Three significant digits, or a whole number with thousands separated; a dash for what is not known."""
     if value is None:
         return "–"
-    return f"{value:,.{digits(value)}f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,.0f}" if abs(value) >= 1000 or float(value).is_integer() else f"{value:,.{digits(value)}f}"
 
 
 def estimate_text(value: dict[str, float | None] | None, places: int | None = None) -> str:
@@ -97,3 +99,8 @@ def estimate_text(value: dict[str, float | None] | None, places: int | None = No
 def mebibytes(value: float | None) -> str:
     """Bytes as MiB."""
     return "–" if value is None else f"{value / 2**20:,.0f} MiB"
+
+
+def bound(text: str) -> str:
+    """The same with ``n = 3`` and ``0.9 ± 0.1`` on one line each."""
+    return text.replace("n = ", "n\u00a0=\u00a0").replace(" ± ", "\u00a0±\u00a0")

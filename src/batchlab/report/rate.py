@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -44,9 +45,23 @@ def rate_points(study: Study) -> list[RatePoints]:
         if len(best) < 2:
             continue
         at_end = [row.batch_size for row in best if row.lr in (min(rates[row.batch_size]), max(rates[row.batch_size]))]
-        law = fit_power([row.batch_size for row in best], [row.lr for row in best])
+        widths = [cell(row.lr, sorted(rates[row.batch_size])) for row in best]
+        law = fit_power([row.batch_size for row in best], [row.lr for row in best], widths)
         found.append(RatePoints(label, tried, best, at_end, law))
     return found
+
+
+def cell(lr: float, tried: Sequence[float]) -> float:
+    """Width of the cell around a rate, in logarithm: half the way to each neighbour; that to the one at an end, twice.
+
+    Args:
+        lr: one of them.
+        tried: at least two rates, rising.
+    """
+    place = list(tried).index(lr)
+    gaps = [math.log(high / low) for low, high in pairwise(tried)]
+    sides = gaps[max(0, place - 1) : place + 1]
+    return sum(sides) / len(sides)
 
 
 def rate_panel(points: Sequence[RatePoints], study: Study) -> Panel:
@@ -74,7 +89,7 @@ def in_words(points: RatePoints) -> list[str]:
     exponent = points.law.exponent
     interval = "" if math.isnan(exponent.low) else f" [{exponent.low:.2f}, {exponent.high:.2f}]"
     prefix = f"{points.label}: " if points.label else ""
-    few = "; two batch sizes give no interval" if not interval else ""
+    few = "; two batch sizes give no interval" if not interval else ", the spacing of the rates included"
     said = [f"{prefix}lr ∝ B^{exponent.value:.2f}{interval}{few} (linear rule 1, square-root rule 0.5)."]
     if points.at_end:
         sizes = ", ".join(f"{size:,}" for size in points.at_end)

@@ -20,18 +20,20 @@ COLUMNS = {
 }
 """Those that a terminal has room for; MLflow has all."""
 TITLES = {
-    "sharpness/lambda_max": ("λ_max", "largest Hessian eigenvalue (loss per squared weight)"),
+    "sharpness/lambda_max": ("λ_max", "Hessian's λ_max (loss per squared weight)"),
     "sharpness/adaptive_sam": ("adaptive SAM", "adaptive SAM sharpness (rise of the loss)"),
     "sharpness/keskar_1e-3": ("φ(1e-3)", "Keskar's φ at ε = 1e-3 (% of 1 + loss)"),
     "sharpness/keskar_5e-4": ("φ(5e-4)", "Keskar's φ at ε = 5e-4 (% of 1 + loss)"),
-    "sharpness/keskar_subspace_1e-3": ("φ in a subspace, 1e-3", "Keskar's φ in a subspace, ε = 1e-3 (% of 1 + loss)"),
-    "sharpness/keskar_subspace_5e-4": ("φ in a subspace, 5e-4", "Keskar's φ in a subspace, ε = 5e-4 (% of 1 + loss)"),
+    "sharpness/keskar_subspace_1e-3": ("φ in a subspace, 1e-3", "φ in a subspace, ε = 1e-3 (% of 1 + loss)"),
+    "sharpness/keskar_subspace_5e-4": ("φ in a subspace, 5e-4", "φ in a subspace, ε = 5e-4 (% of 1 + loss)"),
     "sharpness/sam": ("SAM", "SAM sharpness (rise of the loss)"),
     "sharpness/trace": ("trace", "trace of the Hessian (loss per squared weight)"),
-    "sharpness/lr_lambda_max": ("lr·λ_max", "learning rate × largest Hessian eigenvalue"),
+    "sharpness/lr_lambda_max": ("lr·λ_max", "learning rate × Hessian's λ_max (2 is the edge for SGD)"),
     "sharpness/train_loss": ("train loss", "train loss on the measured examples"),
 }
 """What a page calls a measure: on its button, and on its axis, with the unit."""
+ABOUT = ("_converged", "_standard_error")
+"""Endings of what says how well another measure is known."""
 MODES = {"eval": "batch norm with its running statistics", "train": "batch norm with the sample's statistics"}
 
 
@@ -76,7 +78,7 @@ def sharpness_points(study: Study) -> dict[str, dict[str, list[Row]]]:
     Args:
         study: what was recorded.
     """
-    names = sorted({name for row in study.rows for name in row.sharpness}, key=_rank)
+    names = sorted({name for row in study.rows for name in row.sharpness if not name.endswith(ABOUT)}, key=_rank)
     best = {label: best_by_size(study, rows) for label, rows in labelled(study).items()}
     found: dict[str, dict[str, list[Row]]] = {}
     for name in names:

@@ -16,6 +16,7 @@ from batchlab.report.pace import StepPoints
 from batchlab.report.rate import RatePoints
 from batchlab.report.reach import ReachPoints
 from batchlab.report.study import Study, others_in_words, score_name, score_of, settings_in_words
+from batchlab.report.tradeoff import AXES
 
 
 def summary_of(
@@ -59,7 +60,7 @@ def kind_of(study: Study) -> str:
 def judged_by(study: Study) -> str:
     """What decides between configurations, in words."""
     if study.search is not None:
-        return " and ".join(study.search.metrics)
+        return " and ".join(AXES[name].title.split(" (")[0] if name in AXES else name for name in study.search.metrics)
     return "training seconds to the target" if study.has_target else score_name(study)
 
 

@@ -63,7 +63,7 @@
 
   function redraw() {
     setTheme();
-    areas.filter((area) => area.dataset.bound).forEach(draw);
+    areas.filter((area) => area.dataset.bound).forEach((area) => draw(area).then(() => Plotly.Plots.resize(area)));
   }
 
   async function copy(command) {
