@@ -11,8 +11,14 @@ every panel is drawn.
 """
 
 import math
+import os
 import random
 import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
