@@ -8,8 +8,8 @@ from batchlab.report.panel import Axis, Panel, Trace
 from batchlab.report.study import Study, best_by_size, ends, hover_of, labelled, score_name, score_of
 
 BATCH_SIZE = Axis("batch size (examples per step)", is_log=True)
-MAX_OTHERS = 2000
-"""Points of settings that are not the best of their batch size."""
+MAX_OTHERS = 300
+"""Points of settings that are not the best of their batch size: each costs a browser half a millisecond."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,13 @@ class SizePoints:
 
     Attributes:
         best: label -> the best row of each batch size, by batch size.
-        others: the other rows with values.
+        others: the other rows with values; where they are many, every k-th.
+        step: k.
     """
 
     best: dict[str, list[Row]]
     others: list[Row]
+    step: int
 
 
 def size_points(study: Study) -> SizePoints | None:
@@ -33,7 +35,8 @@ def size_points(study: Study) -> SizePoints | None:
         return None
     chosen = {row.key for rows in best.values() for row in rows}
     others = [row for row in study.rows if row.key not in chosen and not row.outcomes]
-    return SizePoints(best, others[:: 1 + len(others) // MAX_OTHERS])
+    step = 1 + len(others) // MAX_OTHERS
+    return SizePoints(best, others[::step], step)
 
 
 def accuracy_panel(points: SizePoints, study: Study) -> Panel:
@@ -67,11 +70,16 @@ def traces_of(
     is_tuned = bool(points.others)
     traces = []
     if points.others and with_others:
-        traces.append(trace_of("other settings", points.others, study, value, is_faint=True))
+        traces.append(trace_of(some("other settings", points.step), points.others, study, value, is_faint=True))
     for label, rows in points.best.items():
         name = label or ("best setting of each batch size" if is_tuned else "all seeds")
         traces.append(trace_of(name, rows, study, value))
     return traces
+
+
+def some(name: str, step: int) -> str:
+    """A name that says where only every k-th is drawn."""
+    return name if step == 1 else f"{name}, 1 in {step}"
 
 
 def trace_of(

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from batchlab.laws.power import Power, fit_power
-from batchlab.report.by_size import BATCH_SIZE, MAX_OTHERS
+from batchlab.report.by_size import BATCH_SIZE, MAX_OTHERS, some
 from batchlab.report.comparison import Row
 from batchlab.report.panel import Axis, Panel, Trace
 from batchlab.report.study import Study, best_by_size, hover_of, labelled, rank
@@ -67,8 +67,8 @@ def cell(lr: float, tried: Sequence[float]) -> float:
 def rate_panel(points: Sequence[RatePoints], study: Study) -> Panel:
     """Best lr against batch size on logarithmic axes, with the fitted power."""
     tried = [row for each in points for row in each.tried]
-    tried = tried[:: 1 + len(tried) // MAX_OTHERS]
-    traces = [_rates("tried", tried, study, is_faint=True)]
+    step = 1 + len(tried) // MAX_OTHERS
+    traces = [_rates(some("tried", step), tried[::step], study, is_faint=True)]
     for each in points:
         name = each.label or "best of each batch size"
         traces.append(_rates(name, each.best, study))
