@@ -34,6 +34,13 @@ def test_a_target_recommends_the_least_seconds_to_it_and_no_setting_that_missed_
     assert "1 did not reach the target with every seed" in answer.reason
 
 
+def test_runners_up_are_other_batch_sizes(make_run, make_study):
+    means = {(32, 0.1): 0.95, (32, 0.2): 0.94, (32, 0.3): 0.93, (64, 0.1): 0.85, (128, 0.1): 0.8}
+    runs = [make_run(size, mean + 1e-4 * seed, seed, lr=lr) for (size, lr), mean in means.items() for seed in range(3)]
+    answer = answer_of(make_study(runs))
+    assert [each.row.batch_size for each in answer.choices] == [32, 64, 128]
+
+
 def test_a_regression_is_judged_by_its_loss(make_run, make_study):
     runs = [make_run(32, float("nan"), seed, **{"final/val_loss": 0.2 + 0.01 * seed}) for seed in range(3)]
     runs += [make_run(64, float("nan"), seed, **{"final/val_loss": 0.9 + 0.01 * seed}) for seed in range(3)]

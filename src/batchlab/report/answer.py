@@ -73,7 +73,7 @@ def of_grid(study: Study, rated: Sequence[Row]) -> Answer:
     near = {row.key for row in tied}
     ordered = [*by_time, *(row for row in among if row.key not in near)]
     chosen = ordered[0]
-    ordered = [chosen, *([best] if best is not chosen else []), *(row for row in ordered[1:] if row is not best)]
+    ordered = other_sizes_first([chosen, *([best] if best is not chosen else [])], ordered)
     highest = "Lowest" if study.is_regression else "Highest"
     said = f"{highest} {name}: {settings_in_words(best)} ({shown(score_of(study, best), 4)})."
     if not several:
@@ -89,6 +89,22 @@ def of_grid(study: Study, rated: Sequence[Row]) -> Answer:
                 f" Its mean is {gap:.4f} worse, which chance explains at this n; that they are equal is not shown."
             )
     return Answer(_choices(ordered, best if chosen is not best else None), reason, _caveats(study, rated, best))
+
+
+def other_sizes_first(chosen: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
+    """The chosen rows, then the first of each other batch size, then what is left: runners-up are other batch sizes.
+
+    Args:
+        chosen: stay in front.
+        rows: in their order.
+    """
+    ordered, keys, sizes = list(chosen), {row.key for row in chosen}, {row.batch_size for row in chosen}
+    for row in rows:
+        if row.batch_size not in sizes and len(ordered) < NUM_CHOICES:
+            ordered.append(row)
+            keys.add(row.key)
+            sizes.add(row.batch_size)
+    return [*ordered, *(row for row in rows if row.key not in keys)]
 
 
 def _tied(study: Study, best: Row, rows: Sequence[Row]) -> list[Row]:
@@ -119,7 +135,7 @@ def of_target(study: Study, rated: Sequence[Row]) -> Answer:
     missed = sum(1 for row in study.rows if not math.isfinite(rank(study, row)))
     if missed:
         reason += f" {missed} did not reach the target with every seed."
-    return Answer(_choices(rated), reason, _caveats(study, rated, best))
+    return Answer(_choices(other_sizes_first([best], rated)), reason, _caveats(study, rated, best))
 
 
 def of_search(study: Study, rated: Sequence[Row]) -> Answer:

@@ -33,7 +33,7 @@ def figure_of(panel: Panel) -> dict[str, Any]:
     figure, palette, named = go.Figure(), colours(panel), set[str]()
     for trace in back_to_front(panel):
         figure.add_scatter(**_scatter(panel, trace, palette[trace.name], trace.name not in named))
-        named.add(trace.name)
+        named |= {trace.name} if trace.style != "band" else set()  # its line stands in the legend
     values = [[x for trace in panel.traces for x in trace.x], [y for trace in panel.traces for y in _heights(trace)]]
     figure.update_layout(
         template=None,
