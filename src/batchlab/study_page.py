@@ -12,7 +12,7 @@ from batchlab.report.page import FIGURES, page_of
 from batchlab.report.still import write_still
 from batchlab.report.study import study_of
 from batchlab.search.figures import attach_figures
-from batchlab.study_record import attach, curve_of, study_runs
+from batchlab.study_record import attach, curves_of, study_runs
 
 
 def write_study_page(mlruns: str, name: str, storage: Any = None) -> tuple[Path, Mapping[str, Any]] | None:
@@ -30,7 +30,7 @@ def write_study_page(mlruns: str, name: str, storage: Any = None) -> tuple[Path,
     study = study_of(name, study_runs(mlruns, name), search)
     if not study.runs and not (search and search.failed):
         return None
-    contents = contents_of(study, lambda run_id, metric: dict(curve_of(mlruns, run_id, metric)))
+    contents = contents_of(study, lambda run_ids, metrics: curves_of(mlruns, run_ids, metrics))
     folder = Path(mlruns) / "reports" / name
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "summary.json", json.dumps(contents.summary, indent=1) + "\n")

@@ -8,7 +8,7 @@ from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import
 from mlflow import MlflowClient
-from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlParam, SqlRun, SqlTag
+from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, SqlParam, SqlRun, SqlTag
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import select
 
@@ -90,10 +90,37 @@ def is_searched(mlruns: str, study: str) -> bool:
     return experiment is not None and bool(client.search_runs([experiment.experiment_id], where, max_results=1))
 
 
-def curve_of(mlruns: str, run_id: str, metric: str) -> list[tuple[int, float]]:
-    """(step, value) of every evaluation of a run, by step."""
-    history = MlflowClient(tracking_uri(mlruns)).get_metric_history(run_id, metric)
-    return sorted((point.step, point.value) for point in history)
+def curves_of(mlruns: str, run_ids: Sequence[str], metrics: Sequence[str]) -> dict[tuple[str, str], dict[int, float]]:
+    """Curves of some runs: (id of a run, metric) -> step -> value; what was not measured is left out.
+
+    Args:
+        mlruns: folder of results.
+        run_ids: MLflow's.
+        metrics: names.
+    """
+    client, curves = MlflowClient(tracking_uri(mlruns)), dict[tuple[str, str], dict[int, float]]()
+    store = client._tracking_client.store
+    points = curves_of_tables(store, run_ids, metrics) if isinstance(store, SqlAlchemyStore) else (
+        (run_id, metric, point.step, point.value)
+        for run_id in run_ids
+        for metric in metrics
+        for point in client.get_metric_history(run_id, metric)
+    )  # fmt: skip
+    for run_id, metric, step, value in points:
+        curves.setdefault((run_id, metric), {})[step] = value
+    return curves
+
+
+def curves_of_tables(
+    store: SqlAlchemyStore, run_ids: Sequence[str], metrics: Sequence[str]
+) -> Iterator[tuple[str, str, int, float]]:
+    """(id of a run, metric, step, value) of each point, in one query."""
+    columns = SqlMetric.run_uuid, SqlMetric.key, SqlMetric.step, SqlMetric.value, SqlMetric.is_nan
+    where = SqlMetric.run_uuid.in_(run_ids) & SqlMetric.key.in_(metrics)
+    order = SqlMetric.run_uuid, SqlMetric.key, SqlMetric.step, SqlMetric.timestamp
+    with store.engine.connect() as connection:
+        for run_id, key, step, value, is_nan in connection.execute(select(*columns).where(where).order_by(*order)):
+            yield run_id, key, step, math.nan if is_nan else value
 
 
 def attach(mlruns: str, study: str, paths: Sequence[Path]) -> None:

@@ -12,7 +12,7 @@ from batchlab.report.page import embedded, estimate_text, number, page_of
 
 @pytest.fixture
 def page(grid):
-    return page_of(contents_of(grid, lambda run_id, metric: {}))
+    return page_of(contents_of(grid, lambda run_ids, metrics: {}))
 
 
 def test_every_panel_has_its_place_and_its_figure(page):
@@ -30,7 +30,7 @@ def test_the_page_asks_for_nothing(page):
 
 
 def test_the_same_records_give_the_same_page(grid, page):
-    assert page_of(contents_of(grid, lambda run_id, metric: {})) == page
+    assert page_of(contents_of(grid, lambda run_ids, metrics: {})) == page
 
 
 def test_the_answer_stands_before_every_figure(page):

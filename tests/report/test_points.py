@@ -19,7 +19,7 @@ from batchlab.report.study import Search, Trial
 from batchlab.report.tradeoff import pareto_panel, pareto_points
 
 
-def nothing_recorded(run_id, metric):
+def nothing_recorded(run_ids, metrics):
     return {}
 
 
@@ -110,11 +110,14 @@ def test_the_cell_of_a_rate_reaches_half_way_to_its_neighbours(lr, width):
 def test_curves_are_means_over_seeds_where_all_have_a_value(make_run, make_study):
     study = make_study([make_run(32, seed=seed) for seed in range(2)])
 
-    def read(run_id, metric):
+    def curve(run_id, metric):
         seed = int(run_id.split("-")[3])
         values = {"val/accuracy": 0.5 + 0.2 * seed, "progress/epochs": 1.0, "noise/gradient_noise_scale": 40.0}
         steps = range(10, 40 if seed else 30, 10)
         return {step: values.get(metric, 1.0) * step / 10 for step in steps}
+
+    def read(run_ids, metrics):
+        return {(run_id, metric): curve(run_id, metric) for run_id in run_ids for metric in metrics}
 
     [points] = curve_points(study, read)
     assert points.score == pytest.approx([0.6, 1.2])

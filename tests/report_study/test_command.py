@@ -16,7 +16,7 @@ from batchlab.report_study.check import check
 from batchlab.report_study.keys import Report
 from batchlab.search.storage import open_storage
 from batchlab.stores import optuna_artifacts, tracking_uri
-from batchlab.study_record import pages_of_client, rows_of_tables, study_runs
+from batchlab.study_record import curves_of, pages_of_client, rows_of_tables, study_runs
 
 
 def report(tmp_path, *arguments):
@@ -49,9 +49,14 @@ def test_a_page_that_is_deleted_comes_back_byte_for_byte(multirun, tmp_path, typ
     client = MlflowClient(tracking_uri(str(multirun)))
     experiment = client.get_experiment_by_name("two")
     assert experiment is not None
+    runs = {}
     for read in (rows_of_tables, pages_of_client):  # the quick way says what MLflow's own does
         runs = {run["info"]["id"]: run for run in read(client, experiment.experiment_id)}
         assert {run_id: runs[run_id] for run_id in sorted(runs)} == known_runs(client, experiment.experiment_id)
+    curves = curves_of(str(multirun), list(runs), ["val/accuracy", "not/measured"])
+    assert set(curves) == {(run_id, "val/accuracy") for run_id in runs if runs[run_id]["params"]}
+    for (run_id, metric), curve in curves.items():
+        assert curve == {point.step: point.value for point in client.get_metric_history(run_id, metric)}
     [parent] = client.search_runs([experiment.experiment_id], "tags.`batchlab.role` = 'parent'")
     laid = {each.path for each in client.list_artifacts(parent.info.run_id, "report")}
     assert {"report/accuracy.png", "report/accuracy.svg", "report/summary.json"} <= laid

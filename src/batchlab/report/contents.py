@@ -7,7 +7,7 @@ from typing import Any
 from batchlab.report.answer import answer_of
 from batchlab.report.by_size import accuracy_panel, seconds_panel, size_points, throughput_panel
 from batchlab.report.comparison import Row, time_spent
-from batchlab.report.curves import ReadCurve, curve_panels, curve_points, noise_panel
+from batchlab.report.curves import ReadCurves, curve_panels, curve_points, noise_panel
 from batchlab.report.failures import failure_listing, failure_points
 from batchlab.report.pace import StepPoints, step_panel, step_points
 from batchlab.report.panel import Listing, Panel
@@ -35,12 +35,12 @@ class Contents:
     listings: Sequence[Listing]
 
 
-def contents_of(study: Study, read: ReadCurve) -> Contents:
+def contents_of(study: Study, read: ReadCurves) -> Contents:
     """Everything that a study's records say.
 
     Args:
         study: what was recorded.
-        read: gives a run's curve.
+        read: gives curves of runs.
     """
     answer, steps, rates = answer_of(study), step_points(study), rate_points(study)
     reach, facts = reach_points(study, steps), provenance_points(study)
@@ -71,7 +71,7 @@ def _tradeoff(study: Study, best: Row | None) -> list[Panel]:
     return [pareto_panel(points, study, best)] if points else []
 
 
-def _along_training(study: Study, read: ReadCurve) -> list[Panel]:
+def _along_training(study: Study, read: ReadCurves) -> list[Panel]:
     points = curve_points(study, read)
     noise = noise_panel(points)
     return [*(curve_panels(points, study) if points else []), *([noise] if noise else [])]

@@ -9,7 +9,7 @@ from batchlab.report.study import Study, best_by_size, score_name, settings_in_w
 
 MAX_SIZES = 8
 MAX_SEEDS = 5
-"""Reading a curve takes milliseconds: at most 40 runs are drawn."""
+"""Curves are long, and some stores give them one by one: those of 40 runs at most are read."""
 NOISE = "noise/gradient_noise_scale"
 PROGRESS = {
     "epochs": ("progress/epochs", Axis("epochs (passes over the training split)")),
@@ -21,8 +21,8 @@ PROGRESS = {
 
 Curve = Mapping[int, float]
 """Optimizer step -> value."""
-ReadCurve = Callable[[str, str], Curve]
-"""(id of a run, metric) -> its curve."""
+ReadCurves = Callable[[Sequence[str], Sequence[str]], Mapping[tuple[str, str], Curve]]
+"""(ids of runs, metrics) -> (id, metric) -> the curve; those that were not measured are left out."""
 
 
 @dataclass(frozen=True)
@@ -54,26 +54,31 @@ def drawn(study: Study) -> list[tuple[Row, list[Run]]]:
     return [(row, list(study.by_key[row.key])[:MAX_SEEDS]) for row in best]
 
 
-def curve_points(study: Study, read: ReadCurve) -> list[CurvePoints]:
+def curve_points(study: Study, read: ReadCurves) -> list[CurvePoints]:
     """Mean curves over seeds, at the evaluations that all of a configuration's runs have.
 
     Args:
         study: what was recorded.
-        read: gives a run's curve.
+        read: gives curves of runs.
     """
-    metric = "val/loss" if study.is_regression else "val/accuracy"
-    return [found for row, runs in drawn(study) if (found := _mean_curve(row, runs, metric, read)) is not None]
+    metric, chosen = "val/loss" if study.is_regression else "val/accuracy", drawn(study)
+    along = [key for key, _ in PROGRESS.values() if key]
+    curves = read([run["info"]["id"] for _, runs in chosen for run in runs], [metric, NOISE, *along])
+    return [found for row, runs in chosen if (found := _mean_curve(row, runs, metric, curves)) is not None]
 
 
-def _mean_curve(row: Row, runs: Sequence[Run], metric: str, read: ReadCurve) -> CurvePoints | None:
-    ids = [run["info"]["id"] for run in runs]
-    score = mean_of([read(run_id, metric) for run_id in ids])
+def _mean_curve(
+    row: Row, runs: Sequence[Run], metric: str, curves: Mapping[tuple[str, str], Curve]
+) -> CurvePoints | None:
+    def mean(key: str) -> dict[int, float]:
+        return mean_of([curves.get((run["info"]["id"], key), {}) for run in runs])
+
+    score, noise = mean(metric), mean(NOISE)
     if len(score) < 2:
         return None
-    along = {name: mean_of([read(run_id, key) for run_id in ids]) for name, (key, _) in PROGRESS.items() if key}
+    along = {name: mean(key) for name, (key, _) in PROGRESS.items() if key}
     steps = sorted(step for step in score if all(step in each for each in along.values()))
     x = {name: [each[step] for step in steps] for name, each in along.items()} | {"steps": [*map(float, steps)]}
-    noise = mean_of([read(run_id, NOISE) for run_id in ids])
     at = sorted(step for step, value in noise.items() if value > 0 and step in along["epochs"])
     return CurvePoints(
         row, len(runs), x, [score[step] for step in steps],

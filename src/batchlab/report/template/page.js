@@ -48,13 +48,14 @@
     });
   }
 
-  // one at a time, so that the answer can be read and scrolled while figures are made
+  // one at a time, so that the answer can be read and scrolled while figures are made; first those that are in view
   async function drawAll() {
     for (const area of areas) {
+      if (area.getBoundingClientRect().top > innerHeight) root.dataset.open = "yes";
       await draw(area);
       await new Promise((resolve) => setTimeout(resolve));
     }
-    root.dataset.ready = "yes";
+    root.dataset.open = root.dataset.ready = "yes";
   }
 
   function setTheme() {
