@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 from batchlab.config import REPOSITORY
 from batchlab.search.storage import open_storage
-from batchlab.stores import optuna_url, tracking_uri
+from batchlab.stores import optuna_artifacts, optuna_url, tracking_uri
 
 SECONDS_TO_START = 120
 
@@ -56,7 +56,7 @@ def main() -> int:
     mlflow = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracking_uri(mlruns)]
     mlflow += ["--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1"]
     dashboard = [str(Path(sys.executable).parent / "optuna-dashboard"), optuna_url(mlruns)]
-    dashboard += ["--host", "127.0.0.1", "--port", str(optuna_port)]
+    dashboard += ["--host", "127.0.0.1", "--port", str(optuna_port), "--artifact-dir", str(optuna_artifacts(mlruns))]
     quiet = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
     servers = [subprocess.Popen(command, env=quiet, stdout=subprocess.DEVNULL) for command in (mlflow, dashboard)]
     try:

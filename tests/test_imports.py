@@ -25,17 +25,19 @@ LAYERS = [
     {"arms"},
     {"experiment"},
     {"record"},
-    {"record_study", "record_probe", "recorded"},
+    {"record_study", "record_probe", "recorded", "study_record"},
     {"search"},
     {"survey", "report"},
+    {"picked"},
+    {"study_page"},
     {"preflight", "job"},
     {"command"},
-    {"benchmark", "advise", "noise", "claims"},
+    {"benchmark", "advise", "noise", "claims", "report_study"},
     {"outcome"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 OWNERS = {
-    "mlflow": {"record", "record_study", "record_probe", "recorded"},
+    "mlflow": {"record", "record_study", "record_probe", "recorded", "study_record"},
     "optuna": {"search"},
     "plotly": {"report"},
     "jinja2": {"report"},
@@ -86,7 +88,7 @@ def test_instantiate_is_called_in_one_place(path):
     ("program", "arguments"),
     [
         *(("train.py", shown) for shown in (["--help"], ["--cfg", "job"], ["-sc", "query=bash"], ["--info"])),
-        *((f"scripts/{name}.py", ["--help"]) for name in ("benchmark", "advise", "noise")),
+        *((f"scripts/{name}.py", ["--help"]) for name in ("benchmark", "advise", "noise", "report")),
     ],
 )
 def test_showing_help_imports_nothing_heavy(program, arguments, tmp_path):

@@ -4,16 +4,22 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from functools import lru_cache
 from importlib.metadata import version
+
+from hydra.core.hydra_config import HydraConfig
 
 from batchlab.config import REPOSITORY, Config, flat_params
 
 NOT_IDENTITY = ("study", "seed", "num_seeds", "objectives", "mlruns", "data_root", "data.root", "data.path")
 READ_OFF = "measure."
 """Settings of what is measured on a run; it trains the same without them."""
+NOT_ORIGIN = ("study", "search", "objectives")
+"""Keys of a command that say with which other runs one belongs, and not what it does."""
+OWN_SOURCES = ("hydra", "main", "schema")
 
 
 def config_key(config: Config) -> str:
@@ -45,6 +51,18 @@ def environment() -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
         "command": " ".join(sys.argv),
     }
+
+
+def origin() -> str:
+    """The command that trains this job's configuration alone, quoted for a shell; empty outside of a Hydra job."""
+    if not HydraConfig.initialized():
+        return ""
+    hydra = HydraConfig.get()
+    folders = [each.path for each in hydra.runtime.config_sources if each.provider not in OWN_SOURCES]
+    words = ["python", "train.py", *(["-cd", folders[0]] if folders else [])]
+    words += ["-cn", str(hydra.job.config_name)] if hydra.job.config_name != "train" else []
+    words += [word for word in hydra.overrides.task if word.lstrip("+~").partition("=")[0] not in NOT_ORIGIN]
+    return shlex.join(words)
 
 
 def load_average() -> str:

@@ -4,6 +4,7 @@ import math
 import statistics
 from dataclasses import asdict, replace
 from functools import lru_cache
+from typing import Any
 
 from batchlab.build import Built, build, load_dataset, pick_device
 from batchlab.config import Budget, Config
@@ -191,3 +192,20 @@ def show_comparison(configs: list[Config], sweep_id: str) -> None:
     if said := verdict(rows):
         console.print(said)
     console.print(f"Recorded in {configs[0].mlruns}: `make ui` shows curves and every setting.")
+    if len(configs) > 1:
+        for config in {config.study: config for config in configs}.values():
+            show_page(config.mlruns, config.study)
+
+
+def show_page(mlruns: str, study: str, storage: Any = None) -> None:
+    """Write a study's page and say where it is.
+
+    Args:
+        mlruns: folder of results.
+        study: its name.
+        storage: Optuna's store; None = optuna.db in `mlruns`.
+    """
+    from batchlab.study_page import write_study_page  # plotly and matplotlib: a second that a run's start does not need
+
+    if (written := write_study_page(mlruns, study, storage)) is not None:
+        make_console().print(f"Report: {written[0]}", soft_wrap=True)

@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from batchlab.job import train_seed
+from batchlab.job import show_page, train_seed
+from batchlab.picked import ending, least_accuracy, picks_of
 from batchlab.report.best import write_best
 from batchlab.report.comparison import estimate, shown
 from batchlab.report.pareto import FrontRow, PickRow, draw_front, draw_picks, endings
 from batchlab.report.watch import make_console
 from batchlab.search.lease import Undertaker, own_lease
 from batchlab.search.notes import write_note
-from batchlab.search.picks import ACCURACY, Candidates, all_picks, candidates, first_pick, keep, retrained
+from batchlab.search.picks import Candidates, all_picks, candidates, keep, retrained
 from batchlab.search.plan import SearchPlan
 from batchlab.search.storage import open_storage, study_lock
 from batchlab.search.study import FrozenTrial, Study, TrialState, done_trials, found_study
@@ -50,6 +51,7 @@ def finish(plan: SearchPlan, sweep_id: str, may_train: bool = True) -> None:
     found = candidates(study, settings)
     if not found.trials:
         console.print("No trial has values, so there is nothing to recommend; their causes are in the dashboard.")
+        show_page(settings.mlruns, settings.study, settings.storage)
         return
     is_done = len(done) >= settings.num_trials
     if may_train and is_done and not running:
@@ -57,6 +59,7 @@ def finish(plan: SearchPlan, sweep_id: str, may_train: bool = True) -> None:
             if is_mine:
                 retrain(plan, study, found, sweep_id)
     show(plan, study, found)
+    show_page(settings.mlruns, settings.study, settings.storage)
     if not is_done:
         left = settings.num_trials - len(done)
         what = f"{len(running)} of the other {left} are running elsewhere" if running else f"{left} are left"
@@ -64,16 +67,6 @@ def finish(plan: SearchPlan, sweep_id: str, may_train: bool = True) -> None:
             f"{what}; the same command goes on. The picks are from single runs: they are retrained with "
             f"{FRESH_SEEDS} fresh seeds when the study is done, or now with hydra.sweeper.n_trials={len(done)}."
         )
-
-
-def ending(trial: FrozenTrial) -> str:
-    """How a done trial ended, in a word or two."""
-    if trial.state is TrialState.COMPLETE:
-        return "complete" if "measured_by" not in trial.user_attrs else "known already"
-    if trial.state is TrialState.FAIL:
-        return "crashed"
-    result = trial.user_attrs.get("result") or {"outcome": "lost with their workers"}
-    return str(result["outcome"]).replace("_", " ")
 
 
 @contextmanager
@@ -103,15 +96,6 @@ def retrain(plan: SearchPlan, study: Study, found: Candidates, sweep_id: str) ->
             make_console().print(GIVES_WAY.get(name, f"Another trial is {name} now."))
 
 
-def picks_of(study: Study, found: Candidates) -> dict[str, FrozenTrial]:
-    """Picks by name; only the first until its retraining says what the others have to reach."""
-    known = retrained(study)
-    first = first_pick(found, known)
-    if all(str(trial.number) in known for trial in first.values()):
-        return all_picks(found, least_accuracy(study, found), known)
-    return first
-
-
 def _retrain_one(plan: SearchPlan, study: Study, name: str, trial: FrozenTrial, sweep_id: str) -> None:
     config, _ = plan.composed(trial)
     if plan.settings.num_workers and config.num_threads is None and "OMP_NUM_THREADS" not in os.environ:
@@ -123,14 +107,6 @@ def _retrain_one(plan: SearchPlan, study: Study, name: str, trial: FrozenTrial, 
     metrics = [*plan.settings.metrics, "final/test_accuracy"]
     metrics = [metric for metric in metrics if any(metric in result.finals for result in results)]
     keep(study, trial, {metric: [result.finals.get(metric, math.nan) for result in results] for metric in metrics})
-
-
-def least_accuracy(study: Study, found: Candidates) -> float | None:
-    """Lower end of the 95 % t interval of the most accurate trial's fresh seeds; None where it has none."""
-    known = retrained(study)
-    trial = first_pick(found, known).get("most_accurate")
-    fresh = estimate(known.get(str(trial.number), {}).get(ACCURACY, []) if trial else [])
-    return None if math.isnan(fresh.half_width) else fresh.mean - fresh.half_width
 
 
 def show(plan: SearchPlan, study: Study, found: Candidates) -> None:

@@ -21,7 +21,7 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from batchlab.build import Built
 from batchlab.config import Config, flat_params
 from batchlab.fit import EvalPoint
-from batchlab.identity import config_key, environment, load_average
+from batchlab.identity import config_key, environment, load_average, origin
 from batchlab.run import RunResult
 from batchlab.spool import Spool, Value
 from batchlab.stores import locked, share_sqlite, tracking_uri
@@ -196,6 +196,7 @@ def run_tags(built: Built, sweep_id: str) -> dict[str, str]:
         "batchlab.role": "run",
         "sweep_id": sweep_id,
         "config_key": config_key(built.config),
+        "origin": origin(),
         "data_digest": built.dataset.digest,
         "device": f"{device.type}: {name}",
         "load_average": load_average(),

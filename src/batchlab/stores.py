@@ -42,3 +42,8 @@ def tracking_uri(mlruns: str) -> str:
 def optuna_url(mlruns: str) -> str:
     """Optuna's store: optuna.db in the folder of results."""
     return f"sqlite:///{Path(mlruns).absolute() / 'optuna.db'}"
+
+
+def optuna_artifacts(mlruns: str) -> Path:
+    """Folder of the files that the Optuna dashboard shows beside studies."""
+    return Path(mlruns).absolute() / "artifacts-optuna"

@@ -10,10 +10,17 @@ from batchlab.advise.rates import lr_at, lr_rule
 from batchlab.advise.remarks import remarks_on
 from batchlab.laws.convergence import Convergence, fit_convergence
 from batchlab.laws.estimate import NUM_DRAWS, Estimate
-from batchlab.laws.optimum import Costs, best_batch_size, good_range, limits_of, of_noise, seconds_to_target
-
-UNSURE = 16.0
-"""An interval of the best batch size whose ends differ by more says that it is not known."""
+from batchlab.laws.optimum import (
+    Costs,
+    best_batch_size,
+    costs_of_laws,
+    good_range,
+    is_known,
+    limits_of,
+    of_noise,
+    paired,
+    seconds_to_target,
+)
 
 
 @dataclass(frozen=True)
@@ -93,31 +100,18 @@ def convergence_of(measured: Measured) -> Convergence | None:
 
 def costs_of(measured: Measured, law: Convergence | None) -> Costs | None:
     """Everything the optimum rests on, as draws; the first is the estimate. None where B_crit is not known at all."""
-    random = np.random.default_rng(1)
-    order = random.permutation(NUM_DRAWS)
-    step = _with_value(measured.step.draws[order], measured.step.alpha_seconds.value, measured.step.beta_seconds.value)
     if law is not None:
-        rows = law.draws[random.integers(0, len(law.draws), NUM_DRAWS)]
-        value, critical = law.min_examples.value, law.critical_batch_size.value
-        rows = _with_value(rows, value, value / critical)
-        with np.errstate(divide="ignore"):
-            bounds = rows[:, 0] / np.maximum(rows[:, 1], rows[:, 0] / (1000 * measured.num_train))
-        least = rows[:, 0]
-    elif math.isfinite(measured.noise.value) and measured.noise.value > 0:
-        bounds, least = of_noise(measured.noise), np.full(NUM_DRAWS, float(measured.num_train))
-    else:
+        return costs_of_laws(measured.step, law, float(measured.num_train), measured.update_seconds, measured.ceiling)
+    if not (math.isfinite(measured.noise.value) and measured.noise.value > 0):
         return None
-    positive = np.maximum(step, 1e-12)
+    step = measured.step
+    order = np.random.default_rng(1).permutation(NUM_DRAWS)
+    rates = np.maximum(paired(step.draws[order], step.alpha_seconds.value, step.beta_seconds.value), 1e-12)
     return Costs(
-        positive[:, 0], positive[:, 1], np.maximum(bounds, 1e-3), np.maximum(least, 1.0),
+        rates[:, 0], rates[:, 1], np.maximum(of_noise(measured.noise), 1e-3),
+        np.full(NUM_DRAWS, max(float(measured.num_train), 1.0)),
         measured.update_seconds, measured.ceiling, float(measured.num_train),
     )  # fmt: skip
-
-
-def _with_value(draws: np.ndarray, first: float, second: float) -> np.ndarray:
-    draws = draws.copy()
-    draws[0] = first, second
-    return draws
 
 
 def advise(measured: Measured, price_per_hour: float | None) -> Advice:
@@ -138,7 +132,6 @@ def advise(measured: Measured, price_per_hour: float | None) -> Advice:
     size = recommended(best.value, measured)
     exponent, rule = lr_rule(measured)
     lr = lr_at(size, measured, exponent)
-    is_known = best.high / max(best.low, 1e-9) <= UNSURE if math.isfinite(best.high) else False
     return Advice(
         batch_size=size,
         best=best,
@@ -148,7 +141,7 @@ def advise(measured: Measured, price_per_hour: float | None) -> Advice:
         lr=lr,
         lr_exponent=exponent,
         rule=rule,
-        limits=limits_of(costs, size) if is_known else [],
+        limits=limits_of(costs, size) if is_known(best) else [],
         predictions=predictions(costs, size, measured, exponent, law is not None, price_per_hour),
         remarks=[*measured.remarks, *remarks_on(measured, law, best.value)],
     )

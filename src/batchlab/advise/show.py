@@ -10,36 +10,11 @@ from batchlab.advise.advice import Advice
 from batchlab.advise.fill import Filled
 from batchlab.advise.measure import Measured
 from batchlab.advise.trainings import Trainings
-from batchlab.laws.estimate import Estimate
-
-LIMITS = {
-    "overhead": "overhead: more than half of a step at this batch size is not work on examples",
-    "work": "work: the device is busy with examples that are needed; only a faster device or a smaller model helps",
-    "memory": "memory: a larger batch would be faster if it fitted",
-    "noise": "noise: the gradient is precise already; a larger batch spends examples without saving as many steps",
-}
-
+from batchlab.report.limits import UNKNOWN, in_brackets, limits_in_words
+from batchlab.report.summary import finite
 
 ENDINGS = {"done": "worse, stopped", "no time": "time was over"}
 """Of trainings that did not reach the target."""
-BALANCED = (
-    "overhead and noise alike: a smaller batch would spend more time on overhead, a larger one on examples that save "
-    "few steps; less overhead (compile, fewer kernels) would help"
-)
-
-
-def in_brackets(estimate: Estimate, unit: float = 1.0, digits: int = 3) -> str:
-    """``value [low, high]`` in a unit."""
-    value, low, high = (each * unit for each in (estimate.value, estimate.low, estimate.high))
-    return f"{_short(value, digits)} [{_short(low, digits)}, {_short(high, digits)}]"
-
-
-def _short(number: float, digits: int) -> str:
-    if math.isnan(number):
-        return "?"
-    if math.isinf(number):
-        return "no end"
-    return f"{number:,.0f}" if abs(number) >= 10**digits else f"{number:.{digits}g}"
 
 
 def show_advice(console: Console, advice: Advice, measured: Measured) -> None:
@@ -51,10 +26,7 @@ def show_advice(console: Console, advice: Advice, measured: Measured) -> None:
         f"[bold]batch_size={advice.batch_size} lr={advice.lr:.3g}[/bold]: "
         f"B* = {in_brackets(advice.best)}; from {low:.0f} to {high:.0f} within 10 % of the least time"
     )
-    limits = "; ".join(LIMITS[word] for word in advice.limits if word in LIMITS)
-    if {"overhead", "noise"} <= set(advice.limits):
-        limits = BALANCED
-    console.print(f"What limits: {limits or 'not known, the interval of B* is too wide to say'}")
+    console.print(f"What limits: {limits_in_words(advice.limits) or UNKNOWN}")
     console.print(f"Learning rate: moves with batch_size^{advice.lr_exponent:.2f}, {advice.rule}")
     law = measured.step
     console.print(
@@ -155,12 +127,3 @@ def filled_record(filled: Filled, target: float) -> dict[str, Any]:
     tried = [vars(each) for each in filled.tried]
     record = {"batch_size": filled.batch_size, "lr": filled.lr, "plateau": filled.plateau}
     return finite(record | {"method": "fill_then_reduce", "target_val_accuracy": target, "trainings": tried})
-
-
-def finite(value: Any) -> Any:
-    """The same with null for NaN and infinity, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,14 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from batchlab.laws.convergence import Convergence
 from batchlab.laws.estimate import NUM_DRAWS, Estimate, of_draws
 from batchlab.laws.line import Array
+from batchlab.laws.step_time import StepTime
 
 NOISE_FACTOR = 3.0
 """The gradient noise scale tells the critical batch size to this factor.
 
 Source: McCandlish et al. 2018, figure 4 and section 2.2; own measurements in docs/results.
 """
+UNSURE = 16.0
+"""An interval of the best batch size whose ends differ by more says that it is not known."""
 RESOLUTION = 200
 """Batch sizes that are tried where the closed form does not hold, evenly spaced in logarithm."""
 
@@ -54,6 +58,41 @@ class Costs:
         return self.examples(batch_size) / batch_size * self.step_seconds(batch_size)
 
 
+def costs_of_laws(
+    step: StepTime,
+    law: Convergence,
+    num_train: float,
+    update_seconds: float = 0.0,
+    largest_part: float = math.inf,
+) -> Costs:
+    """Both laws with their draws paired at random; the first draw is that of the estimates.
+
+    Args:
+        step: of step time.
+        law: of convergence.
+        num_train: examples of the training split; no batch is larger.
+        update_seconds: as in `Costs`.
+        largest_part: as in `Costs`.
+    """
+    random = np.random.default_rng(1)
+    rates = paired(step.draws[random.permutation(NUM_DRAWS)], step.alpha_seconds.value, step.beta_seconds.value)
+    value, critical = law.min_examples.value, law.critical_batch_size.value
+    rows = paired(law.draws[random.integers(0, len(law.draws), NUM_DRAWS)], value, value / critical)
+    with np.errstate(divide="ignore"):
+        bounds = rows[:, 0] / np.maximum(rows[:, 1], rows[:, 0] / (1000 * num_train))
+    return Costs(
+        np.maximum(rates[:, 0], 1e-12), np.maximum(rates[:, 1], 1e-12), np.maximum(bounds, 1e-3),
+        np.maximum(rows[:, 0], 1.0), update_seconds, largest_part, num_train,
+    )  # fmt: skip
+
+
+def paired(draws: np.ndarray, first: float, second: float) -> np.ndarray:
+    """A copy of [n, 2] draws whose first one is the estimate."""
+    draws = draws.copy()
+    draws[0] = first, second
+    return draws
+
+
 def of_noise(noise_scale: Estimate, num_draws: int = NUM_DRAWS) -> Array:
     """Draws of B_crit from the gradient noise scale alone: 95 % within a factor of three, and its own error.
 
@@ -91,6 +130,11 @@ def best_batch_size(costs: Costs) -> Estimate:
     if (free > limit).any():
         found = np.where(free <= limit, found, _best_of_grid(costs))
     return of_draws(float(found[0]), found)
+
+
+def is_known(best: Estimate) -> bool:
+    """Whether an interval of the best batch size says anything."""
+    return math.isfinite(best.high) and best.high / max(best.low, 1e-9) <= UNSURE
 
 
 def _best_of_grid(costs: Costs) -> Array:

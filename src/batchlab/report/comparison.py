@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from rich.table import Table
@@ -32,9 +33,12 @@ class Row:
     """One configuration over its seeds.
 
     Attributes:
+        key: of the configuration.
+        origin: the command that trains it; empty where that is not known.
         batch_size: examples per optimizer step.
         varied: other settings in which the command's runs differ, by key.
         lr: learning rate used, after scaling.
+        epochs: passes over the training split as they were asked for; of another budget those that were run.
         steps: optimizer steps, mean over seeds.
         accuracy: on the validation split.
         loss: on the validation split.
@@ -47,9 +51,12 @@ class Row:
         sharpness: what was measured of it, by metric name.
     """
 
+    key: str
+    origin: str
     batch_size: int
     varied: dict[str, str]
     lr: float
+    epochs: Estimate
     steps: Estimate
     accuracy: Estimate
     loss: Estimate
@@ -68,8 +75,14 @@ def estimate(values: Sequence[float]) -> Estimate:
     if not known:
         return Estimate(math.nan, math.nan, 0)
     mean, n = statistics.fmean(known), len(known)
-    half_width = float(t.ppf(0.975, n - 1)) * statistics.stdev(known) / math.sqrt(n) if n > 1 else math.nan
+    variance = math.fsum((value - mean) ** 2 for value in known) / (n - 1) if n > 1 else math.nan
+    half_width = _quantile(n - 1) * math.sqrt(variance / n) if n > 1 else math.nan
     return Estimate(mean, half_width, n)
+
+
+@lru_cache(maxsize=256)
+def _quantile(freedom: int) -> float:
+    return float(t.ppf(0.975, freedom))
 
 
 def comparison_rows(runs: Sequence[Run]) -> list[Row]:
@@ -114,9 +127,12 @@ def _row(group: list[Run], varied: list[str]) -> Row:
     outcomes = ", ".join(f"{endings.count(name)} {name}" for name in dict.fromkeys(endings) if name != "done")
     has_target = any("target/seconds" in run["metrics"] for run in group)
     return Row(
+        key=group[0]["tags"]["config_key"],
+        origin=group[-1]["tags"].get("origin", ""),
         batch_size=int(params["batch_size"]),
         varied=names,
         lr=float(params["lr_used"]),
+        epochs=estimate([float(params["epochs"])]) if "epochs" in params else over("progress/epochs"),
         steps=over("cost/num_steps"),
         accuracy=over("final/val_accuracy"),
         loss=over("final/val_loss"),
@@ -182,13 +198,18 @@ def verdict(rows: Sequence[Row]) -> str:
         fastest = min(rated, key=lambda row: row.train_seconds.mean)
         said += f" Least training time: {_name(fastest)} ({shown(fastest.train_seconds, 2)} s)."
         return f"{said} One seed does not tell whether they differ: num_seeds=3 gives intervals."
-    low = best.accuracy.mean - best.accuracy.half_width
-    tied = [row for row in rated if row.accuracy.mean + row.accuracy.half_width >= low]
+    tied = tied_with(best, rated)
     if len(tied) == 1:
         return f"{said} No other interval reaches it."
     fastest = min(tied, key=lambda row: row.train_seconds.mean)
     others = ", ".join(_name(row) for row in tied if row is not best)
     return f"{said} Not told apart from it at n = {best.n}: {others}. Fastest among these: {_name(fastest)}."
+
+
+def tied_with(best: Row, rows: Sequence[Row]) -> list[Row]:
+    """Rows whose interval of the accuracy reaches that of the best row, itself among them."""
+    low = best.accuracy.mean - best.accuracy.half_width
+    return [row for row in rows if row is best or row.accuracy.mean + row.accuracy.half_width >= low]
 
 
 def time_spent(runs: Sequence[Run]) -> str:

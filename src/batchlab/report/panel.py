@@ -6,6 +6,8 @@ from typing import Literal
 
 PALETTE = ("#1b6ca8", "#c4541a", "#3a7d44", "#7a4988", "#b8860b", "#5f6a72", "#b03060", "#2a9d8f")
 """Colours that are told apart on a light and on a dark ground, and in grey by their order."""
+FAINT = "#98a1a9"
+"""Of what stands behind the rest."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Trace:
         high: [n] upper ends.
         style: points, a line, both, or a band between low and high.
         is_dashed: of a line: what it says was not measured.
+        is_faint: it is there to compare with: grey, behind the others.
         hover: [n] texts; None = the values.
         commands: [n] what a click on a point copies.
     """
@@ -39,6 +42,7 @@ class Trace:
     high: Sequence[float] | None = None
     style: Literal["points", "line", "both", "band"] = "both"
     is_dashed: bool = False
+    is_faint: bool = False
     hover: Sequence[str] | None = None
     commands: Sequence[str] | None = None
 
@@ -54,7 +58,8 @@ class Panel:
         y: the vertical one.
         traces: what is drawn.
         note: how to read it, and what it leaves out; a sentence or two.
-        switch: panels of one switch stand in one place, and a person chooses between their titles on the x axis.
+        switch: panels of one switch stand in one place, and a person chooses between them.
+        choice: what it is chosen by; the title of the x axis where empty.
     """
 
     name: str
@@ -64,9 +69,35 @@ class Panel:
     traces: Sequence[Trace]
     note: str = ""
     switch: str = ""
+    choice: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A table of a page.
+
+    Attributes:
+        name: of its place on a page.
+        title: what it lists.
+        columns: headings.
+        rows: cells as text.
+        note: how to read it.
+    """
+
+    name: str
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
 
 
 def colours(panel: Panel) -> dict[str, str]:
-    """A colour for each name, in the order in which they come."""
-    names = list(dict.fromkeys(trace.name for trace in panel.traces))
-    return {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(names)}
+    """A colour for each name, in the order in which they come; faint ones share theirs."""
+    names = list(dict.fromkeys(trace.name for trace in panel.traces if not trace.is_faint))
+    faint = {trace.name: FAINT for trace in panel.traces if trace.is_faint}
+    return faint | {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(names)}
+
+
+def back_to_front(panel: Panel) -> list[Trace]:
+    """The traces in the order in which they are drawn: what is faint first, then bands, then the rest."""
+    return sorted(panel.traces, key=lambda trace: (not trace.is_faint, trace.style != "band"))

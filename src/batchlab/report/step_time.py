@@ -11,6 +11,7 @@ from rich.table import Table
 from batchlab.laws.equivalence import Verdict
 from batchlab.laws.estimate import Estimate, median_of
 from batchlab.laws.step_time import StepTime, crossing, crossing_of_table
+from batchlab.report.limits import in_brackets
 
 
 @dataclass(frozen=True)
@@ -119,14 +120,24 @@ def draw_sizes(series: Series) -> Table:
 
 def law_in_words(series: Series) -> list[str]:
     """The fitted law of one variant, a line or two; where there is none, why."""
-    law = series.law
+    return step_time_in_words(series.label, series.law)
+
+
+def step_time_in_words(label: str, law: StepTime | None) -> list[str]:
+    """The law, its range, and what lies beyond.
+
+    Args:
+        label: of what was timed; may be empty.
+        law: None where there is none.
+    """
+    prefix = f"{label}: " if label else ""
     if law is None:
-        return [f"{series.label}: no law, it needs two batch sizes that could be timed"]
+        return [f"{prefix}no law, it needs two batch sizes that could be timed"]
     fit = "" if math.isnan(law.r_squared) else f", R² {law.r_squared:.4f}"
     lines = [
-        f"{series.label}: t(B) = α + β·B from B = {law.smallest} to {law.largest}{fit}, within {law.worst:.1%}",
-        f"  α {_scaled(law.alpha_seconds, 1e3)} ms per step, β {_scaled(law.beta_seconds, 1e6)} µs per example, "
-        f"half speed at B = α/β = {_scaled(law.half_speed, 1)}",
+        f"{prefix}t(B) = α + β·B from B = {law.smallest} to {law.largest}{fit}, within {law.worst:.1%}",
+        f"  α {in_brackets(law.alpha_seconds, 1e3)} ms per step, β {in_brackets(law.beta_seconds, 1e6)} µs per example"
+        f", half speed at B = α/β = {in_brackets(law.half_speed, 1)}",
     ]
     if law.beyond:
         sizes = ", ".join(f"{size} ({ratio - 1:+.0%})" for size, ratio in law.beyond)
@@ -134,11 +145,6 @@ def law_in_words(series: Series) -> list[str]:
             f"  beyond the law, slower than it says: {sizes}; left out of α and β (caches or memory end there)"
         )
     return lines
-
-
-def _scaled(estimate: Estimate, unit: float) -> str:
-    value, low, high = (f"{each * unit:.3g}" for each in (estimate.value, estimate.low, estimate.high))
-    return f"{value} [{low}, {high}]"
 
 
 def draw_ratios(first: Series, second: Series) -> Table:
@@ -171,7 +177,7 @@ def crossing_in_words(first: Series, second: Series) -> str:
     by_law = "no law"
     if first.law and second.law:
         at = crossing(first.law, second.law)
-        by_law = f"B = {_scaled(at, 1)}" if at.value == at.value else "nowhere"
+        by_law = f"B = {in_brackets(at, 1)}" if at.value == at.value else "nowhere"
     return f"{first.label} and {second.label} take the same time at: by the laws {by_law}; by the table {by_table}"
 
 

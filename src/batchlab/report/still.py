@@ -7,12 +7,14 @@ from typing import Any
 os.environ.setdefault("MPLBACKEND", "Agg")  # read at import: no window on any machine
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from batchlab.report.panel import Axis, Panel, Trace, colours
+from batchlab.report.panel import Axis, Panel, Trace, back_to_front, colours
 
 SIZE_INCHES = (6.4, 4.0)
 DOTS_PER_INCH = 150
+MARGINS = {"left": 0.13, "right": 0.97, "top": 0.92, "bottom": 0.14}
+"""Fixed: a layout that measures every label first takes as long as the drawing."""
 
 
 def write_still(panel: Panel, folder: Path, suffixes: tuple[str, ...] = ("png", "svg")) -> list[Path]:
@@ -26,9 +28,10 @@ def write_still(panel: Panel, folder: Path, suffixes: tuple[str, ...] = ("png", 
     Returns:
         The files.
     """
-    figure = Figure(figsize=SIZE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
+    figure = Figure(figsize=SIZE_INCHES, dpi=DOTS_PER_INCH)
+    figure.subplots_adjust(**MARGINS)
     axes, palette, named = figure.add_subplot(), colours(panel), set[str]()
-    for trace in panel.traces:
+    for trace in back_to_front(panel):
         _draw(axes, trace, palette[trace.name], "" if trace.name in named else trace.name)
         named.add(trace.name)
     _label(axes.xaxis, axes.set_xscale, panel.x)
@@ -71,4 +74,4 @@ def _label(axis: Any, set_scale: Any, what: Axis) -> None:
         set_scale("log")
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
-        axis.set_minor_formatter(NullFormatter())
+        axis.set_minor_locator(NullLocator())

@@ -41,10 +41,24 @@ class Candidates:
 
 def candidates(study: Study, settings: Settings) -> Candidates:
     """What there is to pick from, among the study's first `num_trials` slots."""
-    done = done_trials(study, settings.num_trials)
+    return candidates_of(study, settings.metrics, settings.directions, settings.num_trials)
+
+
+def candidates_of(
+    study: Study, metrics: Sequence[str], directions: Sequence[str], num_trials: float = math.inf
+) -> Candidates:
+    """What there is to pick from.
+
+    Args:
+        study: whose trials.
+        metrics: names of the objectives.
+        directions: minimize or maximize, one per objective.
+        num_trials: slots that count.
+    """
+    done = done_trials(study, num_trials)
     trials = [trial for trial in done if trial.state is TrialState.COMPLETE]
-    front = pareto_front([trial.values for trial in trials], settings.directions)
-    return Candidates(trials, [trials[place] for place in front], settings.metrics, settings.directions)
+    front = pareto_front([trial.values for trial in trials], directions)
+    return Candidates(trials, [trials[place] for place in front], metrics, directions)
 
 
 def first_pick(found: Candidates, known: Retrained) -> dict[str, FrozenTrial]:

@@ -4,13 +4,15 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from optuna import load_study
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
 from sqlalchemy import create_engine, text
 
-from batchlab.build import made
 from batchlab.stores import locked, optuna_url, share_sqlite
 
 
@@ -25,7 +27,27 @@ def open_storage(mlruns: str, address: Any = None) -> BaseStorage:
     Returns:
         The storage.
     """
-    return made(address) if isinstance(address, dict) else _open(mlruns, address or optuna_url(mlruns))
+    if isinstance(address, dict):
+        from batchlab.build import made  # torch: seconds that a report does without
+
+        return made(address)
+    return _open(mlruns, address or optuna_url(mlruns))
+
+
+def find_study(mlruns: str, name: str, address: Any = None) -> Study | None:
+    """The study of that name where there is one; nothing is made, no store either.
+
+    Args:
+        mlruns: folder of results.
+        name: of the study.
+        address: as for `open_storage`.
+    """
+    if address is None and not (Path(mlruns) / "optuna.db").exists():
+        return None
+    try:
+        return load_study(study_name=name, storage=open_storage(mlruns, address))
+    except KeyError:
+        return None
 
 
 @lru_cache(maxsize=4)

@@ -55,6 +55,14 @@ def found_study(settings: Settings, storage: BaseStorage) -> Study | None:
         return None
 
 
+def metrics_of(study: Study) -> tuple[list[str], list[str]]:
+    """Names and directions of a study's objectives."""
+    directions = [direction.name.lower() for direction in study.directions]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return list(study.metric_names or map(str, range(len(directions)))), directions
+
+
 def check_fingerprint(study: Study, fingerprint: dict[str, Any]) -> list[Mistake]:
     """What differs between a study as it was created and as it is asked for now.
 

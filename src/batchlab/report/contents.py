@@ -1,0 +1,92 @@
+"""What a study's page contains, from its runs: the answer, the panels that have data, the tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batchlab.report.answer import answer_of
+from batchlab.report.by_size import accuracy_panel, seconds_panel, size_points, throughput_panel
+from batchlab.report.comparison import Row, time_spent
+from batchlab.report.curves import ReadCurves, curve_panels, curve_points, noise_panel
+from batchlab.report.failures import failure_listing, failure_points
+from batchlab.report.pace import StepPoints, step_panel, step_points
+from batchlab.report.panel import Listing, Panel
+from batchlab.report.provenance import provenance_listing, provenance_points
+from batchlab.report.rate import RatePoints, rate_panel, rate_points
+from batchlab.report.reach import reach_panels, reach_points
+from batchlab.report.sharpness import how_measured, sharpness_panels, sharpness_points
+from batchlab.report.study import Study
+from batchlab.report.summary import summary_of
+from batchlab.report.tradeoff import pareto_panel, pareto_points
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A page's.
+
+    Attributes:
+        summary: in numbers; `summary.json`.
+        panels: figures in their order.
+        listings: tables in their order, below the figures.
+    """
+
+    summary: dict[str, Any]
+    panels: Sequence[Panel]
+    listings: Sequence[Listing]
+
+
+def contents_of(study: Study, read: ReadCurves) -> Contents:
+    """Everything that a study's records say.
+
+    Args:
+        study: what was recorded.
+        read: gives curves of runs.
+    """
+    answer, steps, rates = answer_of(study), step_points(study), rate_points(study)
+    reach, facts = reach_points(study, steps), provenance_points(study)
+    summary = summary_of(study, answer, steps, reach, rates, facts)
+    summary["spent"] = time_spent(study.runs)
+    panels = [
+        *_by_size(study),
+        *_tradeoff(study, answer.best if answer else None),
+        *_along_training(study, read),
+        *_speed(study, steps),
+        *(reach_panels(reach, study) if reach else []),
+        *_settings(study, rates),
+    ]
+    failures = failure_points(study)
+    listings = [failure_listing(failures, study)] if failures else []
+    return Contents(summary, panels, [*listings, *([provenance_listing(facts)] if facts else [])])
+
+
+def _by_size(study: Study) -> list[Panel]:
+    points = size_points(study)
+    if points is None:
+        return []
+    return [accuracy_panel(points, study), seconds_panel(points, study)]
+
+
+def _tradeoff(study: Study, best: Row | None) -> list[Panel]:
+    points = pareto_points(study)
+    return [pareto_panel(points, study, best)] if points else []
+
+
+def _along_training(study: Study, read: ReadCurves) -> list[Panel]:
+    points = curve_points(study, read)
+    noise = noise_panel(points)
+    return [*(curve_panels(points, study) if points else []), *([noise] if noise else [])]
+
+
+def _speed(study: Study, steps: Sequence[StepPoints]) -> list[Panel]:
+    points = size_points(study)
+    if points is None or not any(each.law for each in steps):
+        return []
+    return [throughput_panel(points, study), step_panel(steps)]
+
+
+def _settings(study: Study, rates: Sequence[RatePoints]) -> list[Panel]:
+    panels = [rate_panel(rates, study)] if rates else []
+    points = sharpness_points(study)
+    if points:
+        panels += sharpness_panels(points, how_measured(study.runs[-1]["params"]))
+    return panels

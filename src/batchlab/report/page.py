@@ -1,0 +1,106 @@
+"""The page of a study: one file that needs nothing else, and opens from disk without a network."""
+
+import json
+import math
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from batchlab.report.contents import Contents
+from batchlab.report.interactive import DARK, figure_of
+from batchlab.report.panel import Panel
+from batchlab.report.study import digits
+
+TEMPLATE = Path(__file__).parent / "template"
+FIGURES = "figures"
+"""Folder beside the page with its figures as PNG and SVG."""
+
+
+def page_of(contents: Contents) -> str:
+    """The page as HTML.
+
+    Args:
+        contents: what it shows.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"number": number, "estimate": estimate_text, "mebibytes": mebibytes, "bound": bound}
+    places = places_of(contents.panels)
+    figures = {panel.name: figure_of(panel) for panel in contents.panels}
+    return environment.get_template("page.html.j2").render(
+        summary=contents.summary,
+        places=places,
+        listings=contents.listings,
+        figures=embedded({"figures": figures, "dark": DARK}),
+        plotly=Markup(get_plotlyjs()),
+        style=Markup((TEMPLATE / "page.css").read_text()),
+        script=Markup((TEMPLATE / "page.js").read_text()),
+        still=FIGURES,
+    )
+
+
+def places_of(panels: Sequence[Panel]) -> list[dict[str, Any]]:
+    """Panels by their place on the page: one for each, or one for all of a switch."""
+    places = []
+    for name, group in groupby(panels, key=lambda panel: panel.switch or panel.name):
+        members = list(group)
+        choices = [{"name": each.name, "label": each.choice or each.x.title} for each in members]
+        first = members[0]
+        places.append({"name": name, "title": first.title, "note": first.note, "choices": choices, "is_wide": False})
+    if len(places) % 2:
+        places[-1]["is_wide"] = True  # two stand side by side: the last has a row for itself
+    return places
+
+
+def embedded(value: Any) -> Markup:
+    """JSON that can stand inside a script element; no number is NaN."""
+    return Markup(json.dumps(_drawable(value), separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _drawable(value: Any) -> Any:
+    """The same with null for NaN and infinity, and floats of six digits: a figure has no room for more."""
+    if isinstance(value, dict):
+        return {key: _drawable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_drawable(inner) for inner in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, or a whole number with thousands separated; a dash for what is not known."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 or float(value).is_integer() else f"{value:,.{digits(value)}f}"
+
+
+def estimate_text(value: dict[str, float | None] | None, places: int | None = None) -> str:
+    """``mean ± half width``; no ± at n = 1, a dash for what is not known.
+
+    Args:
+        value: as `summary.interval` writes it.
+        places: digits after the point; None = three significant ones.
+    """
+    if value is None or value["mean"] is None:
+        return "–"
+    mean, low = value["mean"], value["low"]
+    count = digits(mean) if places is None else places
+    return f"{mean:,.{count}f}" if low is None else f"{mean:,.{count}f} ± {mean - low:,.{count}f}"
+
+
+def mebibytes(value: float | None) -> str:
+    """Bytes as MiB."""
+    return "–" if value is None else f"{value / 2**20:,.0f} MiB"
+
+
+def bound(text: str) -> str:
+    """The same with ``n = 3`` and ``0.9 ± 0.1`` on one line each."""
+    return text.replace("n = ", "n\u00a0=\u00a0").replace(" ± ", "\u00a0±\u00a0")

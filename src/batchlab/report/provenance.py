@@ -1,0 +1,84 @@
+"""Where the numbers come from: commit, versions, hardware, load, data, dates; all of it from the records."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from batchlab.report.panel import Listing
+from batchlab.report.study import Study
+
+MAX_VALUES = 3
+"""Of one fact are written out."""
+FACTS = {
+    "processor": "cpu",
+    "device": "device",
+    "cores": "cores",
+    "threads": "threads",
+    "host": "host",
+    "Python": "python",
+    "torch": "version.torch",
+    "Hydra": "version.hydra-core",
+    "Optuna": "version.optuna",
+    "MLflow": "version.mlflow",
+    "NumPy": "version.numpy",
+    "command": "command",
+}
+"""What a page calls a tag of a run."""
+
+
+def provenance_points(study: Study) -> dict[str, str]:
+    """Facts by name; a fact in which runs differ has each value with its number of runs."""
+    tags = [run["tags"] for run in study.runs]
+    if not tags:
+        return {}
+    params = study.runs[-1]["params"]
+    facts = {"data": f"{_tail(params.get('data._target_'))}, digest {str(tags[-1].get('data_digest', ''))[:16]}"}
+    facts |= {"model": _tail(params.get("model._target_")), "runs": _runs(study)}
+    began = [run["info"]["began"] for run in study.runs if run.get("info", {}).get("began")]
+    ended = [run["info"]["ended"] for run in study.runs if run.get("info", {}).get("ended")]
+    if began and ended:
+        facts["recorded"] = f"{_date(min(began))} to {_date(max(ended))} UTC"
+    facts["commit"] = _several([_commit(each) for each in tags])
+    facts |= {name: _several([str(each.get(key, "")) for each in tags]) for name, key in FACTS.items()}
+    loads = [float(each["load_average"]) for each in tags if each.get("load_average")]
+    if loads:
+        facts["load average"] = f"{min(loads):.2f} to {max(loads):.2f}, processes that wanted a core when a run began"
+    return {name: value for name, value in facts.items() if value}
+
+
+def _runs(study: Study) -> str:
+    left_out = ", ".join(f"{count} {reason}" for reason, count in study.left_out.items())
+    ends = f"; trials: {', '.join(f'{n} {name}' for name, n in study.search.endings.items())}" if study.search else ""
+    return (
+        f"{len(study.runs):,} of {len(study.rows):,} configurations"
+        + (f"; left out: {left_out}" * bool(left_out))
+        + ends
+    )
+
+
+def _tail(target: object) -> str:
+    return str(target or "").rsplit(".", 1)[-1].removeprefix("load_")
+
+
+def _date(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _commit(tags: dict[str, str] | object) -> str:
+    assert isinstance(tags, dict)
+    return str(tags.get("commit", ""))[:12] + (" with changes" if tags.get("dirty") == "true" else "")
+
+
+def _several(values: Sequence[str]) -> str:
+    counts = Counter(value for value in values if value)
+    if len(counts) <= 1:
+        return next(iter(counts), "")
+    said = [f"{value} ({count:,} runs)" for value, count in counts.most_common(MAX_VALUES)]
+    return "; ".join([*said, *([f"and {len(counts) - MAX_VALUES} others"] if len(counts) > MAX_VALUES else [])])
+
+
+def provenance_listing(facts: dict[str, str]) -> Listing:
+    """The facts as a table."""
+    return Listing(
+        "provenance", "Where the numbers come from", ["", ""], [[name, said] for name, said in facts.items()]
+    )

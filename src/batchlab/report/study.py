@@ -1,0 +1,224 @@
+"""A study as its page needs it: the runs that count, one row per configuration, what a search picked."""
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from batchlab.report.comparison import Estimate, Row, Run, comparison_rows, shown
+
+NOT_A_LABEL = ("lr", "epochs", "num_seeds", "lr_scaling.base_batch_size", "eval.every_examples", "hydra")
+"""Settings that are tuned for a batch size and do not tell one line of a figure from another."""
+MAX_LABELS = 6
+"""More settings beside batch size, lr and epochs than this make one line, the best of all."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial of a search that ended without values.
+
+    Attributes:
+        number: the trial's.
+        outcome: how it ended, e.g. ``out of memory``.
+        cause: a sentence.
+        settings: what was tried, as text.
+    """
+
+    number: int
+    outcome: str
+    cause: str
+    settings: str
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search came to.
+
+    Attributes:
+        metrics: names of the objectives.
+        directions: minimize or maximize, one per objective.
+        picks: name -> number of the trial.
+        endings: how many trials ended how.
+        failed: trials without values.
+    """
+
+    metrics: Sequence[str]
+    directions: Sequence[str]
+    picks: Mapping[str, int]
+    endings: Mapping[str, int]
+    failed: Sequence[Trial]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study.
+
+    Attributes:
+        name: of the study.
+        runs: that count: done or failed by themselves, one for each configuration and seed.
+        rows: one per configuration, from all runs but the picks' fresh seeds.
+        by_key: configuration -> its runs, likewise.
+        fresh: number of a trial -> the row of its fresh seeds.
+        search: what was searched; None for a grid.
+        left_out: why runs do not count -> how many.
+    """
+
+    name: str
+    runs: Sequence[Run]
+    rows: Sequence[Row]
+    by_key: Mapping[str, Sequence[Run]]
+    fresh: Mapping[int, Row]
+    search: Search | None
+    left_out: Mapping[str, int]
+
+    @cached_property
+    def is_regression(self) -> bool:
+        """Whether there is no accuracy, so that the loss on val decides."""
+        return all(math.isnan(row.accuracy.mean) for row in self.rows)
+
+    @cached_property
+    def has_target(self) -> bool:
+        """Whether the runs went to a target, so that the time to it decides."""
+        return any(row.target_seconds for row in self.rows) and all(
+            row.target_seconds for row in self.rows if not row.outcomes
+        )
+
+
+def study_of(name: str, recorded: Sequence[Run], search: Search | None) -> Study:
+    """A study from everything that was recorded of it.
+
+    Args:
+        name: of the study.
+        recorded: its runs, in the order in which they began.
+        search: what was searched; None for a grid.
+    """
+    runs, left_out = counted(recorded)
+    fresh = [run for run in runs if "pick" in run["tags"]]
+    others = [run for run in runs if "pick" not in run["tags"]]
+    by_trial: dict[int, list[Run]] = {}
+    for run in fresh:
+        by_trial.setdefault(int(run["tags"]["optuna.trial_number"]), []).append(run)
+    by_key: dict[str, list[Run]] = {}
+    for run in others:
+        by_key.setdefault(run["tags"]["config_key"], []).append(run)
+    fresh_rows = {number: comparison_rows(group)[0] for number, group in sorted(by_trial.items())}
+    return Study(name, runs, comparison_rows(others), by_key, fresh_rows, search, left_out)
+
+
+def counted(recorded: Sequence[Run]) -> tuple[list[Run], dict[str, int]]:
+    """The runs that count, and how many others there are by the reason.
+
+    A run that is unfinished or was killed says nothing of its configuration; of two with equal configuration and seed
+    the later one counts (the earlier is no second seed); and all must be of the data set of the last one.
+
+    Args:
+        recorded: in the order in which they began.
+    """
+    ended = [run for run in recorded if run["tags"].get("outcome") not in (None, "killed", "stopped")]
+    digest = ended[-1]["tags"].get("data_digest") if ended else None
+    of_data = [run for run in ended if run["tags"].get("data_digest") == digest]
+    latest = {(run["tags"]["config_key"], run["params"].get("seed"), "pick" in run["tags"]): run for run in of_data}
+    reasons = {
+        "unfinished or stopped": len(recorded) - len(ended),
+        "of another version of the data": len(ended) - len(of_data),
+        "measured again later": len(of_data) - len(latest),
+    }
+    return list(latest.values()), {reason: count for reason, count in reasons.items() if count}
+
+
+def is_whole(row: Row) -> bool:
+    """Whether every run of a row ended with values."""
+    return not row.outcomes
+
+
+def rank(study: Study, row: Row) -> float:
+    """What a configuration is judged by, smaller is better; infinite where it has no value.
+
+    Seconds to the target where there is one, else accuracy on the validation split, else the loss on it.
+    """
+    if study.has_target:
+        value = row.target_seconds.mean if row.target_seconds and row.target_seconds.n == row.n else math.nan
+    else:
+        value = row.loss.mean if study.is_regression else -row.accuracy.mean
+    return math.inf if math.isnan(value) or not is_whole(row) else value
+
+
+def label_of(row: Row) -> str:
+    """What tells a row's line from others in a figure: settings beside batch size, lr and the length of training."""
+    words = [value for key, value in row.varied.items() if key not in NOT_A_LABEL and not key.startswith("budget.")]
+    return " ".join(words)
+
+
+def labelled(study: Study) -> dict[str, list[Row]]:
+    """Rows by label; under one empty label where there are many, or where a search mixed them."""
+    labels = Counter(label_of(row) for row in study.rows)
+    is_one = len(labels) > MAX_LABELS or study.search is not None
+    groups: dict[str, list[Row]] = {}
+    for row in study.rows:
+        groups.setdefault("" if is_one else label_of(row), []).append(row)
+    return groups
+
+
+def best_by_size(study: Study, rows: Sequence[Row]) -> list[Row]:
+    """The best row of each batch size, by batch size; sizes of which none has a value are left out."""
+    best: dict[int, Row] = {}
+    for row in rows:
+        known = best.get(row.batch_size)
+        if math.isfinite(rank(study, row)) and (known is None or rank(study, row) < rank(study, known)):
+            best[row.batch_size] = row
+    return [best[size] for size in sorted(best)]
+
+
+def num_train(study: Study) -> float:
+    """Examples of the training split: batch size x steps / epochs; NaN where no run says."""
+    sizes = []
+    for run in study.runs:
+        steps, epochs = (float(run["metrics"].get(name, math.nan)) for name in ("cost/num_steps", "progress/epochs"))
+        if steps > 0 and epochs > 0:
+            sizes.append(int(run["params"]["batch_size"]) * steps / epochs)
+    return statistics.median(sizes) if sizes else math.nan
+
+
+def settings_in_words(row: Row) -> str:
+    """A configuration for people: ``batch size 128, lr 0.02, 10 epochs``, and what else varies."""
+    words = [f"batch size {row.batch_size:,}", f"lr {row.lr:.4g}"]
+    words += [f"{row.epochs.mean:.4g} epochs"] if row.epochs.n else []
+    return ", ".join([*words, others_in_words(row)] if others_in_words(row) else words)
+
+
+def others_in_words(row: Row) -> str:
+    """What else varies, ``optimizer Adam, width 64``; empty where nothing does."""
+    others = {key: value for key, value in row.varied.items() if key not in NOT_A_LABEL}
+    return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in others.items())
+
+
+def score_of(study: Study, row: Row) -> Estimate:
+    """Accuracy on the validation split, or the loss on it where there is no accuracy."""
+    return row.loss if study.is_regression else row.accuracy
+
+
+def hover_of(study: Study, row: Row) -> str:
+    """What a figure says of a row under the pointer; lines are parted by <br>."""
+    lines = [settings_in_words(row), f"{score_name(study)} {shown(score_of(study, row), 4)}"]
+    lines.append(f"training {shown(row.train_seconds, digits(row.train_seconds.mean))} s")
+    if row.target_seconds:
+        lines.append(f"to the target {shown(row.target_seconds, digits(row.target_seconds.mean))} s")
+    return "<br>".join([*lines, f"n = {row.n}"])
+
+
+def score_name(study: Study) -> str:
+    """``validation accuracy`` or ``validation loss``."""
+    return "validation loss" if study.is_regression else "validation accuracy"
+
+
+def digits(value: float) -> int:
+    """Digits after the point for three significant ones."""
+    return max(0, 2 - math.floor(math.log10(abs(value)))) if value and math.isfinite(value) else 0
+
+
+def ends(estimate: Estimate) -> tuple[float, float]:
+    """Ends of the interval; the mean itself where there is none."""
+    half_width = 0.0 if math.isnan(estimate.half_width) else estimate.half_width
+    return estimate.mean - half_width, estimate.mean + half_width

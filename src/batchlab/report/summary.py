@@ -1,0 +1,147 @@
+"""A study in numbers: what summary.json has, and what the page says before its figures."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from batchlab.laws.estimate import of_draws
+from batchlab.laws.optimum import best_batch_size, good_range, is_known, limits_of
+from batchlab.laws.step_time import StepTime
+from batchlab.report.answer import Answer, Choice, accuracy_on_test
+from batchlab.report.comparison import Estimate, Row
+from batchlab.report.limits import UNKNOWN, limits_in_words
+from batchlab.report.pace import StepPoints
+from batchlab.report.rate import RatePoints
+from batchlab.report.reach import ReachPoints
+from batchlab.report.study import Study, others_in_words, score_name, score_of, settings_in_words
+from batchlab.report.tradeoff import AXES
+
+
+def summary_of(
+    study: Study,
+    answer: Answer | None,
+    steps: Sequence[StepPoints],
+    reach: ReachPoints | None,
+    rates: Sequence[RatePoints],
+    facts: Mapping[str, str],
+) -> dict[str, Any]:
+    """Everything that a page says in numbers, fit for JSON: what is not known is null.
+
+    Args:
+        study: what was recorded.
+        answer: None where nothing can be recommended.
+        steps: step times by label.
+        reach: runs to a target; None without.
+        rates: learning rates by label.
+        facts: where the numbers come from.
+    """
+    record: dict[str, Any] = {"study": study.name, "kind": kind_of(study), "judged_by": judged_by(study)}
+    if answer is not None:
+        choices = [choice_record(study, choice) for choice in answer.choices]
+        record |= {"recommended": choices[0], "runners_up": choices[1:], "reason": answer.reason}
+        record |= {"caveats": list(answer.caveats), "limits": limits_said(answer.best, steps, reach)}
+        record["recommended"]["test_accuracy"] = accuracy_on_test(study, answer.best)
+    record["laws"] = {
+        "step_time": {each.label or "all": step_record(each.law) for each in steps if each.law is not None},
+        "convergence": reach_record(reach),
+        "lr_exponent": {each.label or "all": vars(each.law.exponent) for each in rates if each.law is not None},
+    }
+    record |= {"num_runs": len(study.runs), "num_configurations": len(study.rows), "left_out": dict(study.left_out)}
+    return finite(record | {"provenance": dict(facts)})
+
+
+def kind_of(study: Study) -> str:
+    """``search``, ``target`` or ``grid``."""
+    return "search" if study.search is not None else "target" if study.has_target else "grid"
+
+
+def judged_by(study: Study) -> str:
+    """What decides between configurations, in words."""
+    if study.search is not None:
+        return " and ".join(AXES[name].title.split(" (")[0] if name in AXES else name for name in study.search.metrics)
+    return "training seconds to the target" if study.has_target else score_name(study)
+
+
+def choice_record(study: Study, choice: Choice) -> dict[str, Any]:
+    """A configuration of the answer with its numbers."""
+    row = choice.row
+    return {
+        "name": choice.name,
+        "settings": settings_in_words(row),
+        "others": others_in_words(row),
+        "batch_size": row.batch_size,
+        "lr": row.lr,
+        "epochs": row.epochs.mean,
+        "score": score_name(study),
+        "value": interval(score_of(study, row)),
+        "train_seconds": interval(row.train_seconds),
+        "target_seconds": interval(row.target_seconds) if row.target_seconds else None,
+        "steps": row.steps.mean,
+        "examples_per_second": interval(row.examples_per_second),
+        "peak_memory_bytes": row.peak_memory_bytes,
+        "n": row.n,
+        "is_fresh": choice.is_fresh,
+        "command": row.origin,
+    }
+
+
+def interval(value: Estimate) -> dict[str, float | int]:
+    """Mean, ends of the 95 % t interval and n; no ends at n = 1."""
+    low, high = value.mean - value.half_width, value.mean + value.half_width
+    return {"mean": value.mean, "low": low, "high": high, "n": value.n}
+
+
+def step_record(law: StepTime) -> dict[str, Any]:
+    """The law of step time in numbers."""
+    names = ("alpha_seconds", "beta_seconds", "half_speed")
+    return {name: vars(getattr(law, name)) for name in names} | {"smallest": law.smallest, "largest": law.largest}
+
+
+def reach_record(reach: ReachPoints | None) -> dict[str, Any] | None:
+    """The law of convergence and the batch size of the least time in numbers."""
+    if reach is None or reach.law is None:
+        return None
+    names = ("min_examples", "critical_batch_size", "min_steps")
+    record: dict[str, Any] = {name: vars(getattr(reach.law, name)) for name in names}
+    if reach.costs is not None:
+        record |= {"optimal_batch_size": vars(best_batch_size(reach.costs))}
+        record |= {"within_10_percent": list(good_range(reach.costs))}
+    return record
+
+
+def limits_said(row: Row, steps: Sequence[StepPoints], reach: ReachPoints | None) -> str:
+    """What limits at a configuration: by both laws, by step time alone, or that it is not known.
+
+    Args:
+        row: the configuration.
+        steps: step times by label.
+        reach: runs to a target; None without.
+    """
+    if reach is not None and reach.costs is not None:
+        known = is_known(best_batch_size(reach.costs))
+        return limits_in_words(limits_of(reach.costs, row.batch_size)) if known else UNKNOWN
+    law = steps[0].law if len(steps) == 1 else None
+    if law is None:
+        return "not known: it takes step times of one model at two batch sizes"
+    with np.errstate(invalid="ignore"):
+        alphas, works = law.draws[:, 0], law.draws[:, 1] * row.batch_size
+        share = of_draws(law.alpha_seconds.value / law.seconds(row.batch_size).value, alphas / (alphas + works))
+    said = (
+        f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of a step at batch size {row.batch_size:,} is overhead"
+    )
+    if share.low > 0.5:
+        return f"overhead: {said}; a larger batch costs little more time per step"
+    if share.high < 0.5:
+        return f"work: {said}, the rest is work on examples; a larger batch saves little time per example"
+    return f"overhead or work, not told apart: {said}"
+
+
+def finite(value: Any) -> Any:
+    """The same with null for NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,111 @@
+"""What is gained for what it costs: every configuration, and those that no other beats in both."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from batchlab.report.comparison import Estimate, Row, Run, estimate
+from batchlab.report.panel import Axis, Panel, Trace
+from batchlab.report.study import Study, ends, hover_of, is_whole
+from batchlab.search.front import pareto_front
+
+AXES = {
+    "cost/train_seconds": Axis("training time (s)", is_log=True),
+    "cost/total_seconds": Axis("time of a run, evaluation included (s)", is_log=True),
+    "cost/num_examples": Axis("examples processed", is_log=True),
+    "cost/num_steps": Axis("optimizer steps", is_log=True),
+    "cost/peak_memory_bytes": Axis("peak memory (bytes)", is_log=True),
+    "final/val_accuracy": Axis("validation accuracy (share of examples)"),
+    "final/val_loss": Axis("validation loss"),
+    "target/seconds": Axis("time to the target (s)", is_log=True),
+    "target/examples": Axis("examples to the target", is_log=True),
+}
+MANY = 200
+"""From so many points on they have no bars."""
+
+
+@dataclass(frozen=True)
+class ParetoPoints:
+    """Configurations by two objectives.
+
+    Attributes:
+        metrics: the two.
+        rows: configurations with both values.
+        values: [n] pairs of estimates.
+        front: places of those that no other dominates, by the first objective.
+    """
+
+    metrics: tuple[str, str]
+    rows: Sequence[Row]
+    values: Sequence[tuple[Estimate, Estimate]]
+    front: Sequence[int]
+
+
+def pareto_points(study: Study) -> ParetoPoints | None:
+    """Configurations by the first two objectives: seconds and accuracy where nothing was searched.
+
+    None with fewer than two configurations that have both values.
+    """
+    metrics, directions = objectives_of(study)
+    found = [(row, _pair(study.by_key[row.key], metrics)) for row in study.rows if is_whole(row)]
+    found = [(row, pair) for row, pair in found if all(math.isfinite(each.mean) for each in pair)]
+    if len(found) < 2:
+        return None
+    values = [pair for _, pair in found]
+    front = pareto_front([(first.mean, second.mean) for first, second in values], directions)
+    return ParetoPoints(metrics, [row for row, _ in found], values, front)
+
+
+def objectives_of(study: Study) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Two objectives and their directions."""
+    search = study.search
+    if search is not None and len(search.metrics) > 1:
+        return (search.metrics[0], search.metrics[1]), (search.directions[0], search.directions[1])
+    if study.is_regression:
+        return ("cost/train_seconds", "final/val_loss"), ("minimize", "minimize")
+    return ("cost/train_seconds", "final/val_accuracy"), ("minimize", "maximize")
+
+
+def _pair(runs: Sequence[Run], metrics: tuple[str, str]) -> tuple[Estimate, Estimate]:
+    first, second = (estimate([float(run["metrics"].get(name, math.nan)) for run in runs]) for name in metrics)
+    return first, second
+
+
+def pareto_panel(points: ParetoPoints, study: Study, recommended: Row | None) -> Panel:
+    """The front as a line, the other configurations behind it, the recommended one marked.
+
+    Args:
+        points: what is drawn.
+        study: they are of.
+        recommended: the answer; None where there is none.
+    """
+    on_front = set(points.front)
+    others = [place for place in range(len(points.rows)) if place not in on_front]
+    marked = [place for place, row in enumerate(points.rows) if recommended and row.key == recommended.key]
+    traces = [_trace("other configurations", others, points, study, is_faint=True)] if others else []
+    traces.append(_trace("Pareto front", points.front, points, study))
+    if marked:
+        traces.append(_trace("recommended", marked, points, study))
+    x, y = (AXES.get(metric, Axis(metric)) for metric in points.metrics)
+    note = (
+        f"{len(points.front)} of {len(points.rows):,} configurations are beaten by no other in both. "
+        "A click on a point copies the command that trains it. A front of noisy values flatters its points: "
+        "the answer above goes by intervals and fresh seeds."
+    )
+    return Panel("pareto", "What each configuration costs and reaches", x, y, traces, note)
+
+
+def _trace(name: str, places: Sequence[int], points: ParetoPoints, study: Study, is_faint: bool = False) -> Trace:
+    pairs = [points.values[place] for place in places]
+    has_bars = not is_faint and len(places) < MANY and any(second.n > 1 for _, second in pairs)
+    return Trace(
+        name,
+        [first.mean for first, _ in pairs],
+        [second.mean for _, second in pairs],
+        [ends(second)[0] for _, second in pairs] if has_bars else None,
+        [ends(second)[1] for _, second in pairs] if has_bars else None,
+        style="both" if name == "Pareto front" else "points",
+        is_faint=is_faint,
+        hover=[hover_of(study, points.rows[place]) for place in places],
+        commands=[points.rows[place].origin for place in places],
+    )

@@ -1,0 +1,1 @@
+"""What scripts/report.py does: a study's page, from what was recorded."""
