@@ -25,7 +25,7 @@ LAYERS = [
     {"arms"},
     {"experiment"},
     {"record"},
-    {"record_study", "record_probe", "recorded", "study_record"},
+    {"record_study", "record_probe", "study_record"},
     {"search"},
     {"survey", "report"},
     {"picked"},
@@ -37,7 +37,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 OWNERS = {
-    "mlflow": {"record", "record_study", "record_probe", "recorded", "study_record"},
+    "mlflow": {"record", "record_study", "record_probe", "study_record"},
     "optuna": {"search"},
     "plotly": {"report"},
     "jinja2": {"report"},

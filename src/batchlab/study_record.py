@@ -20,12 +20,13 @@ Recorded = dict[str, dict[str, Any]]
 """A run: params, metrics (of the last step), tags; info has its id, status, and when it began and ended, in ms."""
 
 
-def study_runs(mlruns: str, study: str) -> list[Recorded]:
+def study_runs(mlruns: str, study: str, roles: Sequence[str] = ("run",)) -> list[Recorded]:
     """Every run of a study, in the order in which they began; nothing where there is no such study.
 
     Args:
         mlruns: folder of results.
         study: its name.
+        roles: which runs count: run for trainings, probe for what a probe measured.
     """
     share_sqlite()
     client = MlflowClient(tracking_uri(mlruns))
@@ -34,7 +35,7 @@ def study_runs(mlruns: str, study: str) -> list[Recorded]:
         return []
     store = client._tracking_client.store
     read = rows_of_tables if isinstance(store, SqlAlchemyStore) else pages_of_client
-    runs = [run for run in read(client, experiment.experiment_id) if run["tags"].get("batchlab.role") == "run"]
+    runs = [run for run in read(client, experiment.experiment_id) if run["tags"].get("batchlab.role") in roles]
     return sorted(runs, key=lambda run: (run["info"]["began"], run["info"]["id"]))
 
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any
+
+import numpy as np
 
 from batchlab.arms import CLOCK, is_possible, probe_of
 from batchlab.build import load_dataset
@@ -12,8 +15,10 @@ from batchlab.claims.probing import probe_key
 from batchlab.config import Config
 from batchlab.experiment import Experiment
 from batchlab.identity import config_key, environment
-from batchlab.recorded import RecordedRun, finished_runs, read_curve
+from batchlab.study_record import Recorded, curves_of, study_runs
 
+CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "progress/epochs", "progress/examples",
+          "progress/train_seconds")  # fmt: skip
 USABLE = ("done", "diverged", "out_of_memory")
 
 
@@ -41,7 +46,7 @@ class Task:
         return identity(self.config, self.probe), self.seed
 
 
-Known = Mapping[tuple[str, int], RecordedRun]
+Known = Mapping[tuple[str, int], Recorded]
 
 
 def identity(config: Config, probe: Mapping[str, Any] | None) -> str:
@@ -61,7 +66,7 @@ def tasks_of(experiment: Experiment, num_seeds: int) -> list[Task]:
     ]
 
 
-def known_runs(mlruns: str, studies: Iterable[str], sweep_id: str | None = None) -> dict[tuple[str, int], RecordedRun]:
+def known_runs(mlruns: str, studies: Iterable[str], sweep_id: str | None = None) -> Known:
     """The runs that count, by configuration and seed: the first of each that was measured on this kind of host.
 
     Args:
@@ -69,18 +74,19 @@ def known_runs(mlruns: str, studies: Iterable[str], sweep_id: str | None = None)
         studies: in which they are looked for.
         sweep_id: where only those of one command count.
     """
-    cpu, known = environment()["cpu"], {}
-    for run in finished_runs(mlruns, sorted(set(studies))):
-        is_usable = run.tags.get("outcome") in USABLE and run.tags.get("cpu") == cpu
-        if is_usable and sweep_id in (None, run.tags.get("sweep_id")):
-            known.setdefault((run.tags["config_key"], int(run.params["seed"])), run)
+    cpu, known = environment()["cpu"], dict[tuple[str, int], Recorded]()
+    for run in (run for study in sorted(set(studies)) for run in study_runs(mlruns, study, ("run", "probe"))):
+        tags = run["tags"]
+        is_usable = run["info"]["status"] == "FINISHED" and tags.get("outcome") in USABLE and tags.get("cpu") == cpu
+        if is_usable and sweep_id in (None, tags.get("sweep_id")):
+            known.setdefault((tags["config_key"], int(run["params"]["seed"])), run)
     return known
 
 
 def is_known(task: Task, known: Known) -> bool:
     """Whether a task was measured before, on the data of today."""
     run = known.get(task.key)
-    return run is not None and run.tags["data_digest"] == load_dataset(task.config.data).digest
+    return run is not None and run["tags"]["data_digest"] == load_dataset(task.config.data).digest
 
 
 def arms_of(experiment: Experiment, num_seeds: int, known: Known) -> dict[str, Arm]:
@@ -100,7 +106,7 @@ def arms_of(experiment: Experiment, num_seeds: int, known: Known) -> dict[str, A
     }
     possible = [row for name, row in _each(rows) if is_possible(experiment.arms[name][0].device)]
     n = min(map(len, possible), default=0)
-    clocks = [run.finals for run in rows[CLOCK][0][:n]] if CLOCK in rows else []
+    clocks = [run["metrics"] for run in rows[CLOCK][0][:n]] if CLOCK in rows else []
     mlruns = next(iter(experiment.arms.values()))[0].mlruns
     return {
         name: Arm(name, [[_measured(run, mlruns, clock) for run, clock in _with(row[:n], clocks)] for row in settings])
@@ -108,13 +114,13 @@ def arms_of(experiment: Experiment, num_seeds: int, known: Known) -> dict[str, A
     }
 
 
-def _each(rows: Mapping[str, list[list[RecordedRun]]]) -> Iterator[tuple[str, list[RecordedRun]]]:
+def _each(rows: Mapping[str, list[list[Recorded]]]) -> Iterator[tuple[str, list[Recorded]]]:
     return ((name, row) for name, settings in rows.items() for row in settings)
 
 
-def _row(config: Config, probe: Mapping[str, Any] | None, num_seeds: int, known: Known) -> list[RecordedRun]:
+def _row(config: Config, probe: Mapping[str, Any] | None, num_seeds: int, known: Known) -> list[Recorded]:
     """The setting's runs, in the order of seeds, up to the first that is missing."""
-    row: list[RecordedRun] = []
+    row: list[Recorded] = []
     for index in range(num_seeds):
         run = known.get((identity(config, probe), config.seed + index))
         if run is None:
@@ -123,28 +129,31 @@ def _row(config: Config, probe: Mapping[str, Any] | None, num_seeds: int, known:
     return row
 
 
-def _with(
-    row: Sequence[RecordedRun], clocks: Sequence[Mapping[str, float]]
-) -> list[tuple[RecordedRun, Mapping[str, float]]]:
+def _with(row: Sequence[Recorded], clocks: Sequence[Mapping[str, float]]) -> list[tuple[Recorded, Mapping[str, float]]]:
     return [(run, clocks[index] if clocks else {}) for index, run in enumerate(row)]
 
 
-def _measured(run: RecordedRun, mlruns: str, clock: Mapping[str, float]) -> Measured:
-    finals = dict(run.finals)
-    step_seconds = clock.get(f"step_seconds/{run.params['batch_size']}")
+def _measured(run: Recorded, mlruns: str, clock: Mapping[str, float]) -> Measured:
+    finals, params = dict(run["metrics"]), run["params"]
+    step_seconds = clock.get(f"step_seconds/{params['batch_size']}")
     if step_seconds is not None:
         finals["clock/step_seconds"] = step_seconds
     return Measured(
-        seed=int(run.params["seed"]),
-        params=run.params,
+        seed=int(params["seed"]),
+        params=params,
         finals=finals,
-        outcome=run.tags["outcome"],
-        curve=partial(_curve, mlruns, run.run_id),
-        commit=run.tags["commit"],
-        started=run.started,
+        outcome=run["tags"]["outcome"],
+        curve=partial(_curve, mlruns, run["info"]["id"]),
+        commit=run["tags"]["commit"],
+        started=datetime.fromtimestamp(run["info"]["began"] / 1000, UTC).date().isoformat(),
     )
 
 
 @lru_cache(maxsize=10_000)
 def _curve(mlruns: str, run_id: str) -> Curve:
-    return read_curve(mlruns, run_id)
+    """The evaluations that have every curve, by metric; ``steps`` has the optimizer steps."""
+    found = curves_of(mlruns, [run_id], CURVES)
+    columns = {metric: points for (_, metric), points in found.items()}
+    steps = sorted(set.intersection(*map(set, columns.values()))) if columns else []
+    values = {metric: np.array([points[step] for step in steps]) for metric, points in columns.items()}
+    return {"steps": np.array(steps, dtype=np.float64)} | values
