@@ -13,6 +13,13 @@ from batchlab.config import REPOSITORY
 from batchlab.identity import environment, load_average
 
 
+def hardware() -> str:
+    """CPU, cores and GPU of this machine."""
+    facts = environment()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{facts['cpu']}, {facts['cores']} cores, {device}"
+
+
 def write_results(name: str, about: str, table: Table, records: list[dict[str, Any]]) -> None:
     """Write what a script measured, with hardware, commit and date.
 
@@ -24,9 +31,8 @@ def write_results(name: str, about: str, table: Table, records: list[dict[str, A
     """
     facts, drawn = environment(), Console(file=io.StringIO(), width=120)
     drawn.print(table)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     provenance = {
-        "hardware": f"{facts['cpu']}, {facts['cores']} cores, {device}",
+        "hardware": hardware(),
         "threads": torch.get_num_threads(),
         "torch": facts["version.torch"],
         "load_average": load_average(),

@@ -9,8 +9,8 @@ from batchlab.claims.figure import claim_panel
 from batchlab.claims.outcome import Judged, Outcome, corrected
 from batchlab.claims.table import numbers_of, shown_p, summary
 from batchlab.config import REPOSITORY
-from batchlab.identity import environment
 from batchlab.report.still import write_still
+from batchlab.results import hardware
 
 PAGE = REPOSITORY / "docs" / "claims.md"
 ABOUT = """\
@@ -32,8 +32,7 @@ def write_page(outcomes: Sequence[Outcome], failures: Mapping[str, str], page: P
     Returns:
         The page.
     """
-    facts, folder = environment(), page.parent / "claims"
-    holm = corrected(outcomes)
+    holm, folder = corrected(outcomes), page.parent / "claims"
     lines = [
         "# Claims about batch size, tested",
         "",
@@ -41,7 +40,7 @@ def write_page(outcomes: Sequence[Outcome], failures: Mapping[str, str], page: P
         "",
         ABOUT,
         "",
-        f"Hardware: {facts['cpu']}, {facts['cores']} cores, no GPU. {summary(outcomes, failures).splitlines()[0]}.",
+        f"Hardware: {hardware()}. {summary(outcomes, failures).splitlines()[0]}.",
         "",
         "| # | claim | source | verdict | effect [95 %] | n | p | Holm |",
         "|---|---|---|---|---|---|---|---|",
@@ -96,7 +95,6 @@ def _asked(judged: Judged) -> str:
 
 def records_of(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """Flat records, one for each check."""
-    facts = environment()
     return [
         {
             "what": f"{outcome.experiment.name}: {judged.check.name}",
@@ -111,7 +109,7 @@ def records_of(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             "n": judged.verdict.n if judged.verdict else 0,
             "p": judged.verdict.p if judged.verdict else None,
             "holm_p": holm,
-            "hardware": f"{facts['cpu']}, {facts['cores']} cores",
+            "hardware": hardware(),
             "commits": sorted(
                 {run.commit[:12] for arm in outcome.arms.values() for runs in arm.settings for run in runs}
             ),

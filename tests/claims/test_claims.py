@@ -1,0 +1,104 @@
+"""scripts/claims.py from the command line: measured, re-read, and flipped where a recorded number is broken."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from batchlab.claims.arm import Arm, Measured
+from batchlab.claims.check import check
+from batchlab.claims.keys import Claims
+from batchlab.claims.outcome import corrected, judge_experiment
+from batchlab.claims.page import write_page
+from batchlab.config import REPOSITORY
+from batchlab.experiment import Check, Claim, Experiment
+
+
+def experiment(name="grow", number=20, **keys):
+    claim = Claim(number, "Growing is as good.", "somebody", "a minute.", "much.", "none.")
+    asked = Check("accuracy", "difference", "final/test_accuracy", "a", minus="b", above=0.01, unit="pp")
+    given = {"probe": None, "is_alone": False, "max_seeds": 24, "figure": {}, "preset": "small"} | keys
+    return Experiment(name=name, claim=claim, arms={"a": [], "b": []}, checks=[asked], **given)
+
+
+def arms(*values):
+    def arm(name, scores):
+        runs = [
+            Measured(seed, {"batch_size": 8}, {"final/test_accuracy": score}, "done", dict, "0123456789abcdef")
+            for seed, score in enumerate(scores)
+        ]
+        return Arm(name, [runs])
+
+    return {"a": arm("a", [0.9 + value for value in values]), "b": arm("b", [0.8] * len(values))}
+
+
+def test_the_page_has_a_table_and_a_part_with_a_figure_for_each_claim(tmp_path):
+    figure = {"title": "test accuracy", "metric": "final/test_accuracy", "y_title": "test accuracy"}
+    outcome = judge_experiment(experiment(figure=figure), arms(0.0, 0.001, -0.001))
+    page = write_page([outcome], {}, tmp_path / "claims.md")
+    text = page.read_text()
+    assert "| 20 | [Growing is as good.](#grow) | somebody | **supported** | 10 [9.752, 10.25] pp | 3 |" in text
+    assert "1 supported, 0 contradicted, 0 open" in text
+    assert "What this leaves out: much." in text
+    assert "commit 0123456789ab" in text
+    assert (tmp_path / "claims" / "grow.png").exists()
+    (record,) = json.loads((tmp_path / "results" / "claims.json").read_text())
+    assert record["verdict"] == "supported"
+    assert record["effect"] == pytest.approx(0.1)
+
+
+def test_what_needs_another_machine_says_so_and_stays_open(config_of, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    needs = replace(experiment(), arms={"a": [config_of("device=cuda")], "b": [config_of()]})
+    outcome = judge_experiment(needs, {"a": Arm("a", [[]]), "b": arms(0.0, 0.0)["b"]})
+    assert (outcome.said, outcome.judged[0].reason) == ("open", "needs cuda")
+
+
+def test_holm_counts_the_looks_and_the_claims():
+    sure, unsure = (judge_experiment(experiment(), arms(*values)) for values in ((0.0, 0.0001), (0.0, 0.5, 0.1)))
+    p_sure, p_unsure = corrected([sure, unsure])
+    assert p_sure == pytest.approx(min(1.0, 8 * sure.p))
+    assert p_unsure == pytest.approx(max(p_sure, min(1.0, 4 * unsure.p)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["names=[train_longr]"], "train_longer"),
+        (["preset=medium"], "small or full"),
+        (["max_seeds=5"], "max_seeds=24"),
+        (["budget_minutes=-1"], "budget_minutes=90"),
+        (["num_workers=0"], "num_workers=2"),
+        (["batch_size=32,64"], "one value for each key"),
+    ],
+)
+def test_wrong_input_costs_nothing(refused_by_script, arguments, said):
+    assert said in refused_by_script("claims", Claims, check, *arguments)
+
+
+def typed(mlruns, *arguments):
+    command = [sys.executable, str(REPOSITORY / "scripts" / "claims.py"), *arguments, f"mlruns={mlruns}", "output=json"]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=env)
+    assert done.returncode == 0, done.stderr
+    return {record["what"]: record for record in json.loads(done.stdout)}, done.stderr
+
+
+@pytest.mark.slow
+def test_a_claim_is_measured_once_re_read_and_flipped_by_a_broken_number(tmp_path):
+    found, _ = typed(tmp_path, "accumulation", "max_seeds=3")
+    main = found["accumulation: largest relative difference of the gradients, no norm layers"]
+    assert (main["verdict"], main["n"]) == ("supported", 3)
+    assert found["accumulation: with batch norm"]["verdict"] == "contradicted"
+    again, said = typed(tmp_path, "accumulation")
+    assert again == found
+    assert "look at n" not in said  # nothing was run
+    with sqlite3.connect(tmp_path / "mlflow.db") as store:
+        for table in ("metrics", "latest_metrics"):
+            store.execute(f"update {table} set value = 0.5 + value where key = 'gradient/relative_difference'")
+    broken, _ = typed(tmp_path, "accumulation", "max_seeds=0")
+    assert broken[main["what"]]["verdict"] == "contradicted"
