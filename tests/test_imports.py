@@ -18,7 +18,7 @@ LAYERS = [
     {"diagnosis", "signature"},
     {"data", "model", "loss", "optim", "metrics", "sharpness", "laws", "tally"},
     {"fit"},
-    {"learner"},
+    {"learner", "target"},
     {"build"},
     {"probe", "rehearse", "measure"},
     {"run", "grid"},

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 
 from hydra import compose, initialize_config_dir
@@ -101,7 +102,7 @@ def _show(name: str, shown: list[str], overrides: list[str]) -> None:
         print(OmegaConf.to_yaml(compose(name, overrides)), end="")
     else:
         allowed = "is no option of a script; lists are compared without it"
-        stop([Mistake(word, "", allowed, f"scripts/{name}.py --help") for word in shown])
+        stop([Mistake(word, "", allowed, f"scripts/{Path(sys.argv[0]).name} --help") for word in shown])
     sys.exit(0)
 
 

@@ -11,7 +11,8 @@ from batchlab.build import Built, build
 from batchlab.config import Budget, Config, Measure
 from batchlab.dataset import Split
 from batchlab.laws.estimate import Estimate
-from batchlab.run import finish, run, target_metrics
+from batchlab.run import finish, run
+from batchlab.target import target_metrics
 
 LR_FACTOR = 2.0
 """Learning rates of a line search lie so far apart."""
