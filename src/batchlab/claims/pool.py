@@ -5,15 +5,17 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 
 from batchlab.claims.measure import Task
 from batchlab.stopping import check_stop, heed_signals
 
+Tell = Callable[[Task, str], None]
+"""Is given each finished task, and what went wrong, or an empty string."""
 
-def run_tasks(
-    tasks: Sequence[Task], num_workers: int, deadline: float, sweep_id: str, tell: Callable[[Task, str], None]
-) -> bool:
+
+def run_tasks(tasks: Sequence[Task], num_workers: int, deadline: float, sweep_id: str, tell: Tell) -> None:
     """Run tasks until all are done or the time is over; what is done is recorded at once.
 
     Args:
@@ -21,47 +23,33 @@ def run_tasks(
         num_workers: processes that train side by side.
         deadline: time.monotonic() after which no task begins.
         sweep_id: names the command.
-        tell: is given each finished task, and what went wrong, or an empty string.
-
-    Returns:
-        Whether all of them were run.
+        tell: hears of each finished task.
     """
     shared = sorted((task for task in tasks if not task.is_alone), key=lambda task: str(task.config.data))
-    alone = [task for task in tasks if task.is_alone]
-    is_complete = True
-    if shared:
-        with _pool(num_workers) as pool:
-            is_complete = _drain(pool, shared, num_workers, deadline, sweep_id, tell)
-    for task in alone:  # a fresh process each: what differs between processes belongs to the spread
-        if time.monotonic() > deadline:
-            return False
-        with _pool(1) as pool:
-            _drain(pool, [task], 1, deadline, sweep_id, tell)
-    return is_complete
+    while shared and time.monotonic() < deadline:  # again where a worker was killed
+        shared = _drain(shared, num_workers, deadline, sweep_id, tell)
+    for task in (task for task in tasks if task.is_alone):
+        if time.monotonic() < deadline:  # a fresh process each: what differs between processes belongs to the spread
+            _drain([task], 1, deadline, sweep_id, tell)
 
 
-def _pool(num_workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), _begin)
-
-
-def _drain(
-    pool: Executor,
-    tasks: Iterable[Task],
-    num_workers: int,
-    deadline: float,
-    sweep_id: str,
-    tell: Callable[[Task, str], None],
-) -> bool:
-    """Keep the workers busy, with few tasks waiting, so that a stop does not wait for many."""
+def _drain(tasks: Iterable[Task], num_workers: int, deadline: float, sweep_id: str, tell: Tell) -> list[Task]:
+    """Keep the workers busy, with few tasks waiting, so that a stop does not wait for many; returns what is left."""
     waiting, running = list(tasks), dict[Future[str], Task]()
-    while running or (waiting and time.monotonic() < deadline):
-        check_stop()
-        while waiting and len(running) < 2 * num_workers and time.monotonic() < deadline:
-            task = waiting.pop(0)
-            running[pool.submit(work, task, sweep_id)] = task
-        done = next(as_completed(running))
-        tell(running.pop(done), done.result())
-    return not waiting
+    with ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), _begin) as pool:
+        try:
+            while running or (waiting and time.monotonic() < deadline):
+                check_stop()
+                while waiting and len(running) < 2 * num_workers and time.monotonic() < deadline:
+                    running[pool.submit(work, waiting[0], sweep_id)] = waiting[0]
+                    waiting.pop(0)
+                done = next(as_completed(running))
+                result = done.result()
+                tell(running.pop(done), result)
+        except BrokenProcessPool:  # which of them was at fault is not known; the others have all been lost too
+            for task in running.values():
+                tell(task, "its process was killed, or one beside it")
+    return waiting
 
 
 def _begin() -> None:
