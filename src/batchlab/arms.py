@@ -66,11 +66,11 @@ def is_possible(device: str) -> bool:
 
 
 def possible_arms(sweeper: DictConfig) -> dict[str, list[str]]:
-    """The overrides of each arm that this machine can run."""
+    """The overrides of each arm that this machine can run; of the one that was asked for, where one was."""
     arms, possible = arm_overrides(sweeper), {}
     for name, own in arms.items():
         devices = [line.partition("=")[2] for line in own if line.startswith("device=")]
-        if all(map(is_possible, devices)):
+        if all(map(is_possible, devices)) and sweeper.arm in (None, name):
             possible[name] = own
     return possible
 
@@ -90,7 +90,7 @@ def compose_arms(
         Arm -> its configurations, and every mistake.
     """
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    if mistakes := _wrong_preset(base):
+    if mistakes := _wrong_settings(base.hydra.sweeper):
         return {}, mistakes
     configs: dict[str, list[Config]] = {}
     try:
@@ -129,13 +129,13 @@ def _compose_arm(
     return configs, mistakes
 
 
-def _wrong_preset(base: DictConfig) -> list[Mistake]:
-    sweeper = base.hydra.sweeper
-    allowed = ["small", *map(str, sweeper.presets)]
-    if sweeper.preset in allowed:
-        return []
+def _wrong_settings(sweeper: DictConfig) -> list[Mistake]:
+    """A preset or an arm that there is not."""
+    presets, arms = ["small", *map(str, sweeper.presets)], list(map(str, sweeper.arms))
     return [
-        Mistake("hydra.sweeper.preset", sweeper.preset, f"one of {', '.join(allowed)}", "hydra.sweeper.preset=small")
+        Mistake(f"hydra.sweeper.{key}", value, f"one of {', '.join(known)}", f"hydra.sweeper.{key}={known[0]}")
+        for key, value, known in (("preset", sweeper.preset, presets), ("arm", sweeper.arm, arms))
+        if value is not None and value not in known
     ]
 
 

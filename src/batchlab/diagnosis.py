@@ -101,7 +101,7 @@ def _mistake_of(config_name: str, line: str, extra: list[str], default: DictConf
     try:
         compose(config_name, [*extra, line])
     except MissingConfigException as error:
-        options = list(error.options or [])
+        options = [option for option in error.options or [] if not option.startswith("_")]  # what others share
         allowed = f"no such option; there are {', '.join(options)}" if options else "no such group of options"
         close = nearest(value, options) or (options[0] if options else "...")
         return Mistake(key, value, allowed, f"{key}={close}")

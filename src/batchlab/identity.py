@@ -54,15 +54,20 @@ def environment() -> dict[str, str]:
 
 
 def origin() -> str:
-    """The command that trains this job's configuration alone, quoted for a shell; empty outside of a Hydra job."""
+    """The command that trains this job's configuration alone, quoted for a shell; empty outside of a Hydra job.
+
+    Of an experiment it is the arm, with all of its settings.
+    """
     if not HydraConfig.initialized():
         return ""
     hydra = HydraConfig.get()
     folders = [each.path for each in hydra.runtime.config_sources if each.provider not in OWN_SOURCES]
     words = ["python", "train.py", *(["-cd", folders[0]] if folders else [])]
     words += ["-cn", str(hydra.job.config_name)] if hydra.job.config_name != "train" else []
-    words += [word for word in hydra.overrides.task if word.lstrip("+~").partition("=")[0] not in NOT_ORIGIN]
-    return shlex.join(words)
+    arm = hydra.sweeper.get("arm")
+    own = {line.partition("=")[0] for line in hydra.sweeper.arms[arm]} if arm else set()
+    task = [word for word in hydra.overrides.task if word.lstrip("+~").partition("=")[0] not in {*NOT_ORIGIN, *own}]
+    return shlex.join([*words, *(["-m", *task, f"hydra.sweeper.arm={arm}"] if arm else task)])
 
 
 def load_average() -> str:

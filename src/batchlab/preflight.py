@@ -64,6 +64,8 @@ def preflight(arguments: list[str], config_name: str = "train") -> Asked:
     extra = [f"hydra.searchpath=[{','.join(folders)}]"] if folders else []
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3", job_name="train"):
         name, plan, experiment = args.config_name or config_name, None, None
+        if mistakes := _two_sweepers(args.overrides):
+            stop(mistakes)
         base = _base(name, args.overrides, extra)
         if base is not None and is_search_sweeper(base.hydra.sweeper):
             from batchlab.survey import survey  # optuna: only where it searches
@@ -97,6 +99,15 @@ def stop(mistakes: list[Mistake]) -> NoReturn:
         file=sys.stderr,
     )
     raise SystemExit(2)
+
+
+def _two_sweepers(overrides: list[str]) -> list[Mistake]:
+    """An experiment and a search in one command: each brings a sweeper of its own."""
+    typed = dict(word.partition("=")[::2] for word in overrides)
+    if "experiment" in typed and typed.get("search", "none") != "none":
+        allowed = "an experiment brings its own arms; there is nothing to search"
+        return [Mistake("search", typed["search"], allowed, f"-m experiment={typed['experiment']}")]
+    return []
 
 
 def _base(config_name: str, overrides: list[str], extra: list[str]) -> DictConfig | None:

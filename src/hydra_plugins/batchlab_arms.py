@@ -64,7 +64,7 @@ class ArmsSweeperConf:
     presets: dict[str, list[str]] = field(default_factory=dict)
     """Name -> overrides for another scale."""
     arm: str | None = None
-    """Set for each job: whose it is."""
+    """The only arm that is run; null = all of them. Each job has its own here."""
     probe: Any = None
     """Node of a function (config, seed, **settings) -> numbers that measures an arm; null = each is trained.
 

@@ -90,7 +90,7 @@ def is_known(task: Task, known: Known) -> bool:
 
 
 def arms_of(experiment: Experiment, num_seeds: int, known: Known) -> dict[str, Arm]:
-    """The experiment's arms with as many seeds as all of them have.
+    """The experiment's arms with as many seeds as all that were run have.
 
     Args:
         experiment: composed.
@@ -98,14 +98,14 @@ def arms_of(experiment: Experiment, num_seeds: int, known: Known) -> dict[str, A
         known: runs by configuration and seed.
 
     Returns:
-        Arm -> its settings; without any seed where one of them has none, or where this machine lacks its device.
+        Arm -> its settings; without any seed where it was not run, or where this machine lacks its device.
     """
     rows = {
         name: [_row(config, probe_of(experiment.probe, experiment.arms, name), num_seeds, known) for config in configs]
         for name, configs in experiment.arms.items()
     }
     possible = [row for name, row in _each(rows) if is_possible(experiment.arms[name][0].device)]
-    n = min(map(len, possible), default=0)
+    n = min((len(row) for row in possible if row), default=0)
     clocks = [run["metrics"] for run in rows[CLOCK][0][:n]] if CLOCK in rows else []
     mlruns = next(iter(experiment.arms.values()))[0].mlruns
     return {
