@@ -103,7 +103,7 @@ def stop(mistakes: list[Mistake]) -> NoReturn:
 
 def _two_sweepers(overrides: list[str]) -> list[Mistake]:
     """An experiment and a search in one command: each brings a sweeper of its own."""
-    typed = dict(word.partition("=")[::2] for word in overrides)
+    typed = {key: value for key, _, value in (word.partition("=") for word in overrides)}
     if "experiment" in typed and typed.get("search", "none") != "none":
         allowed = "an experiment brings its own arms; there is nothing to search"
         return [Mistake("search", typed["search"], allowed, f"-m experiment={typed['experiment']}")]
