@@ -36,6 +36,7 @@ def multirun(type_command, tmp_path):
     return tmp_path / "mlruns"
 
 
+@pytest.mark.slow
 def test_a_page_that_is_deleted_comes_back_byte_for_byte(multirun, tmp_path, type_command):
     folder = multirun / "reports" / "two"
     before = files_of(folder)
@@ -92,6 +93,7 @@ def test_wrong_input_costs_nothing(refused_by_script, typed):
     assert WRONG[typed] in refused_by_script("report_study", Report, check, *typed.split())
 
 
+@pytest.mark.slow
 def test_a_name_that_is_nearly_right_is_mended(multirun, tmp_path):
     done = report(tmp_path, "study=tow")
     assert done.returncode == 2
