@@ -1,5 +1,6 @@
 """Which runs of an experiment are known, which are missing, and its arms once they are there."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -86,7 +87,13 @@ def known_runs(mlruns: str, studies: Iterable[str], sweep_id: str | None = None)
 def is_known(task: Task, known: Known) -> bool:
     """Whether a task was measured before, on the data of today."""
     run = known.get(task.key)
-    return run is not None and run["tags"]["data_digest"] == load_dataset(task.config.data).digest
+    return run is not None and run["tags"]["data_digest"] == _digest(json.dumps(task.config.data))
+
+
+@lru_cache(maxsize=100)
+def _digest(data: str) -> str:
+    """Of the data set of a node; reading it takes a second, and claims change between a few."""
+    return load_dataset(json.loads(data)).digest
 
 
 def arms_of(experiment: Experiment, num_seeds: int, known: Known) -> dict[str, Arm]:
