@@ -28,6 +28,8 @@ def study_runs(mlruns: str, study: str, roles: Sequence[str] = ("run",)) -> list
         study: its name.
         roles: which runs count: run for trainings, probe for what a probe measured.
     """
+    if not _is_there(mlruns):
+        return []
     share_sqlite()
     client = MlflowClient(tracking_uri(mlruns))
     experiment = client.get_experiment_by_name(study)
@@ -75,12 +77,17 @@ def rows_of_tables(client: MlflowClient, experiment_id: str) -> Iterator[Recorde
 
 def study_names(mlruns: str) -> list[str]:
     """Names of every study that has been recorded, the latest first; no store is made where there is none."""
-    uri = tracking_uri(mlruns)
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    if not _is_there(mlruns):
         return []
     share_sqlite()
-    found = MlflowClient(uri).search_experiments(order_by=["last_update_time DESC"])
+    found = MlflowClient(tracking_uri(mlruns)).search_experiments(order_by=["last_update_time DESC"])
     return [each.name for each in found if each.name != "Default"]
+
+
+def _is_there(mlruns: str) -> bool:
+    """Whether the store can be asked without being made."""
+    uri = tracking_uri(mlruns)
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
 def is_searched(mlruns: str, study: str) -> bool:

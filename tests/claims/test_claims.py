@@ -89,6 +89,15 @@ def typed(mlruns, *arguments):
 
 
 @pytest.mark.slow
+def test_data_that_is_not_there_costs_nothing(tmp_path):
+    command = [sys.executable, str(REPOSITORY / "scripts" / "claims.py"), "train_longer", "data_root=/nowhere"]
+    done = subprocess.run([*command, f"mlruns={tmp_path / 'mlruns'}"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert "Type data.download=true" in done.stderr
+    assert not (tmp_path / "mlruns").exists()
+
+
+@pytest.mark.slow
 def test_a_claim_is_measured_once_re_read_and_flipped_by_a_broken_number(tmp_path):
     found, _ = typed(tmp_path, "accumulation", "max_seeds=3")
     main = found["accumulation: largest relative difference of the gradients, no norm layers"]
