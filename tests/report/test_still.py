@@ -38,3 +38,13 @@ def test_traces_of_one_name_share_a_colour():
     found = colours(PANEL)
     assert list(found) == ["measured", "law", "sure"]
     assert len(set(found.values())) == 3
+
+
+def test_names_stand_beside_their_points(tmp_path):
+    panel = Panel(
+        "arms", "accuracy", Axis(""), Axis("test accuracy"), [Trace("arms", ["small", "lr_scaled"], [0.8, 0.9])]
+    )
+    (path,) = write_still(panel, tmp_path, ("svg",))
+    text = path.read_text()
+    assert "lr scaled" in text
+    assert "test accuracy" in text

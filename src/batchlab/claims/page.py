@@ -20,6 +20,11 @@ outside; *open*: neither, with the seeds (n of ~m) or the hardware that would de
 24 seeds, each at the level .05/4; Holm's p counts the looks and corrects over the table. Checks in parentheses stand
 beside the verdict: the deconfounded run, or the size of the effect."""
 
+SOURCES = """\
+S0: a post of 2017 that timed a 6x64 network on a CPU and a GPU; S1: a note on choosing the batch size of SGD; S2: a
+primer on convolutional networks; S3: Raschka's benchmark of powers of two; S4: a review of what batch size does to
+learning. Other sources stand in the header of each experiment."""
+
 
 def write_page(outcomes: Sequence[Outcome], failures: Mapping[str, str], page: Path = PAGE) -> Path:
     """Write the page, its figures in a folder beside it, and the numbers as docs/results/claims.json.
@@ -40,10 +45,12 @@ def write_page(outcomes: Sequence[Outcome], failures: Mapping[str, str], page: P
         "",
         ABOUT,
         "",
+        SOURCES,
+        "",
         f"Hardware: {hardware()}. {summary(outcomes, failures).splitlines()[0]}.",
         "",
-        "| # | claim | source | verdict | effect [95 %] | n | p | Holm |",
-        "|---|---|---|---|---|---|---|---|",
+        "| # | claim | source | verdict | effect [95 %] | n | p | Holm | beside it |",
+        "|---|---|---|---|---|---|---|---|---|",
         *(_row(outcome, p) for outcome, p in zip(outcomes, holm, strict=True)),
         "",
         *(line for outcome in outcomes for line in section(outcome, folder)),
@@ -60,7 +67,9 @@ def _row(outcome: Outcome, holm: float) -> str:
     claim, name = outcome.experiment.claim, outcome.experiment.name
     _, effect, _, n, p = numbers_of(outcome.main)
     cells = [str(claim.number), f"[{claim.says}](#{name})", claim.source, f"**{outcome.said}**", effect, n, p]
-    return f"| {' | '.join([*cells, shown_p(holm)])} |"
+    beside = next((each for each in outcome.judged if each.check.is_beside), None)
+    last = "" if beside is None else f"{beside.check.name}: {numbers_of(beside)[0]}, {numbers_of(beside)[1]}"
+    return f"| {' | '.join([*cells, shown_p(holm), last])} |"
 
 
 def section(outcome: Outcome, folder: Path) -> list[str]:

@@ -28,6 +28,22 @@ def write_still(panel: Panel, folder: Path, suffixes: tuple[str, ...] = ("png", 
     Returns:
         The files.
     """
+    figure = _drawn_names(panel) if is_of_names(panel) else _drawn(panel)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{panel.name}.{suffix}" for suffix in suffixes]
+    for path in paths:
+        metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+        with rc_context({"svg.hashsalt": "batchlab"}):
+            figure.savefig(path, metadata=metadata)
+    return paths
+
+
+def is_of_names(panel: Panel) -> bool:
+    """Whether names and not numbers stand on the horizontal axis."""
+    return any(isinstance(place, str) for trace in panel.traces for place in trace.x)
+
+
+def _drawn(panel: Panel) -> Figure:
     figure = Figure(figsize=SIZE_INCHES, dpi=DOTS_PER_INCH)
     figure.subplots_adjust(**MARGINS)
     axes, palette, named = figure.add_subplot(), colours(panel), set[str]()
@@ -36,18 +52,34 @@ def write_still(panel: Panel, folder: Path, suffixes: tuple[str, ...] = ("png", 
         named.add(trace.name)
     _label(axes.xaxis, axes.set_xscale, panel.x)
     _label(axes.yaxis, axes.set_yscale, panel.y)
+    _dress(axes, panel, len(named))
+    return figure
+
+
+def _drawn_names(panel: Panel) -> Figure:
+    """Names are read beside their points, the first on top, values from left to right."""
+    figure = Figure(figsize=SIZE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
+    axes, palette = figure.add_subplot(), colours(panel)
+    for trace in panel.traces:
+        low, high = trace.low or trace.y, trace.high or trace.y
+        spread = [[y - each for y, each in zip(trace.y, low, strict=True)],
+                  [each - y for y, each in zip(trace.y, high, strict=True)]]  # fmt: skip
+        axes.errorbar(
+            trace.y, [str(name).replace("_", " ") for name in trace.x], xerr=spread, linestyle="none", marker="o",
+            markersize=6, capsize=3, color=palette[trace.name], label=trace.name,
+        )  # fmt: skip
+    axes.invert_yaxis()
+    _label(axes.xaxis, axes.set_xscale, panel.y)
+    _dress(axes, panel, len(palette))
+    return figure
+
+
+def _dress(axes: Any, panel: Panel, num_names: int) -> None:
     axes.set_title(panel.title, loc="left", fontsize=11)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    if len(named) > 1:
+    if num_names > 1:
         axes.legend(frameon=False, fontsize=8)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{panel.name}.{suffix}" for suffix in suffixes]
-    for path in paths:
-        metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-        with rc_context({"svg.hashsalt": "batchlab"}):
-            figure.savefig(path, metadata=metadata)
-    return paths
 
 
 def _draw(axes: Any, trace: Trace, colour: str, label: str) -> None:
