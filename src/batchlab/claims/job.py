@@ -18,7 +18,7 @@ from batchlab.claims.pool import run_tasks
 from batchlab.claims.table import draw_claims, summary
 from batchlab.claims.verdict import LOOKS, OPEN
 from batchlab.command import Command
-from batchlab.experiment import Experiment
+from batchlab.experiment import Experiment, experiment_names, possible_configs
 from batchlab.mistake import WrongInput
 from batchlab.preflight import stop
 from batchlab.record import open_store
@@ -70,7 +70,7 @@ class Measurement:
         for look in LOOKS:
             wanted = [each for each in self._experiments if self._is_wanted(each, outcomes, look)]
             tasks = [task for each in wanted for task in tasks_of(each, look) if not is_known(task, known)]
-            unique = list({task.key: task for task in tasks}.values())
+            unique = list({task.key: task for task in reversed(tasks)}.values())[::-1]  # of the first claim that asks
             if unique and look <= self._keys.max_seeds:
                 self._check([each for each in wanted if any(task.experiment == each.name for task in unique)])
                 self._run(unique, look)
@@ -93,7 +93,9 @@ class Measurement:
             outcomes[experiment.name] = found
 
     def _known(self) -> Known:
-        return known_runs(self._mlruns, [_study(each) for each in self._experiments])
+        """What is recorded under any claim: they share runs."""
+        typed = {each.study for experiment in self._experiments for each in possible_configs(experiment)[:1]}
+        return known_runs(self._mlruns, typed | {f"experiment-{name}" for name in experiment_names()})
 
     def _check(self, experiments: Sequence[Experiment]) -> None:
         """Gate 2 for the first configuration of each arm, once, before its first run."""
@@ -126,7 +128,3 @@ class Measurement:
 
 
 SECONDS_BETWEEN_LINES = 30.0
-
-
-def _study(experiment: Experiment) -> str:
-    return next(iter(experiment.arms.values()))[0].study

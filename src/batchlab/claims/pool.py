@@ -28,9 +28,12 @@ def run_tasks(tasks: Sequence[Task], num_workers: int, deadline: float, sweep_id
     shared = sorted((task for task in tasks if not task.is_alone), key=lambda task: str(task.config.data))
     while shared and time.monotonic() < deadline:  # again where a worker was killed
         shared = _drain(shared, num_workers, deadline, sweep_id, tell)
+    alone: dict[tuple[str, int], list[Task]] = {}
     for task in (task for task in tasks if task.is_alone):
-        if time.monotonic() < deadline:  # a fresh process each: what differs between processes belongs to the spread
-            _drain([task], 1, deadline, sweep_id, tell)
+        alone.setdefault((task.experiment, task.seed), []).append(task)
+    for group in alone.values():  # a fresh process for each seed: what differs between processes belongs to the spread
+        while group and time.monotonic() < deadline:
+            group = _drain(group, 1, deadline, sweep_id, tell)
 
 
 def _drain(tasks: Iterable[Task], num_workers: int, deadline: float, sweep_id: str, tell: Tell) -> list[Task]:
