@@ -146,3 +146,32 @@ def digest_of(*tensors: Tensor) -> str:
         sha.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
         sha.update(tensor.contiguous().numpy().data)
     return sha.hexdigest()
+
+
+def as_made(
+    name: str, train: Split, val: Split, test: Split, num_classes: int | None, facts: tuple[str, ...]
+) -> Dataset:
+    """A data set of [N, F] inputs that were made on the spot: not standardised, not augmented.
+
+    Args:
+        name: of it.
+        train: its splits hold tensors.
+        val: of them.
+        test: of them.
+        num_classes: None for numbers as targets.
+        facts: what a person should know of it.
+    """
+    tensors = [part for split in (train, val, test) for part in (split.inputs, split.targets)]
+    width = train.inputs.shape[1]
+    return Dataset(
+        name=name,
+        train=train,
+        val=val,
+        test=test,
+        num_classes=num_classes,
+        mean=torch.zeros(width),
+        std=torch.ones(width),
+        augment=None,
+        facts=facts,
+        digest=digest_of(*tensors),  # type: ignore[arg-type]
+    )

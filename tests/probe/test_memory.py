@@ -82,11 +82,11 @@ def asking_bytes() -> int:
 
 @pytest.mark.slow
 def test_the_found_size_fits_a_clearly_larger_one_does_not_and_nothing_stays_allocated(config_of):
-    before = psutil.Process().memory_info().rss
+    before, others = psutil.Process().memory_info().rss, psutil.Process().children()
     config = wide(config_of, limit_for(500e6))
     probe = largest_batch(config)
     assert psutil.Process().memory_info().rss - before < 100e6  # the tests took 500 MB and more
-    assert psutil.Process().children() == []
+    assert psutil.Process().children() == others  # what earlier tests left is not the probe's
     assert probe.capped_by == "memory"
     assert probe.size in {each.size for each in probe.tested if each.fits}
     assert all(each.fits == (each.bytes <= 0.9 * probe.limit_bytes) for each in probe.tested if not each.cause)

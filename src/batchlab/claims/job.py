@@ -6,8 +6,6 @@ import time
 from collections.abc import Sequence
 from uuid import uuid4
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from batchlab.arms import is_possible
 from batchlab.claims.check import compose_all
 from batchlab.claims.keys import Claims
@@ -16,6 +14,7 @@ from batchlab.claims.outcome import Outcome, judge_experiment
 from batchlab.claims.page import records_of, write_page
 from batchlab.claims.pool import run_tasks
 from batchlab.claims.table import draw_claims, summary
+from batchlab.claims.told import Told
 from batchlab.claims.verdict import LOOKS, OPEN
 from batchlab.command import Command
 from batchlab.experiment import Experiment, experiment_names, possible_configs
@@ -109,22 +108,5 @@ class Measurement:
     def _run(self, tasks: list[Task], look: int) -> None:
         for study in {task.config.study for task in tasks}:
             open_store(self._mlruns, study)
-        console = make_console()
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-            shown = bar.add_task(f"look at n = {look}", total=len(tasks))
-            last = [time.monotonic()]
-
-            def tell(task: Task, error: str) -> None:
-                bar.update(shown, advance=1, description=f"look at n = {look}: {task.experiment}")
-                if error:
-                    self.failures[task.experiment] = error
-                if bar.disable and time.monotonic() - last[0] > SECONDS_BETWEEN_LINES:
-                    last[0] = time.monotonic()
-                    done = int(bar.tasks[0].completed)
-                    print(f"look at n = {look}: {done} of {len(tasks)} runs, {task.experiment}", file=sys.stderr)
-
-            run_tasks(tasks, self._keys.num_workers, self._deadline, self._sweep_id, tell)
-
-
-SECONDS_BETWEEN_LINES = 30.0
+        with Told(f"look at n = {look}", len(tasks), self.failures) as told:
+            run_tasks(tasks, self._keys.num_workers, self._deadline, self._sweep_id, told)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from batchlab.data.checks import number, refuse, whole_number
-from batchlab.dataset import Dataset, Split, digest_of
+from batchlab.dataset import Dataset, Split, as_made
 from batchlab.mistake import Mistake
 
 
@@ -39,18 +39,8 @@ def load_surface(num_examples: int, num_features: int, noise: float) -> Dataset:
     train = Split(noise * signs(num_examples, num_features), torch.zeros(num_examples))
     push = torch.full((1, num_features), float(noise))
     pair = Split(torch.cat([push, -push]), torch.zeros(2))
-    return Dataset(
-        name="surface",
-        train=train,
-        val=pair,
-        test=pair,
-        num_classes=None,
-        mean=torch.zeros(num_features),
-        std=torch.ones(num_features),
-        augment=None,
-        facts=(f"each example's gradient is the surface's and noise of standard deviation {noise:g} in each weight",),
-        digest=digest_of(train.inputs, train.targets, pair.inputs, pair.targets),  # type: ignore[arg-type]
-    )
+    facts = (f"each example's gradient is the surface's and noise of standard deviation {noise:g} in each weight",)
+    return as_made("surface", train, pair, pair, None, facts)
 
 
 def signs(num_rows: int, num_columns: int) -> Tensor:

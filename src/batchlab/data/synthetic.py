@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from batchlab.data.checks import number, refuse, split_settings, whole_number
-from batchlab.dataset import Dataset, Split, digest_of, split_indices
+from batchlab.dataset import Dataset, Split, as_made, split_indices
 
 
 def load_synthetic(
@@ -147,17 +147,4 @@ def _dataset(
 ) -> Dataset:
     chosen = split_indices(targets, *fractions)
     train, val, test = (Split(inputs[indices], targets[indices]) for indices in chosen)
-    tensors = [part for split in (train, val, test) for part in (split.inputs, split.targets)]
-    width = inputs.shape[1]
-    return Dataset(
-        name=name,
-        train=train,
-        val=val,
-        test=test,
-        num_classes=num_classes,
-        mean=torch.zeros(width),
-        std=torch.ones(width),
-        augment=None,
-        facts=facts,
-        digest=digest_of(*tensors),  # type: ignore[arg-type]
-    )
+    return as_made(name, train, val, test, num_classes, facts)

@@ -86,17 +86,23 @@ def trace_of(
     name: str, rows: Sequence[Row], study: Study, value: Callable[[Row], Estimate], is_faint: bool = False
 ) -> Trace:
     """Rows as points with intervals; without where no row has two seeds, and where the points are only context."""
-    estimates = [value(row) for row in rows]
-    has_intervals = not is_faint and any(each.n > 1 for each in estimates)
+    return with_bars(name, rows, [value(row) for row in rows], [hover_of(study, row) for row in rows], is_faint)
+
+
+def with_bars(
+    name: str, rows: Sequence[Row], estimates: Sequence[Estimate], hover: Sequence[str], is_faint: bool = False
+) -> Trace:
+    """A number of each row by its batch size, with its interval unless no row has two seeds or all are context."""
+    has_bars = not is_faint and any(each.n > 1 for each in estimates)
     return Trace(
         name,
         [row.batch_size for row in rows],
         [each.mean for each in estimates],
-        [ends(each)[0] for each in estimates] if has_intervals else None,
-        [ends(each)[1] for each in estimates] if has_intervals else None,
+        [ends(each)[0] for each in estimates] if has_bars else None,
+        [ends(each)[1] for each in estimates] if has_bars else None,
         style="points" if is_faint else "both",
         is_faint=is_faint,
-        hover=[hover_of(study, row) for row in rows],
+        hover=hover,
         commands=[row.origin for row in rows],
     )
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.table import Table
 
-from batchlab.report.by_size import BATCH_SIZE
+from batchlab.report.by_size import BATCH_SIZE, with_bars
 from batchlab.report.comparison import Estimate, Row
 from batchlab.report.panel import Axis, Panel, Trace
-from batchlab.report.study import Study, best_by_size, ends, labelled, settings_in_words
+from batchlab.report.study import Study, best_by_size, labelled, settings_in_words
 
 COLUMNS = {
     "sharpness/train_loss": "train loss",
@@ -121,14 +121,5 @@ def sharpness_panels(points: Mapping[str, Mapping[str, Sequence[Row]]], note: st
 
 
 def _by_size(label: str, rows: Sequence[Row], name: str) -> Trace:
-    values = [row.sharpness[name] for row in rows]
-    has_bars = any(value.n > 1 for value in values)
-    return Trace(
-        label,
-        [row.batch_size for row in rows],
-        [value.mean for value in values],
-        [ends(value)[0] for value in values] if has_bars else None,
-        [ends(value)[1] for value in values] if has_bars else None,
-        hover=[f"{settings_in_words(row)}<br>{significant(row.sharpness[name])}<br>n = {row.n}" for row in rows],
-        commands=[row.origin for row in rows],
-    )
+    hover = [f"{settings_in_words(row)}<br>{significant(row.sharpness[name])}<br>n = {row.n}" for row in rows]
+    return with_bars(label, rows, [row.sharpness[name] for row in rows], hover)
