@@ -57,7 +57,8 @@ class Check:
         tune: metric by which each arm's best setting is chosen; none = it has one.
         where: settings that choose among those of an arm, e.g. ``{"lr": 0.05}``.
         target: validation accuracy that target/... is read off the curves for.
-        at: where curves are read, e.g. ``{"steps": 50}``; none = at their end.
+        at: where curves are read, ``{"steps": 50}``, or between which their mean is taken, ``{"epochs": [12, 16]}``;
+            none = at their end.
         failed: the value of a run that diverged; none = NaN.
         is_beside: whether it stands beside the verdict (a deconfounded run, a size) and does not decide it.
         unit: of the effect as it is shown: %, pp, x, or nothing.
@@ -78,7 +79,7 @@ class Check:
     tune: str | None = None
     where: Mapping[str, Any] = field(default_factory=dict)
     target: float | None = None
-    at: Mapping[str, float] = field(default_factory=dict)
+    at: Mapping[str, Any] = field(default_factory=dict)
     failed: float | None = None
     is_beside: bool = False
     unit: str = ""

@@ -13,7 +13,8 @@ from batchlab.claims.arm import Arm, Measured
 from batchlab.claims.check import check
 from batchlab.claims.keys import Claims
 from batchlab.claims.outcome import corrected, judge_experiment
-from batchlab.claims.page import write_page
+from batchlab.claims.page import records_of, write_page
+from batchlab.claims.short import BEGIN, END, renew, short_table
 from batchlab.config import REPOSITORY
 from batchlab.experiment import Check, Claim, Experiment
 
@@ -49,6 +50,22 @@ def test_the_page_has_a_table_and_a_part_with_a_figure_for_each_claim(tmp_path):
     (record,) = json.loads((tmp_path / "results" / "claims.json").read_text())
     assert record["verdict"] == "supported"
     assert record["effect"] == pytest.approx(0.1)
+
+
+def test_the_readme_shows_what_was_measured():
+    records = json.loads((REPOSITORY / "docs" / "results" / "claims.json").read_text())
+    assert "\n".join([BEGIN, *short_table(records), END]) in (REPOSITORY / "README.md").read_text()
+
+
+def test_the_table_in_short_is_written_between_its_marks(tmp_path):
+    outcome = judge_experiment(experiment(), arms(0.0, 0.001, -0.001))
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    for _ in range(2):
+        renew(readme, records_of([outcome]))
+    row = "| [Growing is as good.](docs/claims.md#grow) | **supported** | accuracy: 10 [9.752, 10.25] pp |"
+    head = "| what is said | what came out here | effect [95 %] |\n|---|---|---|"
+    assert readme.read_text() == f"before\n\n{BEGIN}\n{head}\n{row}\n{END}\n\nafter\n"
 
 
 def test_what_needs_another_machine_says_so_and_stays_open(config_of, monkeypatch):

@@ -163,3 +163,17 @@ def test_the_setting_of_an_arm_is_chosen_on_another_metric():
     assert tuned.bounds(check(where={"lr": 0.1}))[:, 0] == pytest.approx([0.9] * 3)
     with pytest.raises(ValueError, match="2 settings of the arm a fit"):
         tuned.bounds(check())
+
+
+def test_a_curve_is_read_at_a_place_or_as_a_mean_between_two():
+    assert read_at(CURVE, "val/accuracy", "steps", 20, 40) == pytest.approx(2.5 / 3)
+    assert math.isnan(read_at(CURVE, "val/accuracy", "steps", 41, 50))
+
+
+def test_the_best_setting_is_chosen_by_what_a_curve_says_at_the_place_of_the_check():
+    worse = CURVE | {"val/accuracy": CURVE["val/accuracy"] - 0.1}
+    settings = [
+        [Measured(0, {"lr": lr}, {}, "done", lambda curve=curve: curve)] for lr, curve in ((1, worse), (2, CURVE))
+    ]
+    asked = check(metric="val/accuracy", tune="val/accuracy", at={"epochs": 2.0})
+    assert Arm("a", settings).chosen(asked)[0].params == {"lr": 2}

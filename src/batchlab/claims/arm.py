@@ -13,6 +13,7 @@ from batchlab.objectives import direction_of
 
 CURVE_AXES = {"steps": "steps", "epochs": "progress/epochs", "examples": "progress/examples",
               "seconds": "progress/train_seconds"}  # fmt: skip
+CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
 Curve = Mapping[str, Array]
 """Metric -> [num_evals] values; ``steps`` has the optimizer steps."""
 
@@ -73,7 +74,8 @@ class Arm:
                 f"{check.name}: {len(found)} settings of the arm {self.name} fit; `where` or `tune` chooses"
             )
         metric = check.tune
-        sign = 1.0 if metric.startswith("target/") or direction_of(metric) == "minimize" else -1.0
+        final = f"final/{metric.replace('/', '_')}" if metric in CURVES else metric
+        sign = 1.0 if metric.startswith("target/") or direction_of(final) == "minimize" else -1.0
 
         def loss(runs: Sequence[Measured]) -> float:
             mean = sign * float(np.mean([bounds_of(run, check, metric)[1] for run in runs]))
@@ -112,24 +114,28 @@ def bounds_of(run: Measured, check: Check, metric: str) -> tuple[float, float]:
         low, high = reach(run.curve(), check.target, axis)
         return low * factor, high * factor
     elif check.at:
-        ((axis, place),) = check.at.items()
-        value = read_at(run.curve(), metric, axis, place)
+        ((axis, places),) = check.at.items()
+        value = read_at(run.curve(), metric, axis, *np.atleast_1d(places))
     else:
         value = float(run.finals.get(metric, math.nan))
     return value, value
 
 
-def read_at(curve: Curve, metric: str, axis: str, place: float) -> float:
-    """A curve's value at a place of an axis, linear between evaluations; NaN outside of them.
+def read_at(curve: Curve, metric: str, axis: str, start: float, end: float | None = None) -> float:
+    """A curve's value at a place of an axis, linear between evaluations, or its mean between two; NaN outside of it.
 
     Args:
         curve: of one run.
         metric: e.g. train/loss.
         axis: steps, epochs, examples or seconds.
-        place: on it.
+        start: on it.
+        end: where the mean is wanted of the evaluations from start to end.
     """
     x, y = curve[CURVE_AXES[axis]], curve[metric]
-    return float(np.interp(place, x, y, left=math.nan, right=math.nan))
+    if end is None:
+        return float(np.interp(start, x, y, left=math.nan, right=math.nan))
+    within = y[(x >= start) & (x <= end + 1e-9)]
+    return float(within.mean()) if len(within) else math.nan
 
 
 def reach(curve: Curve, target: float, axis: str) -> tuple[float, float]:

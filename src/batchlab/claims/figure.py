@@ -20,8 +20,9 @@ READS = ("metric", "where", "tune", "target", "at", "failed")
 def claim_panel(outcome: Outcome) -> Panel | None:
     """The figure that the experiment's yaml describes; None where nothing was measured.
 
-    Its keys: ``metric`` (and where, tune, target, at, failed, as of a check), ``series`` name -> arms, ``x`` the key
-    on the horizontal axis, or ``arm`` for their names, ``x_title``, ``y_title``, ``is_log_y``; or ``points``, the
+    Its keys: ``metric`` (and where, tune, target, at, failed, as of a check), ``series`` name -> arms, ``metrics``
+    name -> metric of the series that show another one, ``is_relative`` where each is divided by its least, ``x`` the
+    key on the horizontal axis, or ``arm`` for their names, ``x_title``, ``y_title``, ``is_log_y``; or ``points``, the
     beginning of metrics whose names end in what stands on the horizontal axis, e.g. ``step_seconds/``.
     """
     figure, claim = outcome.experiment.figure, outcome.experiment.claim
@@ -45,11 +46,20 @@ def _of_arms(figure: Mapping[str, Any], arms: Mapping[str, Arm], x: str) -> list
 
 
 def _trace(name: str, figure: Mapping[str, Any], arms: Sequence[Arm], x: str) -> Trace:
-    check = Check(name="figure", statistic="difference", of="", **{key: figure[key] for key in READS if key in figure})
+    keys = {key: figure[key] for key in READS if key in figure} | {"metric": metric_of(figure, name)}
+    check = Check(name="figure", statistic="difference", of="", **keys)
     rows = [arm.bounds(check)[:, 1] for arm in arms]
+    if figure.get("is_relative", False):
+        least = np.nanmin([row.mean() for row in rows if np.isfinite(row).all()], initial=np.inf)
+        rows = [row / least for row in rows]
     places = [arm.name for arm in arms] if x == "arm" else [_parameter(arm, check, x) for arm in arms]
     style = "points" if x == "arm" else "both"
     return _with_intervals(name, places, rows, style)
+
+
+def metric_of(figure: Mapping[str, Any], series: str) -> str:
+    """What a series shows: its own metric, or that of the figure."""
+    return str(figure.get("metrics", {}).get(series, figure.get("metric")))
 
 
 def _parameter(arm: Arm, check: Check, key: str) -> float:

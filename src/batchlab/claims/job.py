@@ -13,16 +13,20 @@ from batchlab.claims.measure import Known, Task, arms_of, is_known, known_runs, 
 from batchlab.claims.outcome import Outcome, judge_experiment
 from batchlab.claims.page import records_of, write_page
 from batchlab.claims.pool import run_tasks
+from batchlab.claims.short import renew
 from batchlab.claims.table import draw_claims, summary
 from batchlab.claims.told import Told
 from batchlab.claims.verdict import LOOKS, OPEN
 from batchlab.command import Command
+from batchlab.config import REPOSITORY
 from batchlab.experiment import Experiment, experiment_names, possible_configs
 from batchlab.mistake import WrongInput
 from batchlab.preflight import stop
 from batchlab.record import open_store
 from batchlab.rehearse import check_data
 from batchlab.report.watch import make_console
+
+README = REPOSITORY / "README.md"
 
 
 def job(command: Command[Claims]) -> int:
@@ -44,7 +48,9 @@ def job(command: Command[Claims]) -> int:
         make_console().print(draw_claims(outcomes))
         make_console().print(summary(outcomes, measurement.failures))
     if keys.write and not keys.names and keys.preset == "small":
-        make_console().print(f"Written to {write_page(outcomes, measurement.failures)}")
+        page = write_page(outcomes, measurement.failures)
+        renew(README, records_of(outcomes))
+        make_console().print(f"Written to {page}; its table in short, to {README}")
     return 1 if measurement.failures else 0
 
 

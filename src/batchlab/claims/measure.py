@@ -11,15 +11,14 @@ import numpy as np
 
 from batchlab.arms import CLOCK, is_possible, probe_of
 from batchlab.build import load_dataset
-from batchlab.claims.arm import Arm, Curve, Measured
+from batchlab.claims.arm import CURVES, Arm, Curve, Measured
 from batchlab.claims.probing import probe_key
 from batchlab.config import Config
 from batchlab.experiment import Experiment
 from batchlab.identity import config_key, environment
 from batchlab.study_record import Recorded, curves_of, study_runs
 
-CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "progress/epochs", "progress/examples",
-          "progress/train_seconds")  # fmt: skip
+READ = (*CURVES, "progress/epochs", "progress/examples", "progress/train_seconds")
 USABLE = ("done", "diverged", "out_of_memory")
 
 
@@ -159,7 +158,7 @@ def _measured(run: Recorded, mlruns: str, clock: Mapping[str, float]) -> Measure
 @lru_cache(maxsize=10_000)
 def _curve(mlruns: str, run_id: str) -> Curve:
     """The evaluations that have every curve, by metric; ``steps`` has the optimizer steps."""
-    found = curves_of(mlruns, [run_id], CURVES)
+    found = curves_of(mlruns, [run_id], READ)
     columns = {metric: points for (_, metric), points in found.items()}
     steps = sorted(set.intersection(*map(set, columns.values()))) if columns else []
     values = {metric: np.array([points[step] for step in steps]) for metric, points in columns.items()}

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from batchlab.claims.arm import Measured
 from batchlab.claims.figure import claim_panel
 from batchlab.claims.outcome import Judged, Outcome, corrected
 from batchlab.claims.table import numbers_of, shown_p, summary
@@ -75,7 +76,7 @@ def _row(outcome: Outcome, holm: float) -> str:
 def section(outcome: Outcome, folder: Path) -> list[str]:
     """A claim's part of the page."""
     experiment, claim = outcome.experiment, outcome.experiment.claim
-    runs = [run for arm in outcome.arms.values() for setting in arm.settings for run in setting]
+    runs = _runs(outcome)
     lines = [f'<a id="{experiment.name}"></a>', "", f"## {claim.number}. {claim.says}", ""]
     lines += [f"Source: {claim.source}. Verdict: **{outcome.said}**.", ""]
     panel = claim_panel(outcome)
@@ -106,11 +107,14 @@ def records_of(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """Flat records, one for each check."""
     return [
         {
-            "what": f"{outcome.experiment.name}: {judged.check.name}",
+            "experiment": outcome.experiment.name,
             "claim": outcome.experiment.claim.number,
+            "says": outcome.experiment.claim.says,
+            "what": judged.check.name,
             "verdict_of_claim": outcome.said,
             "decides": not judged.check.is_beside,
             "verdict": judged.verdict.said if judged.verdict else "open",
+            "shown": numbers_of(judged)[1],
             "unit": judged.check.unit,
             "effect": _finite(judged.verdict.effect.value) if judged.verdict else None,
             "low": _finite(judged.verdict.effect.low) if judged.verdict else None,
@@ -119,13 +123,16 @@ def records_of(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             "p": judged.verdict.p if judged.verdict else None,
             "holm_p": holm,
             "hardware": hardware(),
-            "commits": sorted(
-                {run.commit[:12] for arm in outcome.arms.values() for runs in arm.settings for run in runs}
-            ),
+            "commits": sorted({run.commit[:12] for run in _runs(outcome)}),
+            "date": max((run.started for run in _runs(outcome)), default=None),
         }
         for outcome, holm in zip(outcomes, corrected(outcomes), strict=True)
         for judged in outcome.judged
     ]
+
+
+def _runs(outcome: Outcome) -> list[Measured]:
+    return [run for arm in outcome.arms.values() for setting in arm.settings for run in setting]
 
 
 def _finite(value: float) -> float | None:

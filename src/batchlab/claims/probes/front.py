@@ -1,17 +1,21 @@
 """How good a front a search finds in so many training seconds."""
 
 import math
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from batchlab.config import REPOSITORY, Config
-from batchlab.search.storage import open_storage
+from batchlab.search.storage import find_study
 from batchlab.search.study import TrialState
 
 WORST_ERROR = 0.2
 """Validation error of the reference point."""
+POLL_SECONDS = 0.5
 SECONDS = (0.01, 10.0)
 """Ends of the axis of training seconds, which is logarithmic."""
 
@@ -26,7 +30,7 @@ def search_front(
         seed: of sampler and trainings.
         words: of the command line, e.g. ``batch_size=128``.
         train_seconds: trials count until their training seconds add up to so many.
-        timeout: seconds after which the search is stopped.
+        timeout: seconds after which the search is stopped in any case.
 
     Returns:
         front/hypervolume of (log seconds, error), each in [0, 1] of its range, front/num_trials that counted, and
@@ -40,18 +44,21 @@ def search_front(
                    f"seed={seed}", f"data_root={config.data_root}", f"num_threads={config.num_threads or 1}",
                    "measure=none", "hydra.sweeper.prune=false", "hydra.sweeper.n_trials=1000",
                    f"hydra.sweeper.timeout={timeout}", *words]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"the search ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+        with (Path(folder) / "stderr").open("w+") as said:
+            search = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+            while search.poll() is None and sum(seconds for seconds, _ in _trials(folder)) <= train_seconds:
+                time.sleep(POLL_SECONDS)
+            search.terminate()
+            if search.wait() not in (0, 128 + signal.SIGTERM):
+                said.seek(0)
+                raise RuntimeError(f"the search ended with {search.returncode}: {said.read().strip()[-300:]}")
         return _of_trials(_trials(folder), train_seconds)
 
 
 def _trials(folder: str) -> list[tuple[float, float]]:
-    """Training seconds and validation error of the trials, in the order in which they ended."""
-    storage = open_storage(folder, None)
-    study_id = storage.get_study_id_from_name("front")
-    trials = [each for each in storage.get_all_trials(study_id) if each.state is TrialState.COMPLETE]
-    trials.sort(key=lambda each: each.number)
+    """Training seconds and validation error of the trials that are done, in the order of their numbers."""
+    study = find_study(folder, "front")
+    trials = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]) if study else []
     return [(each.values[0], 1 - each.values[1]) for each in trials if each.values]
 
 
