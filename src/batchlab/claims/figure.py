@@ -46,7 +46,8 @@ def _of_arms(figure: Mapping[str, Any], arms: Mapping[str, Arm], x: str) -> list
 
 
 def _trace(name: str, figure: Mapping[str, Any], arms: Sequence[Arm], x: str) -> Trace:
-    keys = {key: figure[key] for key in READS if key in figure} | {"metric": metric_of(figure, name)}
+    keys = {key: figure[key] for key in READS if key in figure}
+    keys["metric"] = figure.get("metrics", {}).get(name, figure["metric"])
     check = Check(name="figure", statistic="difference", of="", **keys)
     rows = [arm.bounds(check)[:, 1] for arm in arms]
     if figure.get("is_relative", False):
@@ -55,11 +56,6 @@ def _trace(name: str, figure: Mapping[str, Any], arms: Sequence[Arm], x: str) ->
     places = [arm.name for arm in arms] if x == "arm" else [_parameter(arm, check, x) for arm in arms]
     style = "points" if x == "arm" else "both"
     return _with_intervals(name, places, rows, style)
-
-
-def metric_of(figure: Mapping[str, Any], series: str) -> str:
-    """What a series shows: its own metric, or that of the figure."""
-    return str(figure.get("metrics", {}).get(series, figure.get("metric")))
 
 
 def _parameter(arm: Arm, check: Check, key: str) -> float:
