@@ -1,7 +1,7 @@
 """The arms of an experiment: settings with names, each a few overrides on what they have in common."""
 
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
@@ -98,6 +98,8 @@ def compose_arms(
         arms = {name: parser.parse_overrides(lines) for name, lines in arm_overrides(base.hydra.sweeper).items()}
     except HydraException as error:
         return {}, [Mistake("the arms", config_name, str(error).splitlines()[0], "overrides as at the command line")]
+    if mistakes := [mistake for each in typed for mistake in _not_to_be_typed(each)]:
+        return {}, mistakes
     for name, own in arms.items():
         if mistakes := _typed_twice(name, typed, own):
             return {}, mistakes
@@ -116,7 +118,7 @@ def _compose_arm(
     base: DictConfig,
     parser: OverridesParser,
 ) -> tuple[list[Config], list[Mistake]]:
-    if any(each.is_sweep_override() for each in typed) or any(map(is_structural, own)):
+    if any(map(is_structural, own)):
         return grid(config_name, [each.input_line or "" for each in (*typed, *own)], extra, is_multirun=True)
     configs: list[Config] = []
     mistakes: list[Mistake] = []
@@ -137,6 +139,17 @@ def _wrong_settings(sweeper: DictConfig) -> list[Mistake]:
         for key, value, known in (("preset", sweeper.preset, presets), ("arm", sweeper.arm, arms))
         if value is not None and value not in known
     ]
+
+
+def _not_to_be_typed(typed: Override) -> Iterator[Mistake]:
+    """A list of values, which no check can judge, or a key of the sweeper that only the experiment's yaml may set."""
+    key, value = typed.get_key_element(), (typed.input_line or "").partition("=")[2]
+    if typed.is_sweep_override():
+        first = next(iter(typed.sweep_string_iterator())) if typed.is_choice_sweep() else "one of them"
+        yield Mistake(key, value, "one value: an experiment compares its arms", f"{key}={first}")
+    if key.startswith("hydra.sweeper.") and key not in ("hydra.sweeper.preset", "hydra.sweeper.arm"):
+        allowed = "stated in conf/experiment before any run; seeds are num_seeds"
+        yield Mistake(key, value, allowed, "num_seeds=6")
 
 
 def _typed_twice(name: str, typed: list[Override], own: list[Override]) -> list[Mistake]:

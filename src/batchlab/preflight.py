@@ -102,8 +102,13 @@ def stop(mistakes: list[Mistake]) -> NoReturn:
 
 
 def _two_sweepers(overrides: list[str]) -> list[Mistake]:
-    """An experiment and a search in one command: each brings a sweeper of its own."""
-    typed = {key: value for key, _, value in (word.partition("=") for word in overrides)}
+    """An experiment and a search in one command, or two experiments: each brings a sweeper of its own."""
+    words = [word.lstrip("+").partition("=") for word in overrides]
+    typed = {key: value for key, _, value in words}
+    names = [name for key, _, value in words if key == "experiment" for name in value.split(",")]
+    if len(names) > 1:
+        several = f"one experiment; `python scripts/claims.py {' '.join(names)}` runs several"
+        return [Mistake("experiment", ",".join(names), several, f"-m experiment={names[0]}")]
     if "experiment" in typed and typed.get("search", "none") != "none":
         allowed = "an experiment brings its own arms; there is nothing to search"
         return [Mistake("search", typed["search"], allowed, f"-m experiment={typed['experiment']}")]
