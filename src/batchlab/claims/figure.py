@@ -23,7 +23,8 @@ def claim_panel(outcome: Outcome) -> Panel | None:
     Its keys: ``metric`` (and where, tune, target, at, failed, as of a check), ``series`` name -> arms, ``metrics``
     name -> metric of the series that show another one, ``is_relative`` where each is divided by its least, ``x`` the
     key on the horizontal axis, or ``arm`` for their names, ``x_title``, ``y_title``, ``is_log_y``; or ``points``, the
-    beginning of metrics whose names end in what stands on the horizontal axis, e.g. ``step_seconds/``.
+    beginning of metrics whose names end in what stands on the horizontal axis, e.g. ``step_seconds/``, there divided
+    by what ``over`` says for an arm.
     """
     figure, claim = outcome.experiment.figure, outcome.experiment.claim
     if not outcome.n or not figure:
@@ -55,7 +56,7 @@ def _trace(name: str, figure: Mapping[str, Any], arms: Sequence[Arm], x: str) ->
         rows = [row / least for row in rows]
     places = [arm.name for arm in arms] if x == "arm" else [_parameter(arm, check, x) for arm in arms]
     style = "points" if x == "arm" else "both"
-    return _with_intervals(name, places, rows, style)
+    return _with_intervals(name, places, rows, style, figure)
 
 
 def _parameter(arm: Arm, check: Check, key: str) -> float:
@@ -69,7 +70,9 @@ def _of_points(figure: Mapping[str, Any], arms: Mapping[str, Arm]) -> list[Trace
             continue
         names = sorted((each for each in runs[0].finals if each.startswith(start)), key=lambda each: _end(each, start))
         rows = [np.array([run.finals.get(each, math.nan) for run in runs]) for each in names]
-        traces.append(_with_intervals(arm.name, [_end(each, start) for each in names], rows, "both"))
+        unit = figure.get("over", {}).get(arm.name, 1.0)
+        places = [_end(each, start) / unit for each in names]
+        traces.append(_with_intervals(arm.name.replace("_", " "), places, rows, "both", figure))
     return traces
 
 
@@ -77,10 +80,14 @@ def _end(metric: str, start: str) -> float:
     return float(metric.removeprefix(start))
 
 
-def _with_intervals(name: str, x: Sequence[Any], rows: Sequence[Array], style: Any) -> Trace:
-    """Means with 95 % t intervals; values that are not finite have no place."""
-    found = [estimate([float(value) if math.isfinite(value) else math.nan for value in row]) for row in rows]
+def _with_intervals(name: str, x: Sequence[Any], rows: Sequence[Array], style: Any, figure: Mapping[str, Any]) -> Trace:
+    """Means with 95 % t intervals, of logarithms where the axis has them; what is not finite has no place."""
+    with np.errstate(divide="ignore"):
+        scaled = [np.log(row) for row in rows] if figure.get("is_log_y", False) else rows
+    back = math.exp if figure.get("is_log_y", False) else float
+    found = [estimate(np.where(np.isfinite(row), row, math.nan).tolist()) for row in scaled]
     half = [0.0 if math.isnan(each.half_width) else each.half_width for each in found]
-    y = [each.mean for each in found]
-    low, high = ([value + sign * width for value, width in zip(y, half, strict=True)] for sign in (-1, 1))
+    y, low, high = (
+        [back(each.mean + sign * width) for each, width in zip(found, half, strict=True)] for sign in (0, -1, 1)
+    )
     return Trace(name, list(x), y, low, high, style)

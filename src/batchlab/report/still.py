@@ -16,6 +16,9 @@ DOTS_PER_INCH = 150
 MARGINS = {"left": 0.13, "right": 0.97, "top": 0.92, "bottom": 0.14}
 """Fixed: a layout that measures every label first takes as long as the drawing."""
 
+NARROW, WIDE = 3.0, 1000.0
+"""A logarithmic axis over a smaller ratio would have no tick, and is linear; over a larger one has ticks at decades."""
+
 
 def write_still(panel: Panel, folder: Path, suffixes: tuple[str, ...] = ("png", "svg")) -> list[Path]:
     """Draw the panel, once in each format; the same panel gives the same bytes.
@@ -102,8 +105,10 @@ def _draw(axes: Any, trace: Trace, colour: str, label: str) -> None:
 
 def _label(axis: Any, set_scale: Any, what: Axis) -> None:
     axis.set_label_text(what.title)
-    if what.is_log:
+    low, high = axis.get_minpos(), axis.get_data_interval()[1]
+    if what.is_log and high > NARROW * low:
         set_scale("log")
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+        is_wide = high > WIDE * low
+        axis.set_major_locator(LogLocator(subs=(1.0,) if is_wide else (1.0, 2.0, 5.0), numticks=8 if is_wide else 12))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
         axis.set_minor_locator(NullLocator())
