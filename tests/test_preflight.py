@@ -87,6 +87,7 @@ def mistakes_of(monkeypatch, capsys, tmp_path):
         (["-m", "experiment=accumulation", "batch_size=0"], "batch_size=0: an integer from 1"),
         (["-m", "experiment=accumulation", "batch_size=32,64"], "batch_size=32,64: one value"),
         (["-m", "experiment=accumulation", "hydra.sweeper.max_seeds=6"], "Type num_seeds=6"),
+        (["-m", "experiment=accumulation", "device=cuda:99"], "Type device=cpu"),
         (["-m", "experiment=accumulation,lbfgs"], "scripts/claims.py accumulation lbfgs"),
         (["-m", "experiment=accumulation", "+experiment=lbfgs"], "experiment=accumulation,lbfgs: one experiment"),
         (["--lr", "lr=0.1"], "--lr: is no setting"),

@@ -198,6 +198,7 @@ def flat_params(config: Config) -> dict[str, Any]:
     flat: dict[str, Any] = {}
 
     def walk(prefix: str, value: Any) -> None:
+        """Add what stands below a prefix."""
         if isinstance(value, dict) and prefix.startswith("measure.sharpness."):
             settings = (f"{name}={inner}" for name, inner in value.items() if name != "_target_")
             flat[prefix] = " ".join([str(value.get("_target_")), *settings])

@@ -136,9 +136,13 @@ def _experiment(
     if mistakes:
         return None, mistakes
     try:
-        return experiment_of(str(base.hydra.runtime.choices.experiment), base.hydra.sweeper, arms), []
+        experiment = experiment_of(str(base.hydra.runtime.choices.experiment), base.hydra.sweeper, arms)
     except WrongInput as error:
         return None, list(error.mistakes)
+    if possible_configs(experiment):
+        return experiment, []
+    device = next(config.device for arm in arms.values() for config in arm)
+    return None, [Mistake("device", device, "one that this machine has; every arm asks for it", "device=cpu")]
 
 
 def _gate_two(configs: list[Config], plan: "SearchPlan | None") -> list[Mistake]:

@@ -86,6 +86,7 @@ def test_holm_counts_the_looks_and_the_claims():
     ("arguments", "said"),
     [
         (["names=[train_longr]"], "train_longer"),
+        (["names=[lbfgs,lbfgs]"], "each experiment once"),
         (["preset=medium"], "small or full"),
         (["max_seeds=5"], "max_seeds=24"),
         (["budget_minutes=-1"], "budget_minutes=90"),

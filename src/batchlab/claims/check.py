@@ -24,6 +24,8 @@ def _keys(keys: Claims, configs: list[Config]) -> Iterator[Mistake]:
     for name in [name for name in keys.names if name not in known]:
         close = nearest(str(name), known)
         yield Mistake("names", name, f"one of {', '.join(known)}", f"scripts/claims.py {close or known[0]}")
+    for name in sorted({name for name in keys.names if keys.names.count(name) > 1}):
+        yield Mistake("names", name, "each experiment once: Holm counts them", f"scripts/claims.py {name}")
     if keys.preset not in ("small", "full"):
         yield Mistake("preset", keys.preset, "small or full", "preset=small")
     if not 0 <= keys.budget_minutes < math.inf:

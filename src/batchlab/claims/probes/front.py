@@ -46,10 +46,13 @@ def search_front(
                    f"hydra.sweeper.timeout={timeout}", *words]  # fmt: skip
         with (Path(folder) / "stderr").open("w+") as said:
             search = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
-            while search.poll() is None and sum(seconds for seconds, _ in _trials(folder)) <= train_seconds:
-                time.sleep(POLL_SECONDS)
-            search.terminate()
-            if search.wait() not in (0, 128 + signal.SIGTERM):
+            try:
+                while search.poll() is None and sum(seconds for seconds, _ in _trials(folder)) <= train_seconds:
+                    time.sleep(POLL_SECONDS)
+            finally:  # a Ctrl-C leaves no search behind
+                search.terminate()
+                search.wait()
+            if search.returncode not in (0, 128 + signal.SIGTERM):
                 said.seek(0)
                 raise RuntimeError(f"the search ended with {search.returncode}: {said.read().strip()[-300:]}")
         return _of_trials(_trials(folder), train_seconds)
