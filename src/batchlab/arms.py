@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config import Config
-from batchlab.grid import COMPOSE_ERRORS, gate_one, grid, is_structural, swept_lines, with_values
+from batchlab.grid import COMPOSE_ERRORS, gate_one, grid, is_structural, swept_lines, with_values, without_hydra
 from batchlab.mistake import Mistake
 
 
@@ -122,9 +122,10 @@ def _compose_arm(
         return grid(config_name, [each.input_line or "" for each in (*typed, *own)], extra, is_multirun=True)
     configs: list[Config] = []
     mistakes: list[Mistake] = []
+    common = without_hydra(base)
     for values in itertools.product(*map(swept_lines, own)):
         try:
-            found, wrong = gate_one(with_values(base, values, parser))
+            found, wrong = gate_one(with_values(common, values, parser))
         except COMPOSE_ERRORS as error:
             return [], [Mistake("an arm", " ".join(values), str(error).splitlines()[0], "keys of a run")]
         configs, mistakes = configs + found, mistakes + wrong

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from batchlab.config import OPEN_GROUPS, Config
 from batchlab.diagnosis import diagnose
-from batchlab.grid import COMPOSE_ERRORS, gate_one, with_values
+from batchlab.grid import COMPOSE_ERRORS, gate_one, with_values, without_hydra
 from batchlab.mistake import Mistake, WrongInput
 from batchlab.rehearse import check_source
 from batchlab.search.compose import is_active, parse_space
@@ -137,9 +137,10 @@ class Corners:
             HydraConfig.instance().set_config(base)
             active = [each for each in self._space.plain if is_active(base, each)]
             missing -= {each.key for each in active}
+            own = without_hydra(base)
             for corner in self._points(base, active):
                 try:
-                    found, wrong = gate_one(with_values(base, corner, self._parser))
+                    found, wrong = gate_one(with_values(own, corner, self._parser))
                 except COMPOSE_ERRORS as error:
                     found, wrong = [], diagnose(self._config_name, [*lines, *corner], self._extra, str(error))
                 corners += found

@@ -103,7 +103,7 @@ def typed(mlruns, *arguments):
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=env)
     assert done.returncode == 0, done.stderr
-    return {record["what"]: record for record in json.loads(done.stdout)}, done.stderr
+    return {f"{record['experiment']}: {record['what']}": record for record in json.loads(done.stdout)}, done.stderr
 
 
 @pytest.mark.slow
@@ -118,7 +118,8 @@ def test_data_that_is_not_there_costs_nothing(tmp_path):
 @pytest.mark.slow
 def test_a_claim_is_measured_once_re_read_and_flipped_by_a_broken_number(tmp_path):
     found, _ = typed(tmp_path, "accumulation", "max_seeds=3")
-    main = found["accumulation: largest relative difference of the gradients, no norm layers"]
+    decides = "accumulation: largest relative difference of the gradients, no norm layers"
+    main = found[decides]
     assert (main["verdict"], main["n"]) == ("supported", 3)
     assert found["accumulation: with batch norm"]["verdict"] == "contradicted"
     again, said = typed(tmp_path, "accumulation")
@@ -128,4 +129,4 @@ def test_a_claim_is_measured_once_re_read_and_flipped_by_a_broken_number(tmp_pat
         for table in ("metrics", "latest_metrics"):
             store.execute(f"update {table} set value = 0.5 + value where key = 'gradient/relative_difference'")
     broken, _ = typed(tmp_path, "accumulation", "max_seeds=0")
-    assert broken[main["what"]]["verdict"] == "contradicted"
+    assert broken[decides]["verdict"] == "contradicted"

@@ -1,15 +1,21 @@
 """Every mistake of a command line of scripts/claims.py."""
 
 import math
+import multiprocessing
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 from hydra import initialize_config_dir
 
 from batchlab.claims.keys import Claims
 from batchlab.claims.verdict import LOOKS
-from batchlab.config import REPOSITORY, Config
+from batchlab.config import REPOSITORY, Config, register_schema
 from batchlab.experiment import Experiment, compose_experiment, experiment_names, presets_of
 from batchlab.mistake import Mistake, nearest
+
+FEW = 4
+"""So many are composed here, at a second each; more of them in processes, which take two seconds to begin."""
 
 
 def check(keys: Claims, configs: list[Config]) -> list[Mistake]:
@@ -44,6 +50,15 @@ def compose_all(keys: Claims, overrides: list[str]) -> list[Experiment]:
     Raises:
         WrongInput: with every mistake of gate 1.
     """
+    names = [name for name in keys.names or experiment_names() if keys.preset in presets_of(name)]
+    one = partial(_composed, overrides=overrides, preset=keys.preset)
+    if len(names) <= FEW:
+        return [one(name) for name in names]
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(one, names))
+
+
+def _composed(name: str, overrides: list[str], preset: str) -> Experiment:
+    register_schema()
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3", job_name="train"):
-        names = [name for name in keys.names or experiment_names() if keys.preset in presets_of(name)]
-        return [compose_experiment(name, overrides, keys.preset) for name in names]
+        return compose_experiment(name, overrides, preset)
