@@ -88,7 +88,8 @@ class Measurement:
         before = outcomes.get(experiment.name)
         if before is None:
             return True
-        return before.said == OPEN and look <= experiment.max_seeds and experiment.name not in self.failures
+        is_open = before.said == OPEN and before.can_be_decided
+        return is_open and look <= experiment.max_seeds and experiment.name not in self.failures
 
     def _judge(self, experiment: Experiment, look: int, known: Known, outcomes: dict[str, Outcome]) -> None:
         """Judge at a look; one that is not complete, because the time was over, changes nothing that was known."""

@@ -47,6 +47,12 @@ class Outcome:
         """The check that stands in the table."""
         return next(each for each in self.judged if not each.check.is_beside)
 
+    @property
+    def can_be_decided(self) -> bool:
+        """Whether more seeds could; not where a check that decides needs a device that this machine lacks."""
+        arms = {name for each in self.judged if not each.check.is_beside for name in each.check.arms}
+        return all(is_possible(config.device) for name in arms for config in self.experiment.arms[name])
+
 
 def judge_experiment(experiment: Experiment, arms: Mapping[str, Arm]) -> Outcome:
     """Judge every check; the claim is contradicted where one that decides is, supported where all of them are.

@@ -175,6 +175,7 @@ def beating(study: Study, lease: Lease) -> Iterator[list[int]]:
     over = Event()
 
     def beat() -> None:
+        """Count up in every trial's lease until the loop is over."""
         count = 0
         while not over.wait(SECONDS_BETWEEN_BEATS):
             count += 1

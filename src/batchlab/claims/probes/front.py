@@ -1,7 +1,6 @@
 """How good a front a search finds in so many training seconds."""
 
 import math
-import signal
 import subprocess
 import sys
 import time
@@ -49,12 +48,13 @@ def search_front(
             try:
                 while search.poll() is None and sum(seconds for seconds, _ in _trials(folder)) <= train_seconds:
                     time.sleep(POLL_SECONDS)
+                ended = search.poll()  # by itself, and not because enough was trained
             finally:  # a Ctrl-C leaves no search behind
                 search.terminate()
                 search.wait()
-            if search.returncode not in (0, 128 + signal.SIGTERM):
+            if ended:
                 said.seek(0)
-                raise RuntimeError(f"the search ended with {search.returncode}: {said.read().strip()[-300:]}")
+                raise RuntimeError(f"the search ended with {ended}: {said.read().strip()[-300:]}")
         return _of_trials(_trials(folder), train_seconds)
 
 
