@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+import torch
 
 from batchlab.claims.arm import Arm, Measured
 from batchlab.claims.check import check
@@ -50,6 +51,13 @@ def test_the_page_has_a_table_and_a_part_with_a_figure_for_each_claim(tmp_path):
     (record,) = json.loads((tmp_path / "results" / "claims.json").read_text())
     assert record["verdict"] == "supported"
     assert record["effect"] == pytest.approx(0.1)
+
+
+def test_more_seeds_are_asked_for_only_where_they_can_decide(config_of):
+    on_cpu, on_gpu = config_of("device=cpu"), config_of("device=cuda")
+    for a, b, can in ((on_cpu, on_cpu, True), (on_cpu, on_gpu, False)):
+        asked = replace(experiment(), arms={"a": [a], "b": [b]})
+        assert judge_experiment(asked, arms(0.0, 0.02)).can_be_decided is (can or torch.cuda.is_available())
 
 
 def test_the_readme_shows_what_was_measured():

@@ -2,6 +2,7 @@
 
 import math
 import multiprocessing
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -54,7 +55,8 @@ def compose_all(keys: Claims, overrides: list[str]) -> list[Experiment]:
     one = partial(_composed, overrides=overrides, preset=keys.preset)
     if len(names) <= FEW:
         return [one(name) for name in names]
-    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn, deaf = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is ours to heed
+    with ProcessPoolExecutor(mp_context=spawn, initializer=signal.signal, initargs=deaf) as pool:
         return list(pool.map(one, names))
 
 

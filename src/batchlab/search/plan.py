@@ -6,10 +6,11 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 from optuna.trial import FrozenTrial
 
 from batchlab.config import REPOSITORY, Config, resolved
+from batchlab.grid import without_hydra
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
 
@@ -44,7 +45,4 @@ class SearchPlan:
 
 def typed_config(composed: DictConfig) -> Config:
     """A composed configuration without Hydra's node, typed."""
-    config = composed.copy()
-    with open_dict(config):
-        del config["hydra"]
-    return resolved(config)
+    return resolved(without_hydra(composed))
