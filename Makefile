@@ -22,7 +22,7 @@ test: $(READY)  ## the tests, without the slow proofs, on two cores
 	$(RUN) -m pytest -n 2
 
 proofs: $(READY)  ## the slow proofs
-	$(RUN) -m pytest -m slow
+	$(RUN) -m pytest -m slow -n 2 --dist loadfile
 
 check: $(READY)  ## ruff and pyright
 	.venv/bin/ruff format --check .
