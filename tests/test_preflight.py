@@ -93,6 +93,8 @@ def mistakes_of(monkeypatch, capsys, tmp_path):
         (["--lr", "lr=0.1"], "--lr: is no setting"),
         (["batch_size=[32,64]"], "Type -m batch_size=32,64"),
         (["precision=bf16"], "Type precision=bfloat16"),
+        (["lerning_rate=0.1"], "the nearest is lr. Type lr=0.1"),
+        (["widht=8"], "no such key; the nearest is"),
         (["-m", "batch_size=64,full", 'data.path=a "b" == c'], "1 mistake"),
         (["-m", "batch_size=64,full", 'data.path=a "b" == c'], """Type 'data.path="a \\"b\\" == c"'"""),
         (["-m", "batch_size=32,64", "batch_size=128"], "the same key stands there several times"),

@@ -54,7 +54,8 @@ def _sizes(config: Config) -> Iterator[Mistake]:
     if config.batch_size != "full" and not _is_count(config.batch_size):
         allowed = "an integer from 1 to the size of the training split, or full"
         is_list = isinstance(config.batch_size, list)
-        mend = f"-m batch_size={','.join(map(str, config.batch_size))}" if is_list else "batch_size=128"
+        listed = ",".join(map(str, config.batch_size)) if is_list else ""
+        mend = f"-m batch_size={listed} (in a search without -m)" if is_list else "batch_size=128"
         yield Mistake("batch_size", config.batch_size, allowed, mend)
     if config.micro_batch_size not in ("none", "auto") and not _is_count(config.micro_batch_size):
         allowed = "none, auto or an integer from 1: the most examples in one forward and backward pass"

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from batchlab.config import REPOSITORY, Config, register_schema
 from batchlab.grid import grid
-from batchlab.mistake import Mistake
+from batchlab.mistake import Mistake, WrongInput
 from batchlab.preflight import stop, unwritable
 from batchlab.stopping import heed_signals
 
@@ -85,7 +85,10 @@ def read_command(
         composed = compose(name, [each for each in overrides if each.partition("=")[0] in own])
         values: Any = OmegaConf.to_container(OmegaConf.masked_copy(composed, own), resolve=True)
     keys = kind(**values)
-    mistakes = check(keys, configs) or list(unwritable(configs[0].mlruns))
+    try:
+        mistakes = check(keys, configs) or list(unwritable(configs[0].mlruns))
+    except WrongInput as error:  # data that cannot be read shows where it is first asked for
+        mistakes = list(error.mistakes)
     if mistakes:
         stop(mistakes)
     return Command(keys, configs, [each for each in overrides if each.partition("=")[0] not in own])

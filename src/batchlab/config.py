@@ -186,7 +186,10 @@ def resolved(config: DictConfig) -> Config:
 
 def _added(key: str, value: Any) -> Mistake:
     if key == "best":
-        return Mistake(key, value, "a pick of a study stands in its folder", f"-cd mlruns/reports/... +best={value}")
+        allowed = (
+            "no such pick; a search writes its picks into mlruns/reports/<study>/best, and one folder goes with it"
+        )
+        return Mistake(key, value, allowed, f"-cd mlruns/reports/<study of a search> +best={value}")
     return Mistake(key, value, "no such key; nothing reads it", f"the command without +{key}")
 
 

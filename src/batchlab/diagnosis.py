@@ -17,6 +17,18 @@ from batchlab.mistake import Mistake, WrongInput, nearest
 
 FUNCTIONS = ["choice", "range", "interval", "int", "float", "tag", "sort", "shuffle", "glob"]
 """Of Hydra's override grammar, those that make a list or a range."""
+SYNONYMS = {
+    "learning_rate": "lr",
+    "num_epochs": "epochs",
+    "dataset": "data",
+    "network": "model",
+    "random_seed": "seed",
+    "accumulation_steps": "micro_batch_size",
+    "amp": "precision",
+    "n_trials": "hydra.sweeper.n_trials",
+    "num_workers": "hydra.sweeper.num_workers",
+}
+"""What other programs call a key of ours."""
 
 
 def diagnose(config_name: str, overrides: list[str], extra: list[str], message: str) -> list[Mistake]:
@@ -119,7 +131,9 @@ def _value_or_key(key: str, value: str, error: Exception, default: DictConfig) -
         if key.startswith("hydra.sweeper.") and "hydra.sweeper.n_trials" not in keys:
             return Mistake(key, value, "a key of the search's sweeper", f"search=joint {key}={value}")
         groups = GlobalHydra.instance().config_loader().list_groups("")
-        close = nearest(key, [*keys, *groups]) or "see python train.py --help"
+        named = [each for each in keys if not each.endswith(("_target_", "_partial_"))]
+        close = nearest(key, [*named, *groups, *SYNONYMS]) or "see python train.py --help"
+        close = SYNONYMS.get(close, close)
         mend = f"{close}={value}" if "=" not in close and " " not in close else close
         return Mistake(key, value, f"no such key; the nearest is {close}", mend)
     if OmegaConf.is_list(known) and not value.startswith("["):

@@ -25,6 +25,7 @@ def typed(tmp_path, *arguments):
         (["budget_seconds=0", "target=0.9"], "has no effect with budget_seconds=0"),
         (["method=fill_then_reduce", "budget_seconds=0"], "has to train"),
         (["lr=0.1,0.2"], "advice is about one configuration"),
+        (["data=fashion_mnist", "data.root=nowhere"], "data.download=true"),
         (["data=quadratic", "loss=squared_error", "data.num_examples=500"], "Type budget_seconds=0"),
     ],
 )
@@ -41,6 +42,7 @@ def test_a_batch_size_comes_out_with_its_reasons(tmp_path):
     answer = json.loads((tmp_path / "mlruns" / "reports" / "advise-digits-mlp" / "advice.json").read_text())
     assert 16 <= answer["batch_size"] <= 1024
     assert answer["basis"] == "trainings"
+    assert f"epochs={answer['epochs']:g} batch_size={answer['batch_size']}" in ended.stdout
 
 
 @pytest.mark.slow

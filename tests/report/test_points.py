@@ -12,7 +12,7 @@ from batchlab.report.interactive import figure_of, log_ticks, tick_text
 from batchlab.report.pace import step_panel, step_points
 from batchlab.report.panel import Axis, Panel, Trace
 from batchlab.report.provenance import provenance_points
-from batchlab.report.rate import cell, rate_points
+from batchlab.report.rate import cell, in_words, rate_points
 from batchlab.report.reach import reach_panels, reach_points
 from batchlab.report.sharpness import sharpness_panels, sharpness_points
 from batchlab.report.study import Search, Trial
@@ -96,6 +96,13 @@ def test_the_best_lr_moves_with_the_exponent_it_was_made_with(make_run, make_stu
     assert points.law.exponent.low < 0.45  # rates stand a factor of two apart: the best of them is no better known
     assert points.at_end == []
     assert [row.lr for row in points.best] == [0.1, 0.2, 0.4]
+
+
+def test_through_two_batch_sizes_goes_no_exponent(make_run, make_study):
+    runs = [make_run(size, 0.9 - abs(lr - size / 320), lr=lr) for size in (32, 128) for lr in (0.1, 0.2, 0.4)]
+    [points] = rate_points(make_study(runs))
+    assert points.law is None
+    assert in_words(points) == ["2 batch sizes do not tell how the best lr moves with the batch size."]
 
 
 def test_one_lr_per_batch_size_gives_no_exponent(grid):

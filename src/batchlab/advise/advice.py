@@ -57,6 +57,7 @@ class Advice:
         critical: B_crit with its interval.
         basis: what B_crit rests on: ``trainings`` or ``noise``.
         lr: to start from at the recommended batch size.
+        epochs: whole passes in which the target is reached there; NaN where nothing was trained.
         lr_exponent: by which lr moves with the batch size.
         rule: the exponent's name and where it comes from, in words.
         limits: words of `limits_of`; empty where it is not known.
@@ -70,6 +71,7 @@ class Advice:
     critical: Estimate
     basis: str
     lr: float
+    epochs: float
     lr_exponent: float
     rule: str
     limits: list[str]
@@ -132,6 +134,8 @@ def advise(measured: Measured, price_per_hour: float | None) -> Advice:
     size = recommended(best.value, measured)
     exponent, rule = lr_rule(measured)
     lr = lr_at(size, measured, exponent)
+    rows = predictions(costs, size, measured, exponent, law is not None, price_per_hour)
+    examples = next(row.examples for row in rows if row.batch_size == size)
     return Advice(
         batch_size=size,
         best=best,
@@ -139,10 +143,11 @@ def advise(measured: Measured, price_per_hour: float | None) -> Advice:
         critical=law.critical_batch_size if law else _interval(costs.critical),
         basis="trainings" if law else "noise",
         lr=lr,
+        epochs=math.nan if math.isnan(examples) else float(math.ceil(examples / measured.num_train)),
         lr_exponent=exponent,
         rule=rule,
         limits=limits_of(costs, size) if is_known(best) else [],
-        predictions=predictions(costs, size, measured, exponent, law is not None, price_per_hour),
+        predictions=rows,
         remarks=[*measured.remarks, *remarks_on(measured, law, best.value)],
     )
 

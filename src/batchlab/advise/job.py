@@ -1,6 +1,7 @@
 """What scripts/advise.py does with a command line that is right: measures, concludes, writes and shows."""
 
 import json
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -73,6 +74,8 @@ def job(command: Command[Advise]) -> int:
         kept = [
             word for word in sys.argv[1:] if word.partition("=")[0] not in (*vars(command.keys), "batch_size", "lr")
         ]
+        lengths = {word.partition("=")[0] for word in kept} & {"epochs", "budget"}
+        kept += [f"epochs={found.epochs:g}"] if math.isfinite(found.epochs) and not lengths else []
         line = shlex.join([*kept, f"batch_size={found.batch_size}", f"lr={found.lr:.3g}"])
         console.print(f"Next: python train.py {line}")
         console.print(f"Written to {path}; recorded in MLflow under {command.configs[0].study}.")

@@ -26,6 +26,11 @@ def show_advice(console: Console, advice: Advice, measured: Measured) -> None:
         f"[bold]batch_size={advice.batch_size} lr={advice.lr:.3g}[/bold]: "
         f"B* = {in_brackets(advice.best)}; from {low:.0f} to {high:.0f} within 10 % of the least time"
     )
+    if math.isfinite(advice.epochs) and measured.trainings is not None:
+        passes = "1 epoch" if advice.epochs == 1 else f"{advice.epochs:g} epochs"
+        console.print(
+            f"Epochs: val accuracy {measured.trainings.target:.4f} takes {passes} there; a higher target=, more"
+        )
     console.print(f"What limits: {limits_in_words(advice.limits) or UNKNOWN}")
     console.print(f"Learning rate: moves with batch_size^{advice.lr_exponent:.2f}, {advice.rule}")
     law = measured.step
@@ -101,6 +106,7 @@ def advice_record(advice: Advice, measured: Measured) -> dict[str, Any]:
     record = {
         "batch_size": advice.batch_size,
         "lr": advice.lr,
+        "epochs": advice.epochs,
         "lr_exponent": advice.lr_exponent,
         "lr_rule": advice.rule,
         "optimal_batch_size": vars(advice.best),

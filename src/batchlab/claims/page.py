@@ -9,6 +9,7 @@ from batchlab.claims.arm import Measured
 from batchlab.claims.figure import claim_panel
 from batchlab.claims.outcome import Judged, Outcome, corrected
 from batchlab.claims.table import numbers_of, shown_p, summary
+from batchlab.claims.verdict import OPEN
 from batchlab.config import REPOSITORY
 from batchlab.report.still import write_still
 from batchlab.results import hardware
@@ -18,8 +19,9 @@ ABOUT = """\
 Each claim about batch size is one experiment, `conf/experiment/<name>.yaml`; its question, statistic and threshold were
 written down before it was run. *Supported*: the interval of the effect lies where the claim puts it; *contradicted*:
 outside; *open*: neither, with the seeds (n of ~m) or the hardware that would decide it. Looks are taken at 3, 6, 12 and
-24 seeds, each at the level .05/4; Holm's p counts the looks and corrects over the table. Checks in parentheses stand
-beside the verdict: the deconfounded run, or the size of the effect."""
+24 seeds, each at the level .05/4, and the verdict is that look's; Holm's p, which has no part in it, counts the looks
+and corrects over the table: a reader of all rows should go by it. Checks in parentheses stand beside the verdict: the
+deconfounded run, or the size of the effect."""
 
 SOURCES = """\
 S0: a post of 2017 that timed a 6x64 network on a CPU and a GPU; S1: a note on choosing the batch size of SGD; S2: a
@@ -66,7 +68,7 @@ def write_page(outcomes: Sequence[Outcome], failures: Mapping[str, str], page: P
 
 def _row(outcome: Outcome, holm: float) -> str:
     claim, name = outcome.experiment.claim, outcome.experiment.name
-    _, effect, _, n, p = numbers_of(outcome.main)
+    _, effect, _, n, p = numbers_of(outcome.main, is_decided=outcome.said != OPEN)
     cells = [str(claim.number), f"[{claim.says}](#{name})", claim.source, f"**{outcome.said}**", effect, n, p]
     beside = next((each for each in outcome.judged if each.check.is_beside), None)
     last = "" if beside is None else f"{beside.check.name}: {numbers_of(beside)[0]}, {numbers_of(beside)[1]}"

@@ -31,19 +31,24 @@ def draw_claims(outcomes: Sequence[Outcome]) -> Table:
         for place, judged in enumerate(rows):
             first = [str(outcome.experiment.claim.number), outcome.experiment.name] if place == 0 else ["", ""]
             name = f"({judged.check.name})" if judged.check.is_beside else judged.check.name
-            said, *numbers = numbers_of(judged)
+            said, *numbers = numbers_of(judged, is_decided=len(rows) == 1 and outcome.said != OPEN)
             verdict = outcome.said if len(rows) == 1 else said
             end = judged is rows[-1] and len(rows) > 1
             table.add_row(*first, name, verdict, *numbers, shown_p(holm) if place == 0 else "", end_section=end)
     return table
 
 
-def numbers_of(judged: Judged) -> list[str]:
-    """Verdict, effect with interval, region, n and p of a check, in words."""
+def numbers_of(judged: Judged, is_decided: bool = False) -> list[str]:
+    """Verdict, effect with interval, region, n and p of a check, in words.
+
+    Args:
+        judged: the check.
+        is_decided: its claim is, by this check or another: how many seeds would decide this one is not said.
+    """
     verdict, check = judged.verdict, judged.check
     if verdict is None:
         return [OPEN, judged.reason, region_in_words(check), "0", "-"]
-    n = str(verdict.n) if not verdict.needed else f"{verdict.n} of {_needed(verdict.needed)}"
+    n = str(verdict.n) if is_decided or not verdict.needed else f"{verdict.n} of {_needed(verdict.needed)}"
     return [verdict.said, effect_in_words(verdict.effect, check.unit), region_in_words(check), n, shown_p(verdict.p)]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batchlab.report.comparison import Row, estimate, shown, tied_with
-from batchlab.report.study import Study, digits, rank, score_name, score_of, settings_in_words
+from batchlab.report.study import UNFINISHED, Study, digits, rank, score_name, score_of, settings_in_words
 
 NUM_CHOICES = 3
 MANY = 20
@@ -178,6 +178,10 @@ def _choices(rows: Sequence[Row], most_accurate: Row | None = None) -> list[Choi
 def _caveats(study: Study, rated: Sequence[Row], best: Row, is_fresh: bool = False) -> list[str]:
     """What a person should know before going by the answer."""
     said = []
+    unfinished = study.left_out.get(UNFINISHED, 0) if study.search is None else 0  # a search runs lost trials again
+    if unfinished:
+        runs = "1 run" if unfinished == 1 else f"{unfinished:,} runs"
+        said.append(f"{runs} of this study did not come to an end: configurations may be missing here.")
     if best.n == 1:
         again = "num_seeds=3" if study.search is None else "the search to its end (its picks are trained again)"
         said.append(f"n = 1: one seed does not carry this choice. {again} gives intervals.")

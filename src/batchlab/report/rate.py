@@ -13,6 +13,9 @@ from batchlab.report.comparison import Row
 from batchlab.report.panel import Axis, Panel, Trace
 from batchlab.report.study import Study, best_by_size, hover_of, labelled, rank
 
+MIN_SIZES = 3
+"""Fewer batch sizes say nothing of a power."""
+
 
 @dataclass(frozen=True)
 class RatePoints:
@@ -23,7 +26,7 @@ class RatePoints:
         tried: every configuration with a value.
         best: the best of each batch size with two rates or more, by batch size.
         at_end: batch sizes whose best rate is the least or the greatest that was tried there.
-        law: through the best; None with fewer than two of them.
+        law: through the best; None with fewer than three of them, through two of which any power goes.
     """
 
     label: str
@@ -46,7 +49,9 @@ def rate_points(study: Study) -> list[RatePoints]:
             continue
         at_end = [row.batch_size for row in best if row.lr in (min(rates[row.batch_size]), max(rates[row.batch_size]))]
         widths = [cell(row.lr, sorted(rates[row.batch_size])) for row in best]
-        law = fit_power([row.batch_size for row in best], [row.lr for row in best], widths)
+        law = None
+        if len(best) >= MIN_SIZES:
+            law = fit_power([row.batch_size for row in best], [row.lr for row in best], widths)
         found.append(RatePoints(label, tried, best, at_end, law))
     return found
 
@@ -84,13 +89,15 @@ def rate_panel(points: Sequence[RatePoints], study: Study) -> Panel:
 
 def in_words(points: RatePoints) -> list[str]:
     """The exponent with its interval, and how far it can be trusted."""
-    if points.law is None:
-        return []
-    exponent = points.law.exponent
-    interval = "" if math.isnan(exponent.low) else f" [{exponent.low:.2f}, {exponent.high:.2f}]"
     prefix = f"{points.label}: " if points.label else ""
-    few = "; two batch sizes give no interval" if not interval else ", the spacing of the rates included"
-    said = [f"{prefix}lr ∝ B^{exponent.value:.2f}{interval}{few} (linear rule 1, square-root rule 0.5)."]
+    if points.law is None:
+        return [f"{prefix}{len(points.best)} batch sizes do not tell how the best lr moves with the batch size."]
+    exponent = points.law.exponent
+    interval = f"[{exponent.low:.2f}, {exponent.high:.2f}], the spacing of the rates included"
+    said = [f"{prefix}lr ∝ B^{exponent.value:.2f} {interval} (linear rule 1, square-root rule 0.5)."]
+    lengths = {row.varied.get("epochs") for row in points.best}
+    if len(lengths) > 1:
+        said.append("They were trained for unequal epochs, which moves the best lr too.")
     if points.at_end:
         sizes = ", ".join(f"{size:,}" for size in points.at_end)
         said.append(f"At B = {sizes} the best stands at the end of the rates that were tried: more may move it.")

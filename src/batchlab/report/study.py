@@ -11,6 +11,8 @@ from batchlab.report.comparison import Estimate, Row, Run, comparison_rows, show
 
 NOT_A_LABEL = ("lr", "epochs", "num_seeds", "lr_scaling.base_batch_size", "eval.every_examples", "hydra")
 """Settings that are tuned for a batch size and do not tell one line of a figure from another."""
+UNFINISHED = "unfinished or stopped"
+"""Why a run does not count."""
 MAX_LABELS = 6
 """More settings beside batch size, lr and epochs than this make one line, the best of all."""
 
@@ -121,7 +123,7 @@ def counted(recorded: Sequence[Run]) -> tuple[list[Run], dict[str, int]]:
     of_data = [run for run in ended if run["tags"].get("data_digest") == digest]
     latest = {(run["tags"]["config_key"], run["params"].get("seed"), "pick" in run["tags"]): run for run in of_data}
     reasons = {
-        "unfinished or stopped": len(recorded) - len(ended),
+        UNFINISHED: len(recorded) - len(ended),
         "of another version of the data": len(ended) - len(of_data),
         "measured again later": len(of_data) - len(latest),
     }

@@ -15,7 +15,7 @@ from batchlab.report.limits import UNKNOWN, limits_in_words
 from batchlab.report.pace import StepPoints
 from batchlab.report.rate import RatePoints
 from batchlab.report.reach import ReachPoints
-from batchlab.report.study import Study, others_in_words, score_name, score_of, settings_in_words
+from batchlab.report.study import Study, label_of, others_in_words, score_name, score_of, settings_in_words
 from batchlab.report.tradeoff import AXES
 
 
@@ -122,9 +122,10 @@ def limits_said(row: Row, steps: Sequence[StepPoints], reach: ReachPoints | None
     if reach is not None and reach.costs is not None:
         known = is_known(best_batch_size(reach.costs))
         return limits_in_words(limits_of(reach.costs, row.batch_size)) if known else UNKNOWN
-    law = steps[0].law if len(steps) == 1 else None
+    own = [each for each in steps if len(steps) == 1 or each.label == label_of(row)]
+    law = own[0].law if own else None
     if law is None:
-        return "not known: it takes step times of one model at two batch sizes"
+        return "not known: it takes step times with these settings at two batch sizes"
     with np.errstate(invalid="ignore"):
         alphas, works = law.draws[:, 0], law.draws[:, 1] * row.batch_size
         share = of_draws(law.alpha_seconds.value / law.seconds(row.batch_size).value, alphas / (alphas + works))
