@@ -11,7 +11,9 @@ from omegaconf import DictConfig
 
 from batchlab.arms import arm_probe
 from batchlab.config import is_arms_sweeper, register_schema, resolved
-from batchlab.preflight import Asked, preflight
+from batchlab.mistake import WrongInput
+from batchlab.place import Place, torchrun_place, with_torchrun
+from batchlab.preflight import Asked, preflight, stop
 from batchlab.stopping import heed_signals
 
 register_schema()
@@ -32,6 +34,23 @@ def main(config: DictConfig) -> tuple[float, ...]:
         probe_seeds(resolved(config), probe, os.environ[SWEEP_ID])
         return ()
     return train(resolved(config), os.environ[SWEEP_ID])
+
+
+def start_among(place: Place) -> int:
+    """One of the processes that torchrun started: the first does everything, the others share its batches."""
+    if place.rank:
+        from batchlab.follower import main_of_torchrun
+
+        return main_of_torchrun()
+    try:
+        sys.argv[1:] = with_torchrun(sys.argv[1:], place)
+    except WrongInput as error:
+        stop(list(error.mistakes))
+    if not (code := start()):
+        from batchlab.leader import dismiss
+
+        dismiss()
+    return code
 
 
 def start() -> int:
@@ -74,7 +93,8 @@ def report(asked: Asked, code: int) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(start())
+        place = torchrun_place()
+        sys.exit(start() if place is None else start_among(place))
     except KeyboardInterrupt:  # while checking, or while the tables are made
         print("Stopped.", file=sys.stderr)
         sys.exit(130)

@@ -5,7 +5,8 @@ import torch
 
 from batchlab.batches import BatchStream
 from batchlab.build import build
-from batchlab.fit import accumulate, fit
+from batchlab.fit import fit
+from batchlab.gradient import accumulate
 from batchlab.plan import part_sizes
 from batchlab.run import finish, run, warm_up
 

@@ -11,17 +11,20 @@ import pytest
 from batchlab.config import REPOSITORY
 
 LAYERS = [
-    {"mistake", "stopping"},
+    {"mistake", "stopping", "place"},
     {"config", "objectives", "dataset", "memory", "stores"},
-    {"plan", "clock", "check_contrastive", "check_measure", "prepare", "identity", "spool"},
+    {"plan", "clock", "check_contrastive", "check_launch", "check_measure", "prepare", "identity", "spool"},
     {"batches", "results", "check"},
     {"diagnosis", "signature"},
     {"data", "model", "loss", "optim", "metrics", "sharpness", "laws", "tally"},
+    {"gradient"},
     {"fit"},
     {"learner", "target"},
     {"build"},
     {"probe", "rehearse", "measure"},
     {"run", "grid"},
+    {"ranks", "process_group"},
+    {"leader", "follower"},
     {"arms"},
     {"experiment"},
     {"record"},

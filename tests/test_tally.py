@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from batchlab.build import build
-from batchlab.fit import accumulate
+from batchlab.gradient import accumulate
 from batchlab.laws.gradient_noise import noise_scale, two_batch
 from batchlab.plan import part_sizes
 from batchlab.probe.gradient_noise import exact_noise

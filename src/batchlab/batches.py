@@ -77,11 +77,23 @@ class BatchStream:
         self._order = Order(len(dataset.train), seed)
         self._device = device
         self._prepare = Prepare(dataset, device, dataset.augment)
-        source = gather if resident else LoadedChunks
-        self._read = source(dataset.train, self._order)
+        self._read = gather(dataset.train, self._order) if resident else LoadedChunks(dataset.train, self._order)
         example_bytes = 4 * int(np.prod(dataset.input_shape))
         self._chunk_examples = max(1, CHUNK_BYTES[device.type] // example_bytes)
         self._start, self._inputs, self._targets = 0, torch.empty(0), torch.empty(0)
+        self._end: int | None = None
+
+    def expect(self, start: int, count: int, stride: int) -> None:
+        """Read nothing of what other processes take: what is taken next lies in this share, then in the next one.
+
+        Args:
+            start: position of this process's first example of a batch.
+            count: examples of its share.
+            stride: positions from one share to the next: the size of the whole batch.
+        """
+        self._end = start + count
+        if isinstance(self._read, LoadedChunks):
+            self._read.expect(start, count, stride)
 
     def take(self, start: int, count: int) -> tuple[Tensor, Tensor]:
         """The examples at positions start to start + count.
@@ -95,7 +107,8 @@ class BatchStream:
         """
         offset = start - self._start
         if offset < 0 or offset + count > len(self._targets):
-            self._gather(start, count * max(1, self._chunk_examples // count))
+            ahead = count * max(1, self._chunk_examples // count)
+            self._gather(start, ahead if self._end is None else min(ahead, self._end - start))
             offset = 0
         return self._inputs[offset : offset + count], self._targets[offset : offset + count]
 
@@ -187,6 +200,14 @@ def consecutive(start: int, count: int) -> Iterator[list[int]]:
         start += count
 
 
+def shares(start: int, count: int, stride: int, chunk_size: int) -> Iterator[list[int]]:
+    """Without end: positions start to start + count, at most `chunk_size` at a time, then the same `stride` further."""
+    while True:
+        for begin in range(start, start + count, chunk_size):
+            yield list(range(begin, min(begin + chunk_size, start + count)))
+        start += stride
+
+
 def unchanged(chunk: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """The chunk as it was read: it is a batch already."""
     return chunk
@@ -204,12 +225,20 @@ class LoadedChunks:
     def __init__(self, split: Split, order: Order, chunk_size: int = 512) -> None:
         self._rows, self._chunk_size = PositionRows(split, order), chunk_size
         self._num_workers = 0 if isinstance(split.inputs, Tensor) else 2
-        self._restart(0)
+        self._expected: tuple[int, int, int] | None = None
+        self._restart(0, consecutive(0, chunk_size))
+
+    def expect(self, start: int, count: int, stride: int) -> None:
+        """What is asked for next lies within start to start + count, then as far on from start + stride."""
+        if self._expected != (start, count, stride):
+            self._restart(start, shares(start, count, stride, self._chunk_size))
+        self._hold_nothing(start)
+        self._expected = (start + stride, count, stride)
 
     def __call__(self, start: int, count: int) -> tuple[Tensor, Tensor]:
         """Raw inputs and targets [count, ...] at positions start to start + count."""
         if not self._begin <= start <= self._begin + len(self._targets):
-            self._restart(start)
+            self._restart(start, consecutive(start, self._chunk_size))
         inputs, targets = [self._inputs[start - self._begin :]], [self._targets[start - self._begin :]]
         while sum(map(len, targets)) < count:
             more_inputs, more_targets = next(self._chunks)
@@ -218,17 +247,16 @@ class LoadedChunks:
         self._begin, self._inputs, self._targets = start, torch.cat(inputs), torch.cat(targets)
         return self._inputs[:count], self._targets[:count]
 
-    def _restart(self, start: int) -> None:
+    def _restart(self, start: int, positions: Iterator[list[int]]) -> None:
         loader = DataLoader(
             self._rows,  # pyright: ignore[reportArgumentType]
-            batch_sampler=consecutive(start, self._chunk_size),  # pyright: ignore[reportArgumentType]
+            batch_sampler=positions,  # pyright: ignore[reportArgumentType]
             collate_fn=unchanged,  # pyright: ignore[reportArgumentType]
             num_workers=self._num_workers,
         )
         self._chunks: Iterator[tuple[Tensor, Tensor]] = iter(loader)
-        nothing = torch.arange(0)
-        self._begin, self._inputs, self._targets = (
-            start,
-            self._rows.split.inputs[nothing],
-            self._rows.split.targets[nothing],
-        )
+        self._hold_nothing(start)
+
+    def _hold_nothing(self, start: int) -> None:
+        split, nothing = self._rows.split, torch.arange(0)
+        self._begin, self._inputs, self._targets = start, split.inputs[nothing], split.targets[nothing]

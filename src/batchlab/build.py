@@ -17,11 +17,13 @@ from batchlab.batches import BatchStream, normalised, placed
 from batchlab.clock import Clock
 from batchlab.config import Config
 from batchlab.dataset import Dataset
-from batchlab.fit import Learner, Schedule
+from batchlab.fit import Schedule
+from batchlab.gradient import Learner
 from batchlab.learner import make_learner, precise
 from batchlab.memory import free_bytes
 from batchlab.mistake import WrongInput
 from batchlab.optim.lr_schedule import warm_up
+from batchlab.place import torchrun_place
 from batchlab.plan import Plan, make_plan
 from batchlab.tally import Tally
 
@@ -67,7 +69,7 @@ def build(config: Config, seed: int) -> Built:
     """
     assert config.micro_batch_size != "auto"
     device = pick_device(config.device)
-    torch.set_num_threads(config.num_threads or DEFAULT_THREADS)
+    torch.set_num_threads(config.num_threads or threads_of(config.num_processes))
     dataset, resident = load_placed(config.data, device)
     torch.manual_seed(seed)
     model = build_model(config, dataset).to(device)
@@ -95,6 +97,11 @@ def build(config: Config, seed: int) -> Built:
         clock,
         settings,
     )
+
+
+def threads_of(num_processes: int) -> int:
+    """Threads of each of the processes that share a run here; torchrun has set each one's own."""
+    return DEFAULT_THREADS if torchrun_place() else max(1, DEFAULT_THREADS // num_processes)
 
 
 def pick_device(name: str) -> torch.device:

@@ -80,6 +80,7 @@ def read_command(
         overrides = [_in_brackets(word, own) for word in arguments if not word.startswith("-") and word != "job"]
         _show(name, shown, overrides)
         configs, mistakes = grid(name, overrides, [], is_multirun=True)
+        mistakes += _one_process(name, configs)
         if mistakes:
             stop(mistakes)
         composed = compose(name, [each for each in overrides if each.partition("=")[0] in own])
@@ -92,6 +93,14 @@ def read_command(
     if mistakes:
         stop(mistakes)
     return Command(keys, configs, [each for each in overrides if each.partition("=")[0] not in own])
+
+
+def _one_process(name: str, configs: list[Config]) -> list[Mistake]:
+    """Only the benchmark measures what several processes do; another script would not say that it does not."""
+    most = max((config.num_processes for config in configs), default=1)
+    if name == "benchmark" or most == 1:
+        return []
+    return [Mistake("num_processes", most, "this script measures in one process", "num_processes=1")]
 
 
 def _show(name: str, shown: list[str], overrides: list[str]) -> None:

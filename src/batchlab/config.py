@@ -106,6 +106,12 @@ class Config:
     """Threads of a CPU that share one operation; null = torch's choice, one per core."""
     compile: bool = False
     """Compile the model with torch.compile."""
+    launch: str = "single"
+    """How one run is spread: single (this process), or ddp (num_processes share every batch)."""
+    num_processes: int = 1
+    """Processes that share every batch (launch=ddp); batch_size is what they take together."""
+    sync_batch_norm: bool = False
+    """Batch norm's statistics over the whole batch instead of each process's share (launch=ddp)."""
     study: str = "???"
     """Name under which runs are grouped."""
     objectives: list[str] = field(default_factory=list)
@@ -132,6 +138,12 @@ def register_schema(more: type | None = None) -> None:
     OmegaConf.register_new_resolver("repository", lambda: str(REPOSITORY), replace=True)
     OmegaConf.register_new_resolver("process_id", os.getpid, replace=True)
     OmegaConf.register_new_resolver("default_study", default_study, replace=True)
+    OmegaConf.register_new_resolver("launch_of", launch_of, replace=True)
+
+
+def launch_of(num_processes: Any) -> str:
+    """How a run is spread where it is not typed: ddp with several processes."""
+    return "ddp" if isinstance(num_processes, int) and num_processes > 1 else "single"
 
 
 def default_study() -> str:
@@ -178,10 +190,13 @@ def resolved(config: DictConfig) -> Config:
     allowed = getattr(OmegaConf.get_type(config), "__dataclass_fields__", Config.__dataclass_fields__)
     if added := [key for key in settings if key not in allowed]:
         raise WrongInput(*(_added(key, settings[key]) for key in added))
-    settings = {key: value for key, value in settings.items() if key in Config.__dataclass_fields__}
-    settings |= {"budget": Budget(**settings["budget"]), "eval": Eval(**settings["eval"])}
-    settings |= {"memory": Memory(**settings["memory"]), "measure": Measure(**settings["measure"])}
-    return Config(**settings)  # Hydra has checked the types against the schema
+    return typed({key: value for key, value in settings.items() if key in Config.__dataclass_fields__})
+
+
+def typed(settings: dict[str, Any]) -> Config:
+    """The configuration of plain settings, as `asdict` gives them; their types were checked against the schema."""
+    groups = {"budget": Budget, "eval": Eval, "memory": Memory, "measure": Measure}
+    return Config(**settings | {name: group(**settings[name]) for name, group in groups.items()})
 
 
 def _added(key: str, value: Any) -> Mistake:

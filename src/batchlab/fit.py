@@ -1,49 +1,25 @@
 """The training loop.
 
-Every step sees exactly the scheduled number of examples, across passes, in parts of at most
-`plan.micro_batch_size`; a part's gradient is weighted by its share n_i/B, so that the sum is the gradient of
-the whole batch's mean loss.
+Every step sees exactly the scheduled number of examples, across passes; gradient.py computes its gradient.
 """
 
 import math
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from batchlab.batches import BatchStream
 from batchlab.clock import Clock
-from batchlab.plan import Counts, Plan, part_sizes
-from batchlab.tally import Tally
+from batchlab.gradient import Learner, whole_gradient
+from batchlab.plan import Counts, Plan
 
 TICK_SECONDS = 0.25
 """At least so much training lies between two points that are not evaluations."""
 CHECK_STEPS = 64
 """Looking at the loss waits for the device; this often it costs nothing that can be measured."""
-
-
-@dataclass(frozen=True)
-class Learner:
-    """What learns: made by learner.py, driven by `fit`.
-
-    Attributes:
-        model: the module whose parameters are trained.
-        compute_loss: (inputs, targets) -> scalar mean loss of the examples.
-        backward: adds the gradient of a loss to the parameters'.
-        step: (closure) -> loss; one optimizer step, the closure computing the gradient.
-        optimizer: holds the learning rates.
-        tally: notes the norms of gradients that are added up from parts; None = nobody asks.
-    """
-
-    model: nn.Module
-    compute_loss: Callable[[Tensor, Tensor], Tensor]
-    backward: Callable[[Tensor], None]
-    step: Callable[[Callable[[], Tensor]], Tensor]
-    optimizer: torch.optim.Optimizer
-    tally: Tally | None = None
 
 
 @dataclass(frozen=True)
@@ -108,8 +84,7 @@ def fit(
     def gradient() -> Tensor:
         nonlocal processed
         processed += batch_size
-        learner.optimizer.zero_grad()
-        return accumulate(learner, stream, drawn, part_sizes(batch_size, plan.micro_batch_size))
+        return whole_gradient(learner, stream, drawn, batch_size, plan.micro_batch_size)
 
     learner.model.train()
     clock.start()
@@ -117,6 +92,8 @@ def fit(
         batch_size, new_factor = schedule(progress)
         if new_factor != factor:
             factor = set_lr(learner.optimizer, base_lrs, new_factor)
+        if learner.ranks is not None:
+            learner.ranks.announce(drawn, batch_size, factor)
         loss_sum += learner.step(gradient)
         steps, drawn = steps + 1, drawn + batch_size
         counts = Counts(steps, drawn, processed, clock.seconds if plan.counted == "seconds" else 0.0)
@@ -135,41 +112,6 @@ def fit(
                 next_eval = (drawn // plan.eval_every + 1) * plan.eval_every
             next_tick = time.perf_counter() + TICK_SECONDS
             clock.start()
-
-
-class Source(Protocol):
-    """What gives examples by position: the run's stream, or a batch that stays."""
-
-    def take(self, start: int, count: int, /) -> tuple[Tensor, Tensor]:
-        """Inputs and targets at positions start to start + count."""
-        ...
-
-
-def accumulate(learner: Learner, stream: Source, start: int, sizes: list[int]) -> Tensor:
-    """Add the gradient of the mean loss over consecutive examples of the stream, part by part.
-
-    Args:
-        learner: model and loss.
-        stream: training examples.
-        start: position of the first example.
-        sizes: examples in each part, n_i; B is their sum.
-
-    Returns:
-        The mean loss over the B examples, detached, on the device.
-    """
-    if len(sizes) == 1:
-        loss = learner.compute_loss(*stream.take(start, sizes[0]))
-        learner.backward(loss)
-        return loss.detach()
-    total, batch_size = torch.zeros((), device=next(learner.model.parameters()).device), sum(sizes)
-    first, end = start + sizes[0], start + batch_size
-    for size in sizes:
-        part = learner.compute_loss(*stream.take(start, size)) * (size / batch_size)
-        learner.backward(part)
-        total, start = total + part.detach(), start + size
-        if learner.tally is not None and start in (first, end):
-            learner.tally.add(batch_size - (end - start), batch_size)
-    return total
 
 
 def set_lr(optimizer: torch.optim.Optimizer, base_lrs: list[float], factor: float) -> float:

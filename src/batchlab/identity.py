@@ -15,6 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 from batchlab.config import REPOSITORY, Config, flat_params
 
 NOT_IDENTITY = ("study", "seed", "num_seeds", "objectives", "mlruns", "data_root", "data.root", "data.path")
+SPREAD = ("launch", "num_processes", "sync_batch_norm")
+"""Keys of how a run is spread over processes: part of what it is only where it is spread."""
 READ_OFF = "measure."
 """Settings of what is measured on a run; it trains the same without them."""
 NOT_ORIGIN = ("study", "search", "objectives")
@@ -32,6 +34,8 @@ def config_key(config: Config) -> str:
     flat = {key: value for key, value in flat_params(config).items() if key not in NOT_IDENTITY}
     settings = {key: value for key, value in flat.items() if not key.startswith(READ_OFF)}
     settings = {key: value for key, value in settings.items() if not (key.startswith("memory.") and value is None)}
+    if config.launch == "single":
+        settings = {key: value for key, value in settings.items() if key not in SPREAD}
     settings["device"] = config.device.split(":")[0]
     text = json.dumps(settings, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import sys
 from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 from batchlab.build import Built, build, load_dataset, pick_device
 from batchlab.config import Budget, Config
 from batchlab.identity import config_key, environment
+from batchlab.leader import shared
 from batchlab.objectives import is_measured, parse_objective
+from batchlab.place import RanksFailed
 from batchlab.probe.memory_process import NothingFits
 from batchlab.probe.micro_batch import settle
 from batchlab.record import Recorder, open_store, recorded_runs
@@ -36,7 +39,11 @@ def train(config: Config, sweep_id: str) -> tuple[float, ...]:
     trial = current_trial()
     if trial is not None:
         return train_trial(config, sweep_id, trial)
-    results = [train_seed(config, config.seed + index, sweep_id) for index in range(config.num_seeds)]
+    try:
+        results = [train_seed(config, config.seed + index, sweep_id) for index in range(config.num_seeds)]
+    except RanksFailed as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from None
     return objectives_of(config, results)
 
 
@@ -125,10 +132,10 @@ def train_seed(
     if trial is not None:
         tags = (tags or {}) | {"optuna.study": trial.study_name, "optuna.trial_number": str(trial.number)}
     name = f"trial {trial.number}: {trial.tried}, seed {seed}" if trial else label(built)
-    with Recorder(built, sweep_id, tags) as recorder, Watch(make_console(), name) as watch:
+    with Recorder(built, sweep_id, tags) as recorder, Watch(make_console(), name) as watch, shared(built) as together:
         if trial is not None:
             trial.begin_run(recorder.run_id, curve_key(config))
-        training = run(built, with_test=trial is None)
+        training = run(together, with_test=trial is None)
         while True:
             check_stop()
             try:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from batchlab.fit import Learner
+from batchlab.gradient import Learner
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 

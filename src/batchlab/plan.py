@@ -38,6 +38,7 @@ class Plan:
         limit: the run ends when that count reaches it.
         eval_every: examples drawn between evaluations.
         target_accuracy: validation accuracy at which to stop, or None.
+        num_processes: processes that share every batch.
     """
 
     batch_size: int
@@ -47,6 +48,12 @@ class Plan:
     limit: float
     eval_every: int
     target_accuracy: float | None = None
+    num_processes: int = 1
+
+    def forward_sizes(self, batch_size: int) -> list[int]:
+        """Examples of each forward pass of a batch: the parts of every process's share."""
+        shares = (share_of(batch_size, rank, self.num_processes)[1] for rank in range(self.num_processes))
+        return [size for share in shares for size in part_sizes(share, self.micro_batch_size)]
 
     def progress(self, counts: Counts) -> float:
         """Share of the budget that is used, 0 at the start, 1 and more at the end."""
@@ -88,7 +95,7 @@ def make_plan(config: Config, num_train: int) -> Plan:
         counted, limit = "drawn", float(whole_steps((epochs or 0) * num_train, batch_size))
         target = budget.val_accuracy
     eval_every = config.eval.every_examples or num_train
-    return Plan(batch_size, micro, num_train, counted, limit, eval_every, target)
+    return Plan(batch_size, micro, num_train, counted, limit, eval_every, target, config.num_processes)
 
 
 def whole_steps(num_examples: float, batch_size: int) -> int:
@@ -109,3 +116,18 @@ def part_sizes(batch_size: int, micro_batch_size: int | None) -> list[int]:
     num_parts = 1 if micro_batch_size is None else math.ceil(batch_size / micro_batch_size)
     small, num_larger = divmod(batch_size, num_parts)
     return [small + 1] * num_larger + [small] * (num_parts - num_larger)
+
+
+def share_of(batch_size: int, rank: int, num_processes: int) -> tuple[int, int]:
+    """Which of a batch's examples one of its processes takes: shares differ by at most 1, larger ones first.
+
+    Args:
+        batch_size: examples of the batch.
+        rank: of the process, from 0.
+        num_processes: that share it, at most batch_size.
+
+    Returns:
+        Place of its first example in the batch, and number of its examples.
+    """
+    small, num_larger = divmod(batch_size, num_processes)
+    return rank * small + min(rank, num_larger), small + (rank < num_larger)

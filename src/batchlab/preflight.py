@@ -135,6 +135,10 @@ def _experiment(
     arms, mistakes = compose_arms(config_name, overrides, extra, base)
     if mistakes:
         return None, mistakes
+    if any(config.num_processes > 1 for arm in arms.values() for config in arm):
+        return None, [
+            Mistake("num_processes", "several", "an experiment's arms run in one process each", "num_processes=1")
+        ]
     try:
         experiment = experiment_of(str(base.hydra.runtime.choices.experiment), base.hydra.sweeper, arms)
     except WrongInput as error:

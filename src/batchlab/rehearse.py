@@ -24,7 +24,8 @@ from batchlab.learner import precise
 from batchlab.loss import Views
 from batchlab.mistake import Mistake, WrongInput, wrong
 from batchlab.model.norm import GhostBatchNorm
-from batchlab.plan import Plan, make_plan, part_sizes
+from batchlab.place import torchrun_place
+from batchlab.plan import Plan, make_plan
 from batchlab.prepare import Prepare
 from batchlab.signature import check_signature
 
@@ -94,6 +95,7 @@ def _signatures_and_device(config: Config) -> Iterator[Mistake]:
         if index >= torch.cuda.device_count():
             allowed = f"this machine has {torch.cuda.device_count()} CUDA devices"
             yield Mistake("device", config.device, allowed, "device=auto")
+    yield from _processes(config)
     if config.device == "mps" and not torch.backends.mps.is_available():
         yield Mistake("device", config.device, "this machine has no MPS device", "device=auto")
     if config.precision == "float16":
@@ -102,6 +104,17 @@ def _signatures_and_device(config: Config) -> Iterator[Mistake]:
         elif config.optimizer["_target_"].endswith("LBFGS"):
             allowed = "loss scaling does not go together with an optimizer that evaluates several times"
             yield Mistake("precision", "float16", allowed, "precision=bfloat16")
+
+
+def _processes(config: Config) -> Iterator[Mistake]:
+    """More processes than this machine has GPUs; where torchrun started them, others may be on other machines."""
+    num = config.num_processes
+    if num > 1 and pick_device(config.device).type == "cuda" and torchrun_place() is None:
+        if num > torch.cuda.device_count():
+            allowed = f"at most the number of this machine's CUDA devices, {torch.cuda.device_count()}"
+            yield Mistake("num_processes", num, allowed, "device=cpu too")
+    elif num > 1 and pick_device(config.device).type == "mps":
+        yield Mistake("num_processes", num, "processes share a CPU or CUDA devices", "device=cpu too")
 
 
 def _data_and_sizes(config: Config) -> Iterator[Mistake]:
@@ -167,13 +180,17 @@ def _built(config: Config, dataset: Dataset) -> nn.Module:
 def check_norms(config: Config, model: nn.Module, plan: Plan) -> Iterator[Mistake]:
     """Batch norm and ghost batch norm against every part of every batch that the run will see."""
     batches = batch_sizes_along(config, plan.num_train)
-    sizes = {size for batch in batches for size in part_sizes(batch, plan.micro_batch_size)}
+    sizes = {size for batch in batches for size in plan.forward_sizes(batch)}
     modules = list(model.modules())
     has_norm = any(isinstance(module, _BatchNorm | GhostBatchNorm) for module in modules)
     if has_norm and min(sizes) == 1:
-        key = "batch_size" if plan.batch_size == 1 else "micro_batch_size"
+        key = "batch_size" if plan.batch_size < 2 * plan.num_processes else "micro_batch_size"
         allowed = "batch norm needs at least 2 examples in each forward pass"
-        yield Mistake(key, 1, allowed, f"model.norm=layer, model.norm=none or {key}=2")
+        least = 2 * plan.num_processes if key == "batch_size" else 2
+        yield Mistake(key, least - 1, allowed, f"model.norm=layer, model.norm=none or {key}={least}")
+    if config.sync_batch_norm and not any(isinstance(module, _BatchNorm) for module in modules):
+        allowed = "has no effect: the model has no batch norm"
+        yield Mistake("sync_batch_norm", "true", allowed, "sync_batch_norm=false")
     for ghost_size in sorted({module.ghost_size for module in modules if isinstance(module, GhostBatchNorm)}):
         uneven = sorted(size for size in sizes if size % ghost_size)
         if uneven:

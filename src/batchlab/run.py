@@ -11,7 +11,8 @@ from torch import Tensor
 from batchlab.batches import in_order, sampled
 from batchlab.build import Built
 from batchlab.dataset import Split
-from batchlab.fit import EvalPoint, accumulate, fit
+from batchlab.fit import EvalPoint, fit
+from batchlab.gradient import accumulate, whole_gradient
 from batchlab.measure import Measurer
 from batchlab.memory import is_out_of_memory, peak_bytes, reset_peak
 from batchlab.metrics import NOT_A_NUMBER, Predictions, class_metrics, predict
@@ -133,24 +134,36 @@ def stopped(built: Built, point: EvalPoint, reason: str) -> RunResult:
 def warm_up(built: Built) -> float:
     """One forward and backward pass of each shape, so that the first timed step is like the others.
 
-    Nothing of it stays: buffers, gradients and random numbers are put back.
-
     Args:
         built: what will run.
 
     Returns:
         Seconds it took; with torch.compile this is the compilation.
     """
-    started, model = time.perf_counter(), built.learner.model
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    model.train()
-    for size in sorted(set(part_sizes(built.plan.batch_size, built.plan.micro_batch_size))):
-        accumulate(built.learner, built.stream, 0, [size])
-    for name, buffer in model.named_buffers():
-        buffer.copy_(buffers[name])
-    built.learner.optimizer.zero_grad()
-    torch.manual_seed(built.seed)
+    started = time.perf_counter()
+    if built.learner.ranks is not None:
+        built.learner.ranks.announce_warm_up()
+    pass_once(built)
     return time.perf_counter() - started
+
+
+def pass_once(built: Built) -> None:
+    """A forward and a backward pass of each shape, in every process of the run at the same time.
+
+    Nothing of it stays: buffers, gradients and random numbers are put back, those of a process to its own.
+    """
+    learner, plan = built.learner, built.plan
+    buffers = {name: buffer.clone() for name, buffer in learner.model.named_buffers()}
+    learner.model.train()
+    if learner.ranks is not None:
+        whole_gradient(learner, built.stream, 0, plan.batch_size, plan.micro_batch_size)
+    else:
+        for size in sorted(set(part_sizes(plan.batch_size, plan.micro_batch_size))):
+            accumulate(learner, built.stream, 0, [size])
+    for name, buffer in learner.model.named_buffers():
+        buffer.copy_(buffers[name])
+    learner.optimizer.zero_grad()
+    torch.manual_seed(built.seed if learner.ranks is None else learner.ranks.seed(built.seed))
 
 
 class Evaluator:
@@ -160,7 +173,7 @@ class Evaluator:
         self._built, self.seconds = built, 0.0
         self._prepare = Prepare(built.dataset, built.device)
         # a memory that held the training batch holds this one too: there is no backward pass
-        largest_part = part_sizes(built.plan.batch_size, built.plan.micro_batch_size)[0]
+        largest_part = built.plan.forward_sizes(built.plan.batch_size)[0]
         least = 64 if built.plan.micro_batch_size is None else 1  # where parts are limited, memory is short
         self._size = min(4096, max(least, largest_part))
         self._sample = self._train_sample(TRAIN_SAMPLE)

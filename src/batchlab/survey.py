@@ -17,6 +17,7 @@ from batchlab.config import OPEN_GROUPS, Config
 from batchlab.diagnosis import diagnose
 from batchlab.grid import COMPOSE_ERRORS, gate_one, with_values, without_hydra
 from batchlab.mistake import Mistake, WrongInput
+from batchlab.place import torchrun_place
 from batchlab.rehearse import check_source
 from batchlab.search.compose import is_active, parse_space
 from batchlab.search.fingerprint import fingerprint
@@ -105,6 +106,10 @@ def _launcher(settings: Settings, base: DictConfig) -> Iterator[Mistake]:
     if settings.num_workers and not is_basic:
         allowed = "has no effect under a Hydra launcher, which brings its own processes"
         yield Mistake("hydra.sweeper.num_workers", settings.num_workers, allowed, "hydra.sweeper.n_jobs=2")
+    if (settings.num_workers or not is_basic) and torchrun_place() is not None:
+        allowed = "torchrun's processes share one trial at a time"
+        mend = "hydra.sweeper.num_workers=0 hydra/launcher=basic, or num_processes=2 without torchrun"
+        yield Mistake("hydra.sweeper.num_workers", settings.num_workers, allowed, mend)
 
 
 class Corners:

@@ -25,7 +25,7 @@ class Tally:
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
         self._parameters = [parameter for parameter in parameters if parameter.requires_grad]
         self._norms: deque[Tensor] = deque(maxlen=2 * MAX_STEPS)
-        self._sizes: deque[tuple[int, int]] = deque(maxlen=MAX_STEPS)
+        self._sizes: deque[tuple[float, int]] = deque(maxlen=MAX_STEPS)
         self._num_new = 0
 
     def add(self, num_examples: int, batch_size: int) -> None:
@@ -42,6 +42,19 @@ class Tally:
         if num_examples < batch_size:
             self._sizes.append((num_examples, batch_size))
             self._num_new += 1
+
+    def add_shares(self, mean_square: Tensor, num_examples: float, batch_size: int) -> None:
+        """Note the norms of a batch that processes share, once its gradient is the whole batch's.
+
+        Args:
+            mean_square: mean over the shares of the squared norm of a share's own mean gradient, a scalar.
+            num_examples: harmonic mean of the shares' sizes: 1/n is what the noise goes with.
+            batch_size: examples of the whole batch.
+        """
+        self._norms.append(mean_square.sqrt().reshape(1) * (num_examples / batch_size))
+        self._sizes.append((num_examples, batch_size))
+        self._num_new += 1
+        self.add(batch_size, batch_size)
 
     def read(self, population: float) -> NoiseScale | None:
         """The noise scale over the steps since the last reading, and at least the last 16; None without a step.

@@ -21,7 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from batchlab.batches import BatchStream
 from batchlab.build import Built, build, load_placed
 from batchlab.config import Config
-from batchlab.fit import accumulate
+from batchlab.gradient import accumulate
 from batchlab.memory import free_bytes, peak_bytes, reset_peak, status_bytes
 from batchlab.model.norm import GhostBatchNorm
 

@@ -14,7 +14,7 @@ from scipy import stats
 from torch import Tensor
 
 from batchlab.build import Built
-from batchlab.fit import accumulate
+from batchlab.gradient import whole_gradient
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.line import Array
 from batchlab.memory import is_out_of_memory, peak_bytes, reset_peak
@@ -154,10 +154,14 @@ def stepper(cell: Cell) -> Callable[[int], None]:
     start = 0
 
     def gradient() -> Tensor:
+        return whole_gradient(learner, source, start, cell.batch_size, cell.micro_batch_size)
+
+    def step() -> None:
         nonlocal start
-        learner.optimizer.zero_grad()
+        if learner.ranks is not None:
+            learner.ranks.announce(start, cell.batch_size, 1.0)
+        learner.step(gradient)
         start += cell.batch_size
-        return accumulate(learner, source, start - cell.batch_size, sizes)
 
     def forward() -> None:
         nonlocal start
@@ -170,7 +174,7 @@ def stepper(cell: Cell) -> Callable[[int], None]:
         torch.backends.cudnn.benchmark = cell.cudnn_benchmark
         with torch.set_grad_enabled(cell.mode == "train"):
             for _ in range(num_steps):
-                learner.step(gradient) if cell.mode == "train" else forward()
+                step() if cell.mode == "train" else forward()
 
     return run
 

@@ -6,7 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from batchlab.build import load_dataset
 from batchlab.config import flat_params
-from batchlab.identity import NOT_IDENTITY, READ_OFF
+from batchlab.identity import NOT_IDENTITY, READ_OFF, SPREAD
 from batchlab.objectives import is_measured
 from batchlab.search.plan import typed_config
 from batchlab.search.settings import Settings
@@ -38,6 +38,8 @@ def fingerprint(settings: Settings, space: Space, base: DictConfig) -> dict[str,
     }
     if not is_measured(settings.metrics):
         fixed = {key: value for key, value in fixed.items() if not key.startswith(READ_OFF)}
+    if typed.launch == "single":
+        fixed = {key: value for key, value in fixed.items() if key not in SPREAD}
     moved = {"lr", "epochs"} if any(each.key in ("optimizer", "budget") for each in space.structural) else set()
     fixed = {key: value for key, value in fixed.items() if key not in moved}
     return {key: str(value) for key, value in fixed.items()} | stamp | {"data_digest": load_dataset(typed.data).digest}

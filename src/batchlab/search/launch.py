@@ -12,6 +12,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import OmegaConf, open_dict
 
+from batchlab.place import RanksFailed
 from batchlab.search.compose import Composer
 from batchlab.search.ending import Ending
 from batchlab.search.handle import TRIAL, Handle
@@ -112,6 +113,8 @@ class Jobs:
 def _ending(returned: JobReturn) -> Ending:
     if returned.status is JobStatus.FAILED:
         error = returned._return_value
+        if isinstance(error, RanksFailed):  # of the machine, not of the point that was tried
+            return Ending("lost")
         return Ending("crashed", "".join(traceback.format_exception(error)))
     values: Any = returned.return_value
     return Ending("returned", values=values if isinstance(values, list | tuple) else [values])

@@ -4,7 +4,7 @@ import torch
 
 from batchlab.build import build
 from batchlab.config import Config
-from batchlab.fit import accumulate
+from batchlab.gradient import accumulate
 from batchlab.plan import part_sizes
 
 
