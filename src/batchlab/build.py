@@ -69,7 +69,7 @@ def build(config: Config, seed: int) -> Built:
     """
     assert config.micro_batch_size != "auto"
     device = pick_device(config.device)
-    torch.set_num_threads(config.num_threads or threads_of(config.num_processes))
+    use_threads(config)
     dataset, resident = load_placed(config.data, device)
     torch.manual_seed(seed)
     model = build_model(config, dataset).to(device)
@@ -99,9 +99,13 @@ def build(config: Config, seed: int) -> Built:
     )
 
 
-def threads_of(num_processes: int) -> int:
-    """Threads of each of the processes that share a run here; torchrun has set each one's own."""
-    return DEFAULT_THREADS if torchrun_place() else max(1, DEFAULT_THREADS // num_processes)
+def use_threads(config: Config) -> None:
+    """Have this process use as many threads as a run: num_threads, else an equal share of the cores for each process.
+
+    torchrun has set each process's own.
+    """
+    share = DEFAULT_THREADS if torchrun_place() else max(1, DEFAULT_THREADS // config.num_processes)
+    torch.set_num_threads(config.num_threads or share)
 
 
 def pick_device(name: str) -> torch.device:

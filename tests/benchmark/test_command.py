@@ -78,3 +78,27 @@ def test_image_size_makes_images_enough_for_the_largest_batch(config_of):
     [config] = with_images(Benchmark(batch_sizes=[2000], image_size=16), [config_of()])
     assert config.data["image_size"] == 16
     assert config.data["num_examples"] * 0.7 >= 2000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["num_processes=2", "feeds=[resident]"], "Type feeds=[loader]"),
+        (["num_processes=2", "modes=[train,inference]"], "Type modes=[train]"),
+        (["num_processes=2", "precision=float32,bfloat16"], "one configuration at a time"),
+    ],
+)
+def test_several_processes_are_compared_with_one_and_nothing_else(refused_by_script, arguments, said):
+    assert said in refused_by_script("benchmark", Benchmark, check, *arguments)
+
+
+@pytest.mark.slow
+def test_two_processes_stand_beside_one_with_their_speed_up(tmp_path):
+    ended = typed(tmp_path, "num_processes=2", "batch_sizes=[16,512]", *QUICK)
+    assert ended.returncode == 0, ended.stderr
+    assert "2 processes over one" in ended.stdout
+    folder = tmp_path / "mlruns" / "reports" / "benchmark-digits-mlp"
+    records = json.loads((folder / "step_time.json").read_text())
+    ups = [record for record in records if record["unit"] == "times the throughput"]
+    assert [record["what"] for record in ups] == ["2 processes over one, B=16", "2 processes over one, B=512"]
+    assert all(0 < record["low"] <= record["median"] <= record["high"] for record in ups)

@@ -18,7 +18,7 @@ MAX_SIZES = 200
 
 def check(keys: Benchmark, configs: list[Config]) -> list[Mistake]:
     """Every mistake of a benchmark's keys, then of its configurations at the smallest and the largest batch size."""
-    mistakes = [*_lists(keys), *_numbers(keys, configs)]
+    mistakes = [*_lists(keys), *_numbers(keys, configs), *_processes(keys, configs)]
     if mistakes:
         return mistakes
     for config in with_images(keys, configs):
@@ -58,6 +58,26 @@ def _lists(keys: Benchmark) -> Iterator[Mistake]:
             yield Mistake(name, values, "a list with at least one value", f"{name}=[{(allowed or ['auto'])[0]}]")
         elif allowed and (wrong := [value for value in values if value not in allowed]):
             yield Mistake(name, wrong[0], f"one or several of {', '.join(allowed)}", f"{name}=[{allowed[0]}]")
+
+
+def _processes(keys: Benchmark, configs: list[Config]) -> Iterator[Mistake]:
+    """What does not go together with several processes: each makes the steps of one run, from its own stream."""
+    most = max(config.num_processes for config in configs)
+    if most == 1:
+        return
+    if len(configs) > 1:
+        allowed = "one configuration at a time is compared with itself in one process"
+        yield Mistake("num_processes", most, allowed, "one value for every other key")
+    one_of_each = {"modes": ["train"], "feeds": ["loader"]}
+    for key, value in one_of_each.items():
+        if getattr(keys, key) != value:
+            allowed = f"processes that share batches are timed with {value[0]}"
+            yield Mistake(key, getattr(keys, key), allowed, f"{key}=[{value[0]}]")
+    for key in ("devices", "cudnn_benchmark"):
+        if len(getattr(keys, key)) > 1:
+            yield Mistake(key, getattr(keys, key), "one value where processes share batches", f"{key}=[...]")
+    if keys.clock == "process":
+        yield Mistake("clock", "process", "says nothing of other processes", "clock=wall")
 
 
 def _numbers(keys: Benchmark, configs: list[Config]) -> Iterator[Mistake]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from batchlab.benchmark.keys import Benchmark
-from batchlab.benchmark.measure import Measured, Variant, measure, variants_of
+from batchlab.benchmark.measure import Measured, Variant, measure, sharing, variants_of
 from batchlab.command import Command
 from batchlab.config import Config
 from batchlab.identity import environment
@@ -17,6 +17,7 @@ from batchlab.laws.equivalence import MARGIN, MIN_NEIGHBOURS, WINDOW
 from batchlab.probe.compute import flops_per_example, matmul_peak
 from batchlab.probe.timing import MIN_BLOCKS, Timings
 from batchlab.record_study import record_study, report_folder
+from batchlab.report.scaling import Scaling, draw_scaling, scaling_in_words, scaling_records, scaling_rows
 from batchlab.report.step_time import (
     Series,
     crossing_in_words,
@@ -133,21 +134,36 @@ def job(command: Command[Benchmark]) -> int:
     console, is_text = make_console(), command.keys.output == "text"
     with job_bar(console, command.keys.output) as bar:
         task = bar.add_task("warm-up and blocks", total=1.0)
-        variants = variants_of(command.keys, command.configs)
-        timings, measured = measure(command.keys, variants, lambda share: bar.update(task, completed=share))
+        with sharing(variants_of(command.keys, command.configs)) as variants:
+            timings, measured = measure(command.keys, variants, lambda share: bar.update(task, completed=share))
     if len(timings.seconds) < MIN_BLOCKS:
         print(too_few(timings, command.keys), file=sys.stderr)
         return 1
     series = [series_of(each) for each in measured if each.batch_sizes]
-    records = [record for each in series for record in records_of(each)]
+    scaling = scaling_of(measured)
+    records = [record for each in series for record in records_of(each)] + scaling_records(scaling)
     what = facts_of(variants)
     page = write(command, what, series, records)
     if is_text:
         show(what, series, timings, command.keys)
+        if scaling:
+            console.print(draw_scaling(scaling))
+            console.print(scaling_in_words(scaling))
         console.print(f"Written to {page}; recorded in MLflow under {command.configs[0].study}.")
     else:
         print(json.dumps(records, indent=1))
     return 0
+
+
+def scaling_of(measured: list[Measured]) -> list[Scaling]:
+    """What the processes gain over one, at the sizes that both could do; nothing where there is one process."""
+    alone, together = measured[0], measured[-1]
+    num = together.variant.built.config.num_processes
+    sizes = [size for size in alone.batch_sizes if size in together.batch_sizes]
+    if num == 1 or not sizes:
+        return []
+    seconds = [each.seconds[:, [each.batch_sizes.index(size) for size in sizes]] for each in (alone, together)]
+    return scaling_rows(sizes, *seconds, num)
 
 
 def too_few(timings: Timings, keys: Benchmark) -> str:

@@ -15,7 +15,8 @@ class Benchmark:
     modes: Any = field(default_factory=lambda: ["train"])
     """train and inference."""
     feeds: Any = field(default_factory=lambda: ["resident"])
-    """resident: one batch that stays on the device; loader: the run's own stream of examples."""
+    """resident: one batch that stays on the device; loader: the run's own stream of examples, and what several
+    processes use."""
     cudnn_benchmark: Any = field(default_factory=lambda: [False])
     """Values of torch.backends.cudnn.benchmark that are compared, on CUDA."""
     image_size: int | None = None

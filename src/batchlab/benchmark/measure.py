@@ -1,6 +1,7 @@
 """Times every variant at every batch size in the same blocks, and fits the laws."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -13,6 +14,7 @@ from batchlab.build import Built, build, load_dataset
 from batchlab.config import Config
 from batchlab.laws.equivalence import Verdict, judge_sizes
 from batchlab.laws.step_time import StepTime, fit_step_time
+from batchlab.leader import shared
 from batchlab.plan import part_sizes
 from batchlab.probe.timing import Cell, Timings, time_cells
 
@@ -60,9 +62,12 @@ class Measured:
 
 
 def variants_of(keys: Benchmark, configs: list[Config]) -> list[Variant]:
-    """Every combination of configuration, device, mode, feed and cuDNN setting, built at the largest batch size."""
+    """Every combination of configuration, device, mode, feed and cuDNN setting, built at the largest batch size.
+
+    A configuration of several processes stands beside itself in one.
+    """
     made = []
-    for config, device in product(with_images(keys, configs), keys.devices):
+    for config, device in product(beside_one_process(with_images(keys, configs)), keys.devices):
         here = replace(config, device=device)
         num_train = len(load_dataset(here.data).train)
         built = build(replace(here, batch_size=sizes_of(keys, here, num_train)[-1]), config.seed)
@@ -72,6 +77,19 @@ def variants_of(keys: Benchmark, configs: list[Config]) -> list[Variant]:
     differing = [name for name in parts[0] if len({each[name] for each in parts}) > 1] or ["model", "device"]
     labels = [" ".join(each[name] for name in differing) for each in parts]
     return [Variant(label, *each) for label, each in zip(labels, made, strict=True)]
+
+
+def beside_one_process(configs: list[Config]) -> list[Config]:
+    """Each configuration of several processes behind the same in one."""
+    alone = {"launch": "single", "num_processes": 1, "sync_batch_norm": False}
+    return [*(replace(config, **alone) for config in configs if config.num_processes > 1), *configs]
+
+
+@contextmanager
+def sharing(variants: list[Variant]) -> Iterator[list[Variant]]:
+    """The variants, those of several processes joined by these: one at most, see check.py."""
+    with ExitStack() as stack:
+        yield [replace(each, built=stack.enter_context(shared(each.built))) for each in variants]
 
 
 def _parts_of(built: Built, mode: str, feed: str, cudnn_benchmark: bool) -> dict[str, str]:
@@ -84,6 +102,7 @@ def _parts_of(built: Built, mode: str, feed: str, cudnn_benchmark: bool) -> dict
         "micro": f"m={config.micro_batch_size}",
         "mode": mode,
         "feed": feed,
+        "processes": f"{config.num_processes} process{'es' if config.num_processes > 1 else ''}",
         "cudnn": "cudnn.benchmark" if cudnn_benchmark else "cudnn default",
     }
 
@@ -95,6 +114,7 @@ def measure(keys: Benchmark, variants: list[Variant], tell: Callable[[float], No
         built, stay = variant.built, None
         sizes = sizes_of(keys, built.config, len(built.dataset.train))
         if variant.feed == "resident":
+            assert built.config.num_processes == 1
             inputs, targets = built.stream.take(0, sizes[-1])
             stay = inputs.clone(), targets.clone()
         micro = built.plan.micro_batch_size

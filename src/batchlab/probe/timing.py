@@ -13,7 +13,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from batchlab.build import Built
+from batchlab.build import Built, use_threads
 from batchlab.gradient import whole_gradient
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.line import Array
@@ -171,6 +171,7 @@ def stepper(cell: Cell) -> Callable[[int], None]:
 
     def run(num_steps: int) -> None:
         learner.model.train(cell.mode == "train")
+        use_threads(cell.built.config)
         torch.backends.cudnn.benchmark = cell.cudnn_benchmark
         with torch.set_grad_enabled(cell.mode == "train"):
             for _ in range(num_steps):
