@@ -92,7 +92,8 @@ class BatchStream:
             stride: positions from one share to the next: the size of the whole batch.
         """
         self._end = start + count
-        if isinstance(self._read, LoadedChunks):
+        is_here = self._start <= start and self._end <= self._start + len(self._targets)
+        if isinstance(self._read, LoadedChunks) and not is_here:
             self._read.expect(start, count, stride)
 
     def take(self, start: int, count: int) -> tuple[Tensor, Tensor]:

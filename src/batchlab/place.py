@@ -44,7 +44,7 @@ def with_torchrun(arguments: list[str], place: Place) -> list[str]:
         WrongInput: where another number or another launch was typed.
     """
     given = {"launch": "ddp", "num_processes": str(place.num_processes)}
-    typed = dict(word.partition("=")[::2] for word in arguments)
+    typed = {key: value for key, _, value in (word.partition("=") for word in arguments)}
     mistakes = [
         Mistake(
             key, typed[key], f"torchrun started {place.num_processes} processes", f"it without {key}=, or {key}={value}"

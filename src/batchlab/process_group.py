@@ -30,17 +30,24 @@ PR_SET_PDEATHSIG = 1
 def join(folder: Path, rank: int, num_processes: int) -> None:
     """Join the processes that meet in a folder of this host."""
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    store = dist.FileStore(str(folder / "store"), num_processes)
-    dist.init_process_group(_backend(), store=store, rank=rank, world_size=num_processes, timeout=TIMEOUT)
+    address = (folder / "store").as_uri()
+    dist.init_process_group(_backend(), init_method=address, rank=rank, world_size=num_processes, timeout=TIMEOUT)
+    _take_gpu()
 
 
 def join_torchrun() -> None:
     """Join the processes that torchrun started; it said in the environment where they meet."""
     dist.init_process_group(_backend(), timeout=TIMEOUT)
+    _take_gpu()
 
 
 def _backend() -> str:
     return "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+
+
+def _take_gpu() -> None:
+    if torch.cuda.is_available() and local_rank() < torch.cuda.device_count():
+        torch.cuda.set_device(local_rank())
 
 
 def local_rank() -> int:

@@ -162,8 +162,8 @@ def scaling_of(measured: list[Measured]) -> list[Scaling]:
     sizes = [size for size in alone.batch_sizes if size in together.batch_sizes]
     if num == 1 or not sizes:
         return []
-    seconds = [each.seconds[:, [each.batch_sizes.index(size) for size in sizes]] for each in (alone, together)]
-    return scaling_rows(sizes, *seconds, num)
+    one, many = (each.seconds[:, [each.batch_sizes.index(size) for size in sizes]] for each in (alone, together))
+    return scaling_rows(sizes, one, many, num)
 
 
 def too_few(timings: Timings, keys: Benchmark) -> str:

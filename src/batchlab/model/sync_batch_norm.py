@@ -24,8 +24,11 @@ class SyncBatchNorm(nn.Module):
         norm: what it replaces.
     """
 
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
     running_mean: Tensor | None
     running_var: Tensor | None
+    num_batches_tracked: Tensor | None
 
     def __init__(self, norm: _BatchNorm) -> None:
         super().__init__()
@@ -44,9 +47,9 @@ class SyncBatchNorm(nn.Module):
             arguments = (self.running_mean, self.running_var, self.weight, self.bias, use_batch, moment, self.eps)
             return nn.functional.batch_norm(inputs, *arguments)
         exact = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
-        normal, mean, var, count = Normalised.apply(exact, self.eps)  # pyright: ignore[reportGeneralTypeIssues]
+        normal, mean, var, count = Normalised.apply(exact, self.eps)  # pyright: ignore
         self._track(mean, var * (count / (count - 1)))
-        if self.weight is not None:
+        if self.weight is not None and self.bias is not None:
             per_channel = (1, -1, *[1] * (inputs.ndim - 2))
             normal = normal * self.weight.view(per_channel) + self.bias.view(per_channel)
         return normal.to(inputs.dtype)
@@ -54,7 +57,6 @@ class SyncBatchNorm(nn.Module):
     def _count_batch(self) -> float:
         if self.num_batches_tracked is None:
             return 0.0
-        assert isinstance(self.num_batches_tracked, Tensor)
         self.num_batches_tracked.add_(1)
         return 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
 
