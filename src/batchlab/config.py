@@ -139,17 +139,11 @@ def register_schema(more: type | None = None) -> None:
     OmegaConf.register_new_resolver("process_id", os.getpid, replace=True)
     OmegaConf.register_new_resolver("default_study", default_study, replace=True)
     OmegaConf.register_new_resolver("launch_of", launch_of, replace=True)
-    OmegaConf.register_new_resolver("feeds_of", feeds_of, replace=True)
 
 
 def launch_of(num_processes: Any) -> str:
     """How a run is spread where it is not typed: ddp with several processes."""
     return "ddp" if isinstance(num_processes, int) and num_processes > 1 else "single"
-
-
-def feeds_of(num_processes: Any) -> list[str]:
-    """What a benchmark feeds where it is not typed: the stream, where several processes each take their share of it."""
-    return ["loader"] if launch_of(num_processes) == "ddp" else ["resident"]
 
 
 def default_study() -> str:

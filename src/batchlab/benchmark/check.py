@@ -54,6 +54,8 @@ def _lists(keys: Benchmark) -> Iterator[Mistake]:
         yield Mistake("batch_sizes", sizes, allowed, "batch_sizes=[32,128,512]")
     for name in ("devices", "modes", "feeds", "cudnn_benchmark"):
         values, allowed = getattr(keys, name), CHOICES.get(name)
+        if name == "feeds" and values is None:
+            continue
         if not isinstance(values, list) or not values:
             yield Mistake(name, values, "a list with at least one value", f"{name}=[{(allowed or ['auto'])[0]}]")
         elif allowed and (wrong := [value for value in values if value not in allowed]):
@@ -70,7 +72,7 @@ def _processes(keys: Benchmark, configs: list[Config]) -> Iterator[Mistake]:
         yield Mistake("num_processes", most, allowed, "one value for every other key")
     one_of_each = {"modes": ["train"], "feeds": ["loader"]}
     for key, value in one_of_each.items():
-        if getattr(keys, key) != value:
+        if getattr(keys, key) not in (value, None):
             allowed = f"processes that share batches are timed with {value[0]}"
             yield Mistake(key, getattr(keys, key), allowed, f"{key}=[{value[0]}]")
     for key in ("devices", "cudnn_benchmark"):

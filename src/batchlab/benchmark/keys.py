@@ -14,9 +14,9 @@ class Benchmark:
     """Devices that are compared."""
     modes: Any = field(default_factory=lambda: ["train"])
     """train and inference."""
-    feeds: Any = field(default_factory=lambda: ["resident"])
-    """resident: one batch that stays on the device; loader: the run's own stream of examples, and what several
-    processes use."""
+    feeds: Any = None
+    """resident: one batch that stays on the device; loader: the run's own stream of examples; null = resident, and
+    loader where several processes each take their share of the stream."""
     cudnn_benchmark: Any = field(default_factory=lambda: [False])
     """Values of torch.backends.cudnn.benchmark that are compared, on CUDA."""
     image_size: int | None = None

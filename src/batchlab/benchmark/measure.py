@@ -66,13 +66,14 @@ def variants_of(keys: Benchmark, configs: list[Config]) -> list[Variant]:
 
     A configuration of several processes stands beside itself in one.
     """
-    made = []
+    made, most = [], max(config.num_processes for config in configs)
     for config, device in product(beside_one_process(with_images(keys, configs)), keys.devices):
         here = replace(config, device=device)
         num_train = len(load_dataset(here.data).train)
         built = build(replace(here, batch_size=sizes_of(keys, here, num_train)[-1]), config.seed)
         flags = keys.cudnn_benchmark if built.device.type == "cuda" else keys.cudnn_benchmark[:1]
-        made += [(built, *each) for each in product(keys.modes, keys.feeds, flags)]
+        feeds = keys.feeds or (["resident"] if most == 1 else ["loader"])
+        made += [(built, *each) for each in product(keys.modes, feeds, flags)]
     parts = [_parts_of(*each) for each in made]
     differing = [name for name in parts[0] if len({each[name] for each in parts}) > 1] or ["model", "device"]
     labels = [" ".join(each[name] for name in differing) for each in parts]
