@@ -11,7 +11,7 @@ import pytest
 from batchlab.config import REPOSITORY
 
 LAYERS = [
-    {"mistake", "stopping"},
+    {"mistake", "stopping", "lockfile"},
     {"config", "objectives", "dataset", "memory", "stores"},
     {"plan", "clock", "check_contrastive", "check_measure", "prepare", "identity", "spool"},
     {"batches", "results", "check"},
@@ -20,7 +20,8 @@ LAYERS = [
     {"fit"},
     {"learner", "target"},
     {"build"},
-    {"probe", "rehearse", "measure"},
+    {"state"},
+    {"probe", "rehearse", "measure", "checkpoint"},
     {"run", "grid"},
     {"arms"},
     {"experiment"},

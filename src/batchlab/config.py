@@ -71,6 +71,14 @@ class Measure:
 
 
 @dataclass
+class Checkpoint:
+    """When a run's state is written down, from which the same command goes on; nothing of it changes the run."""
+
+    every_seconds: float | None = None
+    """Seconds between two checkpoints; null = none is written."""
+
+
+@dataclass
 class Config:
     """One run. The open groups hold a `_target_` and its arguments."""
 
@@ -85,6 +93,7 @@ class Config:
     eval: Eval = field(default_factory=Eval)
     memory: Memory = field(default_factory=Memory)
     measure: Measure = field(default_factory=Measure)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
 
     batch_size: Any = "???"
     """Examples per optimizer step, or full = the training split."""
@@ -181,6 +190,7 @@ def resolved(config: DictConfig) -> Config:
     settings = {key: value for key, value in settings.items() if key in Config.__dataclass_fields__}
     settings |= {"budget": Budget(**settings["budget"]), "eval": Eval(**settings["eval"])}
     settings |= {"memory": Memory(**settings["memory"]), "measure": Measure(**settings["measure"])}
+    settings["checkpoint"] = Checkpoint(**settings["checkpoint"])
     return Config(**settings)  # Hydra has checked the types against the schema
 
 
