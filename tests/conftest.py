@@ -2,7 +2,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -54,3 +56,50 @@ def refused_by_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
 
     yield refused
     register_schema()
+
+
+@pytest.fixture
+def train_resumable(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[Any], Any, list[str]]]:
+    """A function: configuration, step -> points, result and sentences of a run whose process is gone at that step.
+
+    Checkpoints are written when they are due after each step, and not four times a second. Without a step the run goes
+    to its end; cut off it has no result. `change` makes another run of what was built.
+    """
+    from batchlab.build import build
+    from batchlab.checkpoint import kept
+    from batchlab.run import run
+
+    monkeypatch.setattr("batchlab.fit.TICK_SECONDS", 0.0)
+
+    def train(config: Config, stop_at: int | None = None, change: Callable[[Any], Any] = lambda built: built):
+        built, said, points = change(build(config, seed=3)), [], []
+        with kept(built, said.append) as keeper:
+            training = run(built, keeper=keeper)
+            while True:
+                try:
+                    points.append(next(training))
+                except StopIteration as stop:
+                    if keeper is not None:
+                        keeper.remove()
+                    return points, stop.value, said
+                if points[-1].counts.steps == stop_at:
+                    training.close()
+                    return points, None, said
+
+    return train
+
+
+@pytest.fixture
+def facts_of() -> Callable[[list[Any], Any], dict[str, str]]:
+    """A function: points, result -> a run but for seconds and bytes, as text that is equal where all bits are."""
+    timed = ("seconds", "cost/examples_per_second", "cost/peak_memory_bytes")
+
+    def facts(points: list[Any], result: Any) -> dict[str, str]:
+        curve = [asdict(point) for point in points if point.is_due]
+        for each in curve:
+            each["counts"].pop("seconds")
+        finals = {name: value for name, value in result.finals.items() if not name.endswith(timed)}
+        weights = {name: value.numpy().tobytes().hex() for name, value in result.weights.items()}
+        return {"curve": repr(curve), "finals": repr(finals), "outcome": result.outcome} | weights
+
+    return facts

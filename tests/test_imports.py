@@ -11,7 +11,7 @@ import pytest
 from batchlab.config import REPOSITORY
 
 LAYERS = [
-    {"mistake", "stopping", "place"},
+    {"mistake", "stopping", "place", "lockfile"},
     {"config", "objectives", "dataset", "memory", "stores"},
     {"plan", "clock", "check_contrastive", "check_launch", "check_measure", "prepare", "identity", "spool"},
     {"batches", "results", "check"},
@@ -21,7 +21,8 @@ LAYERS = [
     {"fit"},
     {"learner", "target"},
     {"build"},
-    {"probe", "rehearse", "measure"},
+    {"state"},
+    {"probe", "rehearse", "measure", "checkpoint"},
     {"run", "grid"},
     {"ranks", "process_group"},
     {"leader", "follower"},

@@ -113,6 +113,15 @@ class BatchStream:
             offset = 0
         return self._inputs[offset : offset + count], self._targets[offset : offset + count]
 
+    def state_dict(self) -> dict[str, int]:
+        """Which examples are gathered now; nothing else of a stream moves."""
+        return {"start": self._start, "count": len(self._targets)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Gather the same examples together: a product may differ in its last bit where its batch lies elsewhere."""
+        if state["count"]:
+            self._gather(state["start"], state["count"])
+
     def _gather(self, start: int, count: int) -> None:
         raw, targets = self._read(start, count)
         draws = self._order.draws(start, count) if self._prepare.augment else None

@@ -32,7 +32,8 @@ SHARES = {  # key: (low, high, whether low and high themselves are allowed)
 
 def check_config(config: Config) -> list[Mistake]:
     """Every wrong key and value that can be seen without data: ranges, kinds, settings without effect."""
-    checks = (_finite, _sizes, _memory, _rates, _budget, _evaluation, _names, _schedules, check_measure, _objectives)
+    checks = (_finite, _sizes, _memory, _rates, _budget, _evaluation, _checkpoint, _names, _schedules)
+    checks += (check_measure, _objectives)
     return [mistake for check in (*checks, check_contrastive, check_launch) for mistake in check(config)]
 
 
@@ -138,6 +139,12 @@ def _evaluation(config: Config) -> Iterator[Mistake]:
     elif _is_count(largest) and every < largest:
         allowed = f"at least the largest batch, {largest}, so that all batch sizes are looked at equally often"
         yield Mistake("eval.every_examples", every, allowed, f"eval.every_examples={largest}")
+
+
+def _checkpoint(config: Config) -> Iterator[Mistake]:
+    key, every = "checkpoint.every_seconds", config.checkpoint.every_seconds
+    if every is not None and not _is_positive(every):
+        yield Mistake(key, every, "null or a finite number of seconds above 0", f"{key}=60")
 
 
 def _names(config: Config) -> Iterator[Mistake]:

@@ -36,6 +36,14 @@ class Clock:
         self._wait()
         return self._counted + time.perf_counter() - self._started
 
+    def state_dict(self) -> dict[str, float]:
+        """The reading, as a checkpoint keeps it."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Show a reading, and stand."""
+        self._counted, self._started = state["seconds"], None
+
     def _wait(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)

@@ -85,6 +85,9 @@ def read_command(
             stop(mistakes)
         composed = compose(name, [each for each in overrides if each.partition("=")[0] in own])
         values: Any = OmegaConf.to_container(OmegaConf.masked_copy(composed, own), resolve=True)
+    if any(config.checkpoint.every_seconds is not None for config in configs):
+        key = "checkpoint.every_seconds"
+        stop([Mistake(key, "", "has no effect: only train.py keeps checkpoints", f"the command without {key}")])
     keys = kind(**values)
     try:
         mistakes = check(keys, configs) or list(unwritable(configs[0].mlruns))

@@ -71,6 +71,14 @@ class Measure:
 
 
 @dataclass
+class Checkpoint:
+    """When a run's state is written down, from which the same command goes on; nothing of it changes the run."""
+
+    every_seconds: float | None = None
+    """Seconds between two checkpoints; null = none is written."""
+
+
+@dataclass
 class Config:
     """One run. The open groups hold a `_target_` and its arguments."""
 
@@ -85,6 +93,7 @@ class Config:
     eval: Eval = field(default_factory=Eval)
     memory: Memory = field(default_factory=Memory)
     measure: Measure = field(default_factory=Measure)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
 
     batch_size: Any = "???"
     """Examples per optimizer step, or full = the training split."""
@@ -195,7 +204,7 @@ def resolved(config: DictConfig) -> Config:
 
 def typed(settings: dict[str, Any]) -> Config:
     """The configuration of plain settings, as `asdict` gives them; their types were checked against the schema."""
-    groups = {"budget": Budget, "eval": Eval, "memory": Memory, "measure": Measure}
+    groups = {"budget": Budget, "eval": Eval, "memory": Memory, "measure": Measure, "checkpoint": Checkpoint}
     return Config(**settings | {name: group(**settings[name]) for name, group in groups.items()})
 
 

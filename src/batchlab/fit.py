@@ -6,7 +6,8 @@ Every step sees exactly the scheduled number of examples, across passes; gradien
 import math
 import time
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,12 +58,41 @@ class EvalPoint:
     sharpness: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass
+class LoopState:
+    """Where the loop stands: `fit` starts from it, and brings it up to date before each yield.
+
+    Attributes:
+        counts: steps, examples and seconds so far.
+        evaluated: steps at the last evaluation.
+        loss_sum: sum of the losses of the steps since then.
+    """
+
+    counts: Counts = field(default_factory=Counts)
+    evaluated: int = 0
+    loss_sum: float = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """As a checkpoint keeps it."""
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Stand where a loop stood."""
+        self.counts = Counts(**state["counts"])
+        self.evaluated, self.loss_sum = state["evaluated"], state["loss_sum"]
+
+
 Schedule = Callable[[float], tuple[int, float]]
 """Progress in [0, 1] -> batch size, and the factor on every group's learning rate."""
 
 
 def fit(
-    learner: Learner, stream: BatchStream, plan: Plan, schedule: Schedule, clock: Clock
+    learner: Learner,
+    stream: BatchStream,
+    plan: Plan,
+    schedule: Schedule,
+    clock: Clock,
+    state: LoopState | None = None,
 ) -> Generator[EvalPoint, None, None]:
     """Train until the budget is used up; closing the generator ends the run earlier.
 
@@ -72,14 +102,17 @@ def fit(
         plan: budget, parts and evaluations.
         schedule: batch size and lr factor at a progress.
         clock: counts seconds of training; stopped at every yield.
+        state: where to begin; None = at the first step.
 
     Yields:
         A point at every evaluation, at signs of life between them, and at the end.
     """
     base_lrs = [group["lr"] for group in learner.optimizer.param_groups]
-    loss_sum = torch.zeros((), device=next(learner.model.parameters()).device)
-    counts, steps, drawn, processed, evaluated, factor = Counts(), 0, 0, 0, 0, 1.0
-    next_tick, next_eval = time.perf_counter() + TICK_SECONDS, plan.eval_every
+    state = LoopState() if state is None else state
+    counts, evaluated, factor = state.counts, state.evaluated, 1.0
+    steps, drawn, processed = counts.steps, counts.drawn, counts.processed
+    loss_sum = torch.full((), state.loss_sum, device=next(learner.model.parameters()).device)
+    next_tick, next_eval = time.perf_counter() + TICK_SECONDS, (drawn // plan.eval_every + 1) * plan.eval_every
 
     def gradient() -> Tensor:
         nonlocal processed
@@ -100,16 +133,17 @@ def fit(
         is_over = plan.progress(counts) >= 1 or (steps % CHECK_STEPS == 0 and not math.isfinite(loss_sum.item()))
         if is_over or drawn >= next_eval or time.perf_counter() >= next_tick:
             clock.stop()
-            train_loss = loss_sum.item() / (steps - evaluated)
-            is_last, counts = is_over or not math.isfinite(train_loss), replace(counts, seconds=clock.seconds)
+            train_loss, counts = loss_sum.item() / (steps - evaluated), replace(counts, seconds=clock.seconds)
+            is_last = plan.progress(counts) >= 1 or not math.isfinite(train_loss)
             is_due = is_last or drawn >= next_eval
             share, epochs, lr = min(1.0, plan.progress(counts)), drawn / plan.num_train, base_lrs[0] * factor
-            yield EvalPoint(counts, epochs, share, batch_size, lr, train_loss, is_due, is_last)
-            if is_last:
-                return
             if is_due:
                 loss_sum, evaluated = torch.zeros_like(loss_sum), steps
                 next_eval = (drawn // plan.eval_every + 1) * plan.eval_every
+            state.counts, state.evaluated, state.loss_sum = counts, evaluated, loss_sum.item()
+            yield EvalPoint(counts, epochs, share, batch_size, lr, train_loss, is_due, is_last)
+            if is_last:
+                return
             next_tick = time.perf_counter() + TICK_SECONDS
             clock.start()
 

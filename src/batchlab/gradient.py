@@ -10,6 +10,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 
 from batchlab.plan import part_sizes
 from batchlab.tally import Tally
@@ -34,6 +35,7 @@ class Learner:
         step: (closure) -> loss; one optimizer step, the closure computing the gradient.
         optimizer: holds the learning rates.
         tally: notes the norms of gradients that are added up from parts or shares; None = nobody asks.
+        scaler: of float16's loss; None in other precisions.
         ranks: the processes that share every batch; None = this one has it all.
     """
 
@@ -43,6 +45,7 @@ class Learner:
     step: Callable[[Callable[[], Tensor]], Tensor]
     optimizer: torch.optim.Optimizer
     tally: Tally | None = None
+    scaler: GradScaler | None = None
     ranks: "Ranks | None" = None
 
 

@@ -14,7 +14,10 @@ from hydra.core.hydra_config import HydraConfig
 
 from batchlab.config import REPOSITORY, Config, flat_params
 
-NOT_IDENTITY = ("study", "seed", "num_seeds", "objectives", "mlruns", "data_root", "data.root", "data.path")
+NOT_IDENTITY = (
+    *("study", "seed", "num_seeds", "objectives", "mlruns", "data_root", "data.root", "data.path"),
+    "checkpoint.every_seconds",
+)
 SPREAD = ("launch", "num_processes", "sync_batch_norm")
 """Keys of how a run is spread over processes: part of what it is only where it is spread."""
 READ_OFF = "measure."
@@ -27,9 +30,9 @@ OWN_SOURCES = ("hydra", "main", "schema")
 def config_key(config: Config) -> str:
     """Hash of the settings that change what a run does: 12 hexadecimal digits.
 
-    Left out: names, seeds, paths, the device's index, objectives and measures, which are read off a run. memory.*
-    counts only as long as micro_batch_size=auto is not settled: a run does what its micro-batch size says, typed or
-    found.
+    Left out: names, seeds, paths, the device's index, checkpoints, objectives and measures, which are read off a run.
+    memory.* counts only as long as micro_batch_size=auto is not settled: a run does what its micro-batch size says,
+    typed or found.
     """
     flat = {key: value for key, value in flat_params(config).items() if key not in NOT_IDENTITY}
     settings = {key: value for key, value in flat.items() if not key.startswith(READ_OFF)}

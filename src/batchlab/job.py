@@ -3,12 +3,15 @@
 import math
 import statistics
 import sys
+from collections.abc import Generator
 from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any
 
 from batchlab.build import Built, build, load_dataset, pick_device
+from batchlab.checkpoint import kept
 from batchlab.config import Budget, Config
+from batchlab.fit import EvalPoint
 from batchlab.identity import config_key, environment
 from batchlab.leader import shared
 from batchlab.objectives import is_measured, parse_objective
@@ -132,30 +135,46 @@ def train_seed(
     if trial is not None:
         tags = (tags or {}) | {"optuna.study": trial.study_name, "optuna.trial_number": str(trial.number)}
     name = f"trial {trial.number}: {trial.tried}, seed {seed}" if trial else label(built)
-    with Recorder(built, sweep_id, tags) as recorder, Watch(make_console(), name) as watch, shared(built) as together:
-        if trial is not None:
-            trial.begin_run(recorder.run_id, curve_key(config))
-        training = run(together, with_test=trial is None)
-        while True:
-            check_stop()
-            try:
-                point = next(training)
-            except StopIteration as stop:
-                result: RunResult = stop.value
-                break
-            if point.is_due:
-                recorder.point(point)
-            watch.point(point)
-            if trial is not None and (reason := trial.why_stop(point)):
-                training.close()
-                result = stopped(built, point, reason)
-                recorder.stop(result)
-                watch.finish(result)
-                return result
-        recorder.finish(result)
-        watch.finish(result)
+    console, owner = make_console(), trial.study_name if trial else ""
+    with kept(built, lambda text: console.print(f"{name}: {text}", soft_wrap=True), owner) as keeper:
+        if keeper is not None and keeper.resumed_from is not None:
+            tags = (tags or {}) | {"resumed_from_step": str(keeper.resumed_from)}
+        with Recorder(built, sweep_id, tags) as recorder, Watch(console, name) as watch, shared(built) as together:
+            if trial is not None:
+                trial.begin_run(recorder.run_id, curve_key(config), keeper.resumed_from if keeper else None)
+            result = drive(built, run(together, with_test=trial is None, keeper=keeper), recorder, watch, trial)
+        if keeper is not None and result.outcome != "stopped":
+            keeper.remove()
     for metric, reason in result.missing.items():
         make_console().print(f"{metric} could not be measured: {reason}", markup=False)
+    return result
+
+
+def drive(
+    built: Built,
+    training: Generator[EvalPoint, None, RunResult],
+    recorder: Recorder,
+    watch: Watch,
+    trial: SearchTrial | None,
+) -> RunResult:
+    """Drive a run to its end, or to where its trial stops it; every point is recorded and shown."""
+    while True:
+        check_stop()
+        try:
+            point = next(training)
+        except StopIteration as stop:
+            result: RunResult = stop.value
+            recorder.finish(result)
+            break
+        if point.is_due:
+            recorder.point(point)
+        watch.point(point)
+        if trial is not None and (reason := trial.why_stop(point)):
+            training.close()
+            result = stopped(built, point, reason)
+            recorder.stop(result)
+            break
+    watch.finish(result)
     return result
 
 

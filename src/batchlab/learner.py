@@ -56,4 +56,4 @@ def make_learner(
         scaler.update()
         return loss
 
-    return Learner(model, compute_loss, lambda loss: scaler.scale(loss).backward(), step, optimizer)
+    return Learner(model, compute_loss, lambda loss: scaler.scale(loss).backward(), step, optimizer, scaler=scaler)

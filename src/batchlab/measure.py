@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,17 @@ class Measurer:
         if not is_usable:
             return self._nothing()
         return self._measured() if self._settings.every_evals is None else self._latest
+
+    def state_dict(self) -> dict[str, Any]:
+        """As a checkpoint keeps it."""
+        peak = max(self.peak, peak_bytes(self._built.device))
+        found = {"missing": self.missing, "latest": self._latest, "num_evals": self._num_evals}
+        return {"seconds": self.seconds, "peak": peak} | found
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Know what another process has measured of the run."""
+        self.seconds, self.peak, self.missing = state["seconds"], state["peak"], state["missing"]
+        self._latest, self._num_evals = state["latest"], state["num_evals"]
 
     def _nothing(self) -> dict[str, float]:
         names = self._settings.sharpness

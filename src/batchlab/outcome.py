@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from batchlab.checkpoint import remove_stale
 from batchlab.job import show_page, train_seed
 from batchlab.picked import ending, least_accuracy, picks_of
 from batchlab.report.best import write_best
@@ -48,12 +49,14 @@ def finish(plan: SearchPlan, sweep_id: str, may_train: bool = True) -> None:
         console.print(f"{settings.study}: no trial is done.")
         return
     console.print(f"{settings.study}: {endings([ending(trial) for trial in done])}")
+    is_done = len(done) >= settings.num_trials
+    if is_done and not running and (num_stale := remove_stale(settings.mlruns, settings.study)):
+        console.print(f"Removed {num_stale} checkpoint{'s' if num_stale > 1 else ''} of trials that did not go on.")
     found = candidates(study, settings)
     if not found.trials:
         console.print("No trial has values, so there is nothing to recommend; their causes are in the dashboard.")
         show_page(settings.mlruns, settings.study, settings.storage)
         return
-    is_done = len(done) >= settings.num_trials
     if may_train and is_done and not running:
         with claimed(plan, study) as is_mine:
             if is_mine:

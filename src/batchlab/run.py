@@ -10,8 +10,9 @@ from torch import Tensor
 
 from batchlab.batches import in_order, sampled
 from batchlab.build import Built
+from batchlab.checkpoint import Keeper
 from batchlab.dataset import Split
-from batchlab.fit import EvalPoint, fit
+from batchlab.fit import EvalPoint, LoopState, fit
 from batchlab.gradient import accumulate, whole_gradient
 from batchlab.measure import Measurer
 from batchlab.memory import is_out_of_memory, peak_bytes, reset_peak
@@ -19,6 +20,7 @@ from batchlab.metrics import NOT_A_NUMBER, Predictions, class_metrics, predict
 from batchlab.plan import part_sizes
 from batchlab.prepare import Prepare
 from batchlab.probe.noise_meter import NoiseMeter
+from batchlab.state import Course
 from batchlab.stopping import check_stop
 from batchlab.target import reached, target_metrics
 
@@ -47,52 +49,62 @@ class RunResult:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def run(built: Built, with_test: bool = True) -> Generator[EvalPoint, None, RunResult]:
+def run(built: Built, with_test: bool = True, keeper: Keeper | None = None) -> Generator[EvalPoint, None, RunResult]:
     """Train once, yielding every point with its evaluation; the caller may close the generator to stop.
 
     Args:
         built: what to run.
         with_test: whether to measure the test split at the end; a search does not, until it has chosen.
+        keeper: of its checkpoint, from which the run goes on where there is one; None = none is kept.
 
     Yields:
-        Each `EvalPoint` of the loop, with validation loss and accuracy where an evaluation was due.
+        Each `EvalPoint` of the loop, with validation loss and accuracy where an evaluation was due; a run that goes on
+        begins with the evaluations before its checkpoint.
 
     Returns:
         The `RunResult`.
     """
-    started, evaluator, measurer, meter = time.perf_counter(), Evaluator(built), Measurer(built), NoiseMeter(built)
+    loop, course = LoopState(), Course()
+    evaluator, measurer, meter = Evaluator(built), Measurer(built), NoiseMeter(built)
+    parts = {"loop": loop, "course": course, "evaluator": evaluator, "measurer": measurer, "meter": meter}
     reset_peak(built.device)
-    points: list[EvalPoint] = []
     outcome, cause, warmup_seconds = "done", "", 0.0
     try:
         warmup_seconds = warm_up(built)
-        for point in fit(built.learner, built.stream, built.plan, built.schedule, built.clock):
+        if keeper is not None and keeper.resume(parts):
+            yield from course.again(built.clock)
+        for point in fit(built.learner, built.stream, built.plan, built.schedule, built.clock, loop):
             if point.is_due and math.isfinite(point.train_loss):
                 point = evaluator(point)
             if point.is_due:
-                points.append(point)
-            is_over = point.is_last or reached(points, built.plan.target_accuracy)
+                course.points.append(point)
+            is_over = point.is_last or reached(course.points, built.plan.target_accuracy)
             if point.is_due and math.isfinite(point.train_loss):
                 point = measurer(point, is_over)
-            yield meter(replace(point, is_last=is_over))
+            point = meter(replace(point, is_last=is_over))
+            if point.is_due:
+                course.points[-1] = point
+            yield point
             if is_over:
                 break
-        if not math.isfinite(points[-1].train_loss):
-            outcome = "diverged"
-            cause = f"the training loss was {points[-1].train_loss} at step {points[-1].counts.steps}"
+            if keeper is not None:
+                keeper.offer(parts)
+        if not math.isfinite(course.points[-1].train_loss):
+            outcome, last = "diverged", course.points[-1]
+            cause = f"the training loss was {last.train_loss} at step {last.counts.steps}"
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         outcome, cause = "out_of_memory", str(error).splitlines()[0]
     built.clock.stop()
-    peak = max(peak_bytes(built.device), measurer.peak)
-    finals = target_metrics(points, built.plan.target_accuracy)
-    finals |= evaluator.finals(outcome == "done", with_test) | cost_metrics(built, points)
+    peak, is_usable = max(peak_bytes(built.device), measurer.peak), outcome == "done"
+    finals = target_metrics(course.points, built.plan.target_accuracy)
+    finals |= evaluator.finals(is_usable, with_test) | cost_metrics(built, course.points)
+    finals |= measurer.finals(is_usable) | meter.finals(is_usable)
     finals["cost/compile_seconds" if built.config.compile else "cost/warmup_seconds"] = warmup_seconds
-    finals |= measurer.finals(outcome == "done") | meter.finals(outcome == "done")
     finals["cost/measure_seconds"] = measurer.seconds + meter.seconds
     finals["cost/eval_seconds"], finals["cost/peak_memory_bytes"] = evaluator.seconds, peak
-    finals["cost/total_seconds"] = time.perf_counter() - started
+    finals["cost/total_seconds"] = course.seconds
     weights = {name: value.detach().cpu() for name, value in built.learner.model.state_dict().items()}
     return RunResult(outcome, cause, finals, weights, measurer.missing | meter.reasons)
 
@@ -185,6 +197,14 @@ class Evaluator:
         val, sample = self._predict(self._built.dataset.val), self._predict(self._sample)
         self.seconds += time.perf_counter() - started
         return replace(point, val_loss=val.loss, val_accuracy=val.accuracy, train_accuracy=sample.accuracy)
+
+    def state_dict(self) -> dict[str, float]:
+        """As a checkpoint keeps it."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Count on from what another process has spent on the run."""
+        self.seconds = state["seconds"]
 
     def finals(self, is_usable: bool, with_test: bool) -> dict[str, float]:
         """The final metrics on train, val and, where wanted, test; NaN where the run ended without a usable model."""

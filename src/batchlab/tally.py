@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,6 +56,17 @@ class Tally:
         self._sizes.append((num_examples, batch_size))
         self._num_new += 1
         self.add(batch_size, batch_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """As a checkpoint keeps it; of norms by parameter that of all of them, which is what `read` takes."""
+        norms = torch._foreach_norm(list(self._norms)) if self._norms else []  # pyright: ignore[reportPrivateImportUsage]
+        return {"norms": torch.stack(norms) if norms else None, "sizes": list(self._sizes), "num_new": self._num_new}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Remember the steps that another process made."""
+        norms = [] if state["norms"] is None else state["norms"].to(self._parameters[0].device).split(1)
+        self._norms = deque(norms, self._norms.maxlen)
+        self._sizes, self._num_new = deque(state["sizes"], self._sizes.maxlen), state["num_new"]
 
     def read(self, population: float) -> NoiseScale | None:
         """The noise scale over the steps since the last reading, and at least the last 16; None without a step.

@@ -9,8 +9,10 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from batchlab.search.ending import MAX_LOSSES, RESULT, Ending, settle
+from batchlab.search.handle import Handle
 from batchlab.search.lease import Undertaker, own_lease
 from batchlab.search.study import TooManyFailures, check_failures, done_trials
+from batchlab.search.trial import SearchTrial, Shared
 
 
 def sampler(_slot, _attempt):
@@ -85,6 +87,20 @@ def test_a_point_that_loses_its_worker_again_and_again_ends_as_infeasible(open_s
     last = study.trials[-1]
     assert (last.state, last.constraints["lost"]) == (TrialState.PRUNED, 1.0)
     assert [trial.number for trial in done_trials(study)] == [MAX_LOSSES - 1]
+
+
+def test_a_point_that_gets_on_from_loss_to_loss_is_tried_again_without_end(open_slots, settings):
+    """Where its checkpoints stand still, every loss counts again."""
+    study, slots = open_slots(num_trials=1)
+    resumed_from = [None, 10, 20, 30, 40, 50, 50, 50, 50]
+    for step in resumed_from:
+        trial = slots.take(sampler)
+        handle = Handle.of(settings, trial._trial_id, trial.number, float("inf"), "", False)
+        SearchTrial(Shared(study), handle).begin_run("run", "key", step)
+        lose(study, trial)
+    assert slots.take(sampler) is None
+    counted = [trial.user_attrs["losses"] for trial in study.trials]
+    assert counted == [1, 1, 1, 1, 1, 1, 2, 3, MAX_LOSSES]
 
 
 def test_a_lost_trial_that_left_its_result_is_done(open_slots):

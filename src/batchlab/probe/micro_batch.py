@@ -25,7 +25,7 @@ MOST_KNOWN = 16
 """Models that are remembered: an environment variable has to stay short."""
 NO_MEMORY = (
     *("seed", "num_seeds", "lr", "epochs", "batch_size", "micro_batch_size", "memory.max_micro_batch_size", "study"),
-    *("objectives", "mlruns", "data_root"),
+    *("objectives", "mlruns", "data_root", "checkpoint.every_seconds"),
 )
 NO_MEMORY_GROUPS = ("budget.", "eval.", "lr_schedule.", "lr_scaling.", "batch_schedule.")
 ROUGH_GROUPS = ("optimizer.", "loss.")

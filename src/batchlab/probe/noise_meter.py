@@ -2,12 +2,14 @@
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from batchlab.batches import in_order
 from batchlab.build import Built
 from batchlab.dataset import Split
 from batchlab.fit import EvalPoint
+from batchlab.laws.estimate import Estimate
 from batchlab.laws.gradient_noise import NoiseScale, unknown
 from batchlab.plan import part_sizes
 from batchlab.prepare import Prepare
@@ -80,6 +82,15 @@ class NoiseMeter:
             self._newest = unknown("the run ended without a usable model")
         scale = self._newest.scale
         return {NAME: finite(scale.value), f"{NAME}_low": scale.low, f"{NAME}_high": scale.high}
+
+    def state_dict(self) -> dict[str, Any]:
+        """As a checkpoint keeps it."""
+        return {"seconds": self.seconds, "next": self._next, "newest": asdict(self._newest)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Know what another process has measured of the run."""
+        newest = state["newest"] | {"scale": Estimate(**state["newest"]["scale"])}
+        self.seconds, self._next, self._newest = state["seconds"], state["next"], NoiseScale(**newest)
 
     @property
     def reasons(self) -> dict[str, str]:

@@ -138,6 +138,7 @@ class Slots:
         if lost is not None:
             params = lost.params or params
             attributes |= {"losses": lost.user_attrs["losses"], "again": lost.number}
+            attributes |= {name: value for name, value in lost.user_attrs.items() if name == "resumed_from_step"}
         fixed = {"fixed_params": params} if params else {}  # a grid takes an empty one for a point of ours
         template = create_trial(state=TrialState.WAITING, user_attrs=attributes, system_attrs=fixed)
         return self._storage.create_new_trial(self._study._study_id, template)

@@ -119,13 +119,19 @@ class SearchTrial:
                 return None
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
-    def begin_run(self, run_id: str, curve_key: str) -> None:
+    def begin_run(self, run_id: str, curve_key: str, resumed_from: int | None = None) -> None:
         """A run of this trial begins.
 
         Args:
             run_id: MLflow's.
             curve_key: runs of one key end alike: data, model, lr schedule, kind of budget.
+            resumed_from: steps of the checkpoint from which it goes on; None = it begins anew.
         """
+        if resumed_from is not None:
+            attributes = self._storage.get_trial_user_attrs(self._trial_id)
+            if resumed_from > attributes.get("resumed_from_step", 0):  # workers died, and yet it gets on
+                self._write("losses", 0)
+            self._write("resumed_from_step", resumed_from)
         self._run_ids.append(run_id)
         self._curve_key = curve_key
         self._write("mlflow_run_ids", self._run_ids)
