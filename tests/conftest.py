@@ -1,7 +1,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from batchlab.config import REPOSITORY, Config, register_schema, resolved
+from scripts.bench.postgres import NoPostgres, Postgres, serving
 
 torch.set_num_threads(1)  # tiny models: threads only wait for each other, all the more on a shared machine
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -54,3 +55,13 @@ def refused_by_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
 
     yield refused
     register_schema()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of the tests' own, started by the first that asks."""
+    try:
+        with serving() as server:
+            yield server
+    except NoPostgres as error:
+        pytest.skip(str(error))
