@@ -9,7 +9,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError, ProgrammingError
 
 from batchlab import stopping
 from batchlab.search import outage
@@ -36,6 +36,28 @@ def wrapped(error: Exception) -> StorageInternalError:
         return caught
 
 
+def hidden() -> StorageInternalError:
+    """What Optuna makes of a cut while it reads trials: it asks again in the transaction that was lost."""
+    try:
+        try:
+            raise cut()
+        except OperationalError:
+            raise PendingRollbackError("Can't reconnect until invalid transaction is rolled back.")  # noqa: B904
+    except PendingRollbackError as error:
+        return wrapped(error)
+
+
+def handled() -> ValueError:
+    """An error of its own that was raised while an outage was dealt with."""
+    try:
+        try:
+            raise refused()
+        except OperationalError:
+            raise ValueError("another")  # noqa: B904
+    except ValueError as error:
+        return error
+
+
 class Unavailable(Exception):
     def code(self):
         return type("StatusCode", (), {"name": "UNAVAILABLE"})
@@ -49,7 +71,7 @@ def forgotten(monkeypatch):
     monkeypatch.setattr(outage, "_last_trouble", [float("-inf")])
 
 
-@pytest.mark.parametrize("error", [refused(), cut(), wrapped(refused()), wrapped(cut()), Unavailable()])
+@pytest.mark.parametrize("error", [refused(), cut(), wrapped(refused()), wrapped(cut()), hidden(), Unavailable()])
 def test_lost_connections_and_refusals_say_that_the_server_is_away(error):
     assert is_away(error)
 
@@ -62,6 +84,8 @@ def test_lost_connections_and_refusals_say_that_the_server_is_away(error):
         OperationalError("INSERT", {}, psycopg.errors.DiskFull("no space left")),
         wrapped(ValueError("too long")),
         UpdateFinishedTrialError(),
+        handled(),
+        wrapped(StoreAway("given up")),
     ],
 )
 def test_other_errors_are_not_tried_again(error):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 
 from batchlab.stopping import check_stop
 from batchlab.stores import masked
@@ -118,13 +118,14 @@ def last_trouble() -> float:
 def is_away(error: BaseException) -> bool:
     """Whether an error says that the server is away or has cut the connection, and not that the question was wrong."""
     seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, DBAPIError) and _is_lost(seen):
-            return True
+    while seen is not None and not isinstance(seen, StoreAway):  # that was waited for already
+        if isinstance(seen, DBAPIError):
+            return _is_lost(seen)
         status = getattr(seen, "code", None)  # of gRPC
-        if callable(status) and getattr(status(), "name", "") == "UNAVAILABLE":
-            return True
-        seen = seen.__cause__ or seen.__context__
+        if callable(status):
+            return getattr(status(), "name", "") == "UNAVAILABLE"
+        # what Optuna does in a transaction that has just been lost hides why it was
+        seen = seen.__context__ if isinstance(seen, PendingRollbackError) else seen.__cause__
     return False
 
 
