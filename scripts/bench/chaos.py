@@ -1,6 +1,6 @@
 """A study whose workers, supervisor and database are killed and restarted all the while; it ends as if nothing was.
 
-    python scripts/bench/chaos.py [num_trials=200] [seed=0] [every=20,40] [restarts=2] [away=8] [write=true]
+    python scripts/bench/chaos.py [num_trials=200] [seed=0] [every=20,40] [kills=1000] [restarts=2] [away=8]
 
 A real search (digits, MLP; MLflow on, PostgreSQL as Optuna's store, a password in its address) with 4 workers. While
 it runs, a random worker is killed (-9) every 20 to 40 seconds, PostgreSQL is stopped for some seconds and started again
@@ -39,6 +39,7 @@ from batchlab.results import write_results
 from batchlab.search.handle import WORKER
 from batchlab.search.storage import open_storage
 from batchlab.search.study import is_done
+from batchlab.stopping import heed_signals
 
 STUDY, NUM_WORKERS = "chaos", 4
 SPACE = ("data=digits", "measure=none", "num_threads=1", "epochs=tag(log,int(interval(40,160)))")
@@ -125,17 +126,18 @@ class Chaos:
         self.done["supervisors killed"] += 1
 
 
-def torment(chaos: Chaos, num_trials: int, every: tuple[float, float], num_restarts: int) -> None:
+def torment(chaos: Chaos, num_trials: int, every: tuple[float, float], max_kills: int, num_restarts: int) -> None:
     """Do all of it while the command runs; returns when it has ended.
 
     The big ones come when a share of the trials is done, so that a fast machine gets them as well; workers die by the
-    clock.
+    clock, as long as anything gets done in between: a search whose workers all die before that stops, and says so.
     """
     shares = [(place + 1) / (num_restarts + 1) for place in range(num_restarts)]
     plan: list[tuple[float, Callable[[], None]]] = [(share, chaos.restart_server) for share in shares]
     plan += [(0.2, chaos.cut_connections), (0.5, chaos.kill_supervisor)]
     plan.sort(key=lambda item: item[0])
-    moved, num_done, next_kill = time.monotonic(), 0, time.monotonic() + chaos.draw.uniform(*every)
+    moved, num_done, done_at_kill = time.monotonic(), 0, 0
+    next_kill = time.monotonic() + chaos.draw.uniform(*every)
     while not chaos.command.is_over():
         time.sleep(SECONDS_BETWEEN_LOOKS)
         now_done, now = count_done(chaos.server, chaos.database), time.monotonic()
@@ -145,8 +147,10 @@ def torment(chaos: Chaos, num_trials: int, every: tuple[float, float], num_resta
             raise SystemExit(f"Nothing happens any more:\n{(chaos.command.folder / 'said').read_text()[-3000:]}")
         if plan and num_done >= plan[0][0] * num_trials and chaos.command.workers():
             plan.pop(0)[1]()
-        elif now > next_kill and num_done < num_trials and chaos.kill_worker():
-            next_kill = time.monotonic() + chaos.draw.uniform(*every)
+            print(f"{num_done} trials done; {dict(chaos.done)}", flush=True)
+        is_due = now > next_kill and done_at_kill < num_done < num_trials
+        if is_due and chaos.done["workers killed"] < max_kills and chaos.kill_worker():
+            next_kill, done_at_kill = time.monotonic() + chaos.draw.uniform(*every), num_done
     assert not plan, "the study was done before everything had been done to it"
 
 
@@ -174,7 +178,7 @@ def run(server: Postgres, folder: Path, typed: dict[str, str]) -> tuple[list[str
     began = time.monotonic()
     command.type()
     try:
-        torment(chaos, num_trials, (low, high), int(typed.get("restarts", 2)))
+        torment(chaos, num_trials, (low, high), int(typed.get("kills", 1000)), int(typed.get("restarts", 2)))
     finally:
         if command.process.poll() is None:
             os.killpg(command.process.pid, signal.SIGKILL)
@@ -198,6 +202,7 @@ def run(server: Postgres, folder: Path, typed: dict[str, str]) -> tuple[list[str
 def main() -> int:
     from batchlab.report.watch import make_console
 
+    heed_signals()  # nothing stays behind
     typed = dict(argument.split("=", 1) for argument in sys.argv[1:])
     with serving() as server, tempfile.TemporaryDirectory() as folder:
         wrong, found = run(server, Path(folder), typed)

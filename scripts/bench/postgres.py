@@ -120,10 +120,15 @@ class Postgres:
                     raise RuntimeError((self._folder / "log").read_text()[-2000:]) from None
             time.sleep(0.05)
 
-    def stop(self) -> None:
-        """Stop the server as an administrator does: connections are closed at once."""
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop the server.
+
+        Args:
+            how: SIGINT as an administrator does it, connections are closed at once (SIGTERM would wait for clients);
+                SIGQUIT without writing anything down.
+        """
         if self._server is not None:
-            self._server.send_signal(signal.SIGINT)  # SIGTERM would wait for clients
+            self._server.send_signal(how)
             self._server.wait(60)
             self._server = None
 
@@ -149,7 +154,7 @@ def serving() -> Iterator[Postgres]:
         try:
             yield server
         finally:
-            server.stop()
+            server.stop(signal.SIGQUIT)
 
 
 def _end_with_parent() -> None:

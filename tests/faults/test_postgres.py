@@ -16,7 +16,7 @@ from batchlab.search.storage import open_storage
 from batchlab.search.study import TrialState
 
 pytestmark = pytest.mark.slow
-NUM_SLOTS = 120
+NUM_SLOTS = 60
 HOST = """
 import sys
 from batchlab.search.ending import Ending, settle
@@ -104,7 +104,7 @@ def test_hosts_that_begin_together_make_one_study_and_do_each_slot_once(database
 def test_a_server_that_is_stopped_and_started_costs_no_trial(database, tmp_path):
     server, name, address = database
     processes = hosts(address, tmp_path, 3)
-    for count in (20, 60):
+    for count in (10, 35):
         wait_for_trials(server, name, count)
         server.stop()
         time.sleep(1.5)
@@ -123,7 +123,7 @@ def test_connections_that_are_cut_cost_no_trial(database, tmp_path):
     processes, num_cut, over = hosts(address, tmp_path, 2), [], threading.Event()
 
     def cut() -> None:
-        while not over.wait(0.1):
+        while not over.wait(0.5):
             num_cut.append(server.cut(name))
 
     wait_for_trials(server, name, 5)
@@ -135,7 +135,7 @@ def test_connections_that_are_cut_cost_no_trial(database, tmp_path):
         over.set()
         cutter.join()
     check_slots(address, tmp_path)
-    assert sum(num_cut) > 10
+    assert sum(num_cut) > 3
     assert "Traceback" not in said
 
 
@@ -150,7 +150,15 @@ def test_of_two_spaces_under_one_name_the_second_is_refused_with_the_difference(
 
 def test_a_search_of_another_space_under_the_same_name_is_refused(database, type_command):
     _, _, address = database
-    typed = ["search=joint", "study=spaces", "measure=none", "epochs=1", "lr=0.1", f"hydra.sweeper.storage={address}"]
+    typed = [
+        "search=joint",
+        "study=spaces",
+        "measure=none",
+        "epochs=1",
+        "lr=0.1",
+        "num_threads=1",
+        f"hydra.sweeper.storage={address}",
+    ]
     first = type_command(*typed, "batch_size=64,128", "hydra.sweeper.n_trials=1")
     assert first.returncode == 0, first.stdout + first.stderr
     second = type_command(*typed, "batch_size=64,256", "hydra.sweeper.n_trials=2")
@@ -170,10 +178,9 @@ def test_an_address_that_does_not_answer_is_refused_at_once(database, type_comma
 
 def test_a_study_survives_killed_workers_a_killed_supervisor_restarts_and_cuts(tmp_path):
     """The short form of `make chaos`, which checks the end and says what is wrong."""
-    command = [sys.executable, str(REPOSITORY / "scripts" / "bench" / "chaos.py"), "num_trials=24", "restarts=1"]
-    done = subprocess.run(
-        [*command, "every=5,8", "away=3", "write=false"], capture_output=True, text=True, timeout=400, cwd=tmp_path
-    )
+    script, typed = REPOSITORY / "scripts" / "bench" / "chaos.py", ["num_trials=16", "restarts=1", "away=3"]
+    command = [sys.executable, str(script), *typed, "every=1,2", "kills=1", "write=false"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     for what in ("workers killed", "supervisors killed", "restarts of PostgreSQL", "connections cut"):
         assert what in done.stdout

@@ -24,7 +24,7 @@ from batchlab.search.storage import study_lock
 from batchlab.search.study import is_done
 
 LOT = 4
-"""Slots that wait at once, per process: whoever asks Optuna reads every trial that is not finished."""
+"""Slots that a process queues for itself at once: whoever asks Optuna reads every trial that is not finished."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Slots:
         self._first_points, self._undertaker = first_points, Undertaker()
         self._waiting: list[Place] = []
         self._known: list[FrozenTrial] = []
-        self._lot = LOT * max(1, settings.num_workers, settings.num_jobs)
+        self._lot = LOT * settings.num_jobs
         # hosts that share a proxy have no lock between them: a slot that is queued may have got another's trial
         self._is_exclusive = not str(settings.storage).startswith("grpc://")
 
@@ -130,12 +130,13 @@ class Slots:
             else:
                 lost[slot] = trial
         self._known = [trial for trial in trials if trial.state is not TrialState.WAITING]
-        waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
-        places = [Place(trial._trial_id, trial.user_attrs.get("slot", trial.number), False) for trial in waiting]
-        self._waiting = [place for place in places if place.slot < self._settings.num_trials]
         missing = [slot for slot in range(self._settings.num_trials) if slot not in taken]
         queued = [(self._queue(slot, lost.get(slot)), slot) for slot in missing[: self._lot]]
-        self._waiting += [Place(trial_id, slot, self._is_exclusive) for trial_id, slot in queued]
+        self._waiting = [Place(trial_id, slot, self._is_exclusive) for trial_id, slot in queued]
+        if not queued:  # what others queued for themselves, mostly in vain, comes last
+            waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
+            places = [Place(trial._trial_id, trial.user_attrs.get("slot", trial.number), False) for trial in waiting]
+            self._waiting = [place for place in places if place.slot < self._settings.num_trials]
         return bool(self._waiting)
 
     def _queue(self, slot: int, lost: FrozenTrial | None) -> int:
