@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 READY = .venv/.ready
 
-.PHONY: help demo test proofs check ui lock clean
+.PHONY: help demo test proofs check chaos ui lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -28,6 +28,9 @@ check: $(READY)  ## ruff and pyright
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/pyright
+
+chaos: $(READY)  ## a study whose workers, supervisor and PostgreSQL are killed and restarted; ends as if nothing was
+	$(RUN) scripts/bench/chaos.py
 
 ui: $(READY)  ## MLflow UI and Optuna dashboard on 127.0.0.1
 	$(RUN) scripts/ui.py

@@ -60,10 +60,9 @@ def start() -> int:
         os.environ[SWEEP_ID] = uuid4().hex[:12]
         asked = preflight(sys.argv[1:])
     heed_signals()
-    code = 0
     try:
         main()
-        code = report(asked, 0)
+        return report(asked, 0)
     except KeyboardInterrupt:
         code = 130
     except SystemExit as stop:
@@ -87,7 +86,8 @@ def report(asked: Asked, code: int) -> int:
     if asked.search is not None:
         from batchlab.outcome import finish
 
-        finish(asked.search, os.environ[SWEEP_ID], may_train=code == 0)
+        if not finish(asked.search, os.environ[SWEEP_ID], may_train=code == 0):
+            return code or 1
     return code
 
 

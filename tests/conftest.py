@@ -1,7 +1,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from batchlab.config import REPOSITORY, Config, register_schema, resolved
+from scripts.bench.postgres import NoPostgres, Postgres, serving
 
 torch.set_num_threads(1)  # tiny models: threads only wait for each other, all the more on a shared machine
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -103,3 +104,13 @@ def facts_of() -> Callable[[list[Any], Any], dict[str, str]]:
         return {"curve": repr(curve), "finals": repr(finals), "outcome": result.outcome} | weights
 
     return facts
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of the tests' own, started by the first that asks."""
+    try:
+        with serving() as server:
+            yield server
+    except NoPostgres as error:
+        pytest.skip(str(error))

@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from batchlab.report.pareto import FrontRow, PickRow, draw_front, draw_picks, en
 from batchlab.report.watch import make_console
 from batchlab.search.lease import Undertaker, own_lease
 from batchlab.search.notes import write_note
+from batchlab.search.outage import StoreAway
 from batchlab.search.picks import Candidates, all_picks, candidates, keep, retrained
 from batchlab.search.plan import SearchPlan
 from batchlab.search.storage import open_storage, study_lock
@@ -31,14 +33,26 @@ FINISHING = "finishing"
 """Study attribute: the lease of the process that retrains the picks."""
 
 
-def finish(plan: SearchPlan, sweep_id: str, may_train: bool = True) -> None:
+def finish(plan: SearchPlan, sweep_id: str, may_train: bool = True) -> bool:
     """Print the front, retrain the picks where the study is done, write a file for each.
 
     Args:
         plan: of the search.
         sweep_id: names the command.
         may_train: whether picks may be retrained now; not after a signal.
+
+    Returns:
+        Whether the study could be read; not where its server is away.
     """
+    try:
+        _finish(plan, sweep_id, may_train)
+    except StoreAway as error:
+        print(f"{error}\nThe study is as it was left; the same command goes on.", file=sys.stderr)
+        return False
+    return True
+
+
+def _finish(plan: SearchPlan, sweep_id: str, may_train: bool) -> None:
     settings, console = plan.settings, make_console()
     study = found_study(settings, open_storage(settings.mlruns, settings.storage))
     if study is None:
@@ -76,7 +90,7 @@ def finish(plan: SearchPlan, sweep_id: str, may_train: bool = True) -> None:
 def claimed(plan: SearchPlan, study: Study) -> Iterator[bool]:
     """Whether this process retrains the picks: one at a time, and the next where that one died."""
     settings = plan.settings
-    with study_lock(settings.mlruns, settings.storage):
+    with study_lock(settings.mlruns, settings.storage, settings.study):
         holder = study.user_attrs.get(FINISHING)
         is_mine = holder is None or Undertaker().is_dead(holder)
         if is_mine:

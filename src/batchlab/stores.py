@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,3 +48,8 @@ def optuna_url(mlruns: str) -> str:
 def optuna_artifacts(mlruns: str) -> Path:
     """Folder of the files that the Optuna dashboard shows beside studies."""
     return Path(mlruns).absolute() / "artifacts-optuna"
+
+
+def masked(text: str) -> str:
+    """Text without the passwords of addresses in it: ``://user:password@`` becomes ``://user:***@``."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)

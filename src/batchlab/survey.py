@@ -1,7 +1,6 @@
 """The corners of a search: both ends of every range and every item of every list, composed and checked."""
 
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +28,7 @@ from batchlab.search.space import Dimension, Space
 from batchlab.search.storage import open_storage
 from batchlab.search.study import check_fingerprint, found_study
 from batchlab.signature import without
-from batchlab.stores import optuna_url
+from batchlab.stores import masked, optuna_url
 
 NO_DIMENSIONS = {
     "seed": ("a search does not choose seeds, it averages over them", "num_seeds=3"),
@@ -202,8 +201,3 @@ def check_study(plan: SearchPlan) -> list[Mistake]:
         mend = "hydra.sweeper.storage=null for optuna.db in mlruns"
         return [Mistake("hydra.sweeper.storage", masked(str(address)), allowed, mend)]
     return check_fingerprint(study, plan.fingerprint) if study else []
-
-
-def masked(text: str) -> str:
-    """Text without the passwords of addresses in it."""
-    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)

@@ -38,6 +38,7 @@ class BatchlabSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Search; what was typed is in `arguments`."""
         from batchlab.mistake import WrongInput
+        from batchlab.search.outage import StoreAway
         from batchlab.search.study import TooManyFailures
         from batchlab.search.sweep import search
         from batchlab.search.workers import WorkersFailed
@@ -45,7 +46,7 @@ class BatchlabSweeper(Sweeper):
         assert self._launcher is not None
         try:
             search(self._context, self._task, self._launcher, self._config, arguments)
-        except (WrongInput, TooManyFailures, WorkersFailed) as error:
+        except (WrongInput, TooManyFailures, WorkersFailed, StoreAway) as error:
             print(error, file=sys.stderr)  # Hydra would put a traceback around it
             raise SystemExit(2 if isinstance(error, WrongInput) else 1) from None
 

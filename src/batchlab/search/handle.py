@@ -9,6 +9,10 @@ from batchlab.search.settings import Settings
 
 TRIAL = "BATCHLAB_TRIAL"
 """Environment variable in which a job finds its `Handle`."""
+SWEEP_ID = "BATCHLAB_SWEEP_ID"
+"""Environment variable that tells every process of one command of train.py which command it is."""
+WORKER, UNTIL = "BATCHLAB_WORKER", "BATCHLAB_UNTIL"
+"""Environment of a worker: its place, and time.time() at which to stop."""
 
 
 @dataclass(frozen=True)

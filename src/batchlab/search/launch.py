@@ -1,6 +1,7 @@
 """Runs the jobs of trials: in this process, or through a Hydra launcher."""
 
 import logging
+import os
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from omegaconf import OmegaConf, open_dict
 from batchlab.place import RanksFailed
 from batchlab.search.compose import Composer
 from batchlab.search.ending import Ending
-from batchlab.search.handle import TRIAL, Handle
+from batchlab.search.handle import SWEEP_ID, TRIAL, Handle
+from batchlab.search.outage import StoreAway
 from batchlab.search.settings import Settings
 from batchlab.search.space import in_words
 
@@ -76,7 +78,7 @@ class Jobs:
         """
         if isinstance(self._launcher, BasicLauncher) and not self._needs_dirname():
             return [_ending(self._run_here(job)) for job in jobs]
-        lines = [[*fixed, *job.structural, *job.plain, self._environment(job)] for job in jobs]
+        lines = [[*fixed, *job.structural, *job.plain, *self._environment(job)] for job in jobs]
         try:
             returned = self._launcher.launch(lines, initial_job_idx=jobs[0].number)
         except Exception:
@@ -93,8 +95,11 @@ class Jobs:
         tried = in_words([*job.structural, *job.plain]).replace("'", "")  # the handle stands in quotes
         return Handle.of(self._settings, job.trial_id, job.number, self._deadline, tried, self._may_repeat).as_text()
 
-    def _environment(self, job: Job) -> str:
-        return f"+hydra.job.env_set.{TRIAL}='{self._handle(job)}'"
+    def _environment(self, job: Job) -> list[str]:
+        """What a job needs in its environment, on a machine that has not inherited this one's too."""
+        sweep = os.environ.get(SWEEP_ID)  # of train.py alone
+        carried = {TRIAL: self._handle(job)} | ({SWEEP_ID: sweep} if sweep else {})
+        return [f"+hydra.job.env_set.{name}='{value}'" for name, value in carried.items()]
 
     def _run_here(self, job: Job) -> JobReturn:
         config = self._composer.job(job.structural, job.plain)
@@ -115,6 +120,8 @@ def _ending(returned: JobReturn) -> Ending:
         error = returned._return_value
         if isinstance(error, RanksFailed):  # of the machine, not of the point that was tried
             return Ending("lost")
+        if isinstance(error, StoreAway):  # the job could not say what it found; that is no fault of the point
+            return Ending("stopped")
         return Ending("crashed", "".join(traceback.format_exception(error)))
     values: Any = returned.return_value
     return Ending("returned", values=values if isinstance(values, list | tuple) else [values])

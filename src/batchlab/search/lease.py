@@ -10,6 +10,8 @@ from typing import Any
 
 import psutil
 
+from batchlab.search.outage import last_trouble
+
 SECONDS_BETWEEN_BEATS = 20.0
 SECONDS_WITHOUT_BEAT = 90.0
 """A process on another host whose beat stood still for so long, by our own clock, is dead."""
@@ -74,6 +76,8 @@ class Undertaker:
     def is_dead(self, attribute: dict[str, Any] | None) -> bool:
         """Whether the process of a lease is gone.
 
+        Beats that could not be written because the store was away do not count as missing: time begins anew then.
+
         Args:
             attribute: a trial's lease; None is dead: taking a slot and writing the lease happen under one lock.
         """
@@ -83,4 +87,4 @@ class Undertaker:
         if lease.realm == _realm():
             return _started(lease.pid) != lease.started
         key, now = tuple(attribute.values()), time.monotonic()
-        return now - self._seen.setdefault(key, now) > SECONDS_WITHOUT_BEAT
+        return now - max(self._seen.setdefault(key, now), last_trouble()) > SECONDS_WITHOUT_BEAT

@@ -6,7 +6,7 @@ follows from the trials alone, so a process that dies at any point leaves nothin
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ from batchlab.search.storage import study_lock
 from batchlab.search.study import is_done
 
 LOT = 4
-"""Slots that wait at once, per process: whoever asks Optuna reads every trial that is not finished."""
+"""Slots that a process queues for itself at once: whoever asks Optuna reads every trial that is not finished."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,16 @@ class Slots:
         self._first_points, self._undertaker = first_points, Undertaker()
         self._waiting: list[Place] = []
         self._known: list[FrozenTrial] = []
-        self._lot = LOT * max(1, settings.num_workers, settings.num_jobs)
+        self._lot = LOT * settings.num_jobs
+        # hosts that share a proxy have no lock between them: a slot that is queued may have got another's trial
+        self._is_exclusive = not str(settings.storage).startswith("grpc://")
 
     @property
     def _storage(self) -> BaseStorage:
         return self._study._storage  # the storage is what a study is opened with, and offers no way back
+
+    def _lock(self) -> AbstractContextManager[None]:
+        return study_lock(self._settings.mlruns, self._settings.storage, self._settings.study)
 
     def take(self, sampler: Callable[[int, int], BaseSampler]) -> Trial | None:
         """A trial for an open slot, running and leased by this process; None where no slot is open.
@@ -72,7 +77,7 @@ class Slots:
         Args:
             sampler: (slot, 0) -> the sampler that will be asked; called before the trial begins.
         """
-        with study_lock(self._settings.mlruns, self._settings.storage):
+        with self._lock():
             while True:
                 while self._waiting:
                     place = self._waiting.pop(0)
@@ -125,11 +130,13 @@ class Slots:
             else:
                 lost[slot] = trial
         self._known = [trial for trial in trials if trial.state is not TrialState.WAITING]
-        waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
-        places = [Place(trial._trial_id, trial.user_attrs.get("slot", trial.number), False) for trial in waiting]
-        self._waiting = [place for place in places if place.slot < self._settings.num_trials]
         missing = [slot for slot in range(self._settings.num_trials) if slot not in taken]
-        self._waiting += [Place(self._queue(slot, lost.get(slot)), slot, True) for slot in missing[: self._lot]]
+        queued = [(self._queue(slot, lost.get(slot)), slot) for slot in missing[: self._lot]]
+        self._waiting = [Place(trial_id, slot, self._is_exclusive) for trial_id, slot in queued]
+        if not queued:  # what others queued for themselves, mostly in vain, comes last
+            waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
+            places = [Place(trial._trial_id, trial.user_attrs.get("slot", trial.number), False) for trial in waiting]
+            self._waiting = [place for place in places if place.slot < self._settings.num_trials]
         return bool(self._waiting)
 
     def _queue(self, slot: int, lost: FrozenTrial | None) -> int:
@@ -149,7 +156,7 @@ class Slots:
         Returns:
             How many there were.
         """
-        with study_lock(self._settings.mlruns, self._settings.storage):
+        with self._lock():
             return self._bury(self._study.get_trials(deepcopy=False))
 
     def _bury(self, trials: list[FrozenTrial]) -> int:

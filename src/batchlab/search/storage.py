@@ -1,19 +1,28 @@
 """Optuna's store, whatever its address, and the lock under which one process at a time changes a study's slots."""
 
+import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from optuna import load_study
-from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
 
+from batchlab.search.handle import TRIAL, WORKER
+from batchlab.search.lease import own_lease
+from batchlab.search.outage import is_away, patiently, taken_again, without_patience
+from batchlab.search.patient import PatientStorage
+from batchlab.search.server import ServerStorage, engine_settings
 from batchlab.stores import locked, optuna_url, share_sqlite
+
+SECONDS_TO_ANSWER = 10.0
+"""A proxy whose address was just typed answers within so long."""
 
 
 def open_storage(mlruns: str, address: Any = None) -> BaseStorage:
@@ -54,11 +63,22 @@ def find_study(mlruns: str, name: str, address: Any = None) -> Study | None:
 def _open(mlruns: str, address: str) -> BaseStorage:
     if is_journal(address):
         return JournalStorage(JournalFileBackend(address))
+    is_known = bool({WORKER, TRIAL} & set(os.environ))  # it has answered before; an address just typed may be wrong
     if match := re.fullmatch(r"grpc://([^:/]+):(\d+)", address):
-        return GrpcStorageProxy(host=match[1], port=int(match[2]))
-    share_sqlite()
-    with study_lock(mlruns, address):
-        return RDBStorage(address)
+        proxy = GrpcStorageProxy(host=match[1], port=int(match[2]))
+        if not is_known:
+            proxy.wait_server_ready(SECONDS_TO_ANSWER)
+        return PatientStorage(proxy, address)
+    if address.startswith("sqlite"):
+        share_sqlite()
+        with study_lock(mlruns, address):
+            return RDBStorage(address)
+    with ExitStack() as stack:
+        if not is_known:
+            stack.enter_context(without_patience())
+        stack.enter_context(study_lock(mlruns, address))
+        made = patiently(lambda: ServerStorage(address, own_lease().as_attribute()), address)
+    return PatientStorage(get_storage(made), address)
 
 
 def is_journal(address: str) -> bool:
@@ -67,25 +87,61 @@ def is_journal(address: str) -> bool:
 
 
 @contextmanager
-def study_lock(mlruns: str, address: Any = None) -> Iterator[None]:
+def study_lock(mlruns: str, address: Any = None, study: str = "") -> Iterator[None]:
     """Held by the one process that creates tables, takes a slot or reaps: on this host, and in PostgreSQL on all.
 
     Args:
         mlruns: folder of results, whose lock file is taken.
         address: where the study is; a PostgreSQL server holds an advisory lock as well, which ends with its holder.
+        study: its name; empty for what concerns all of them.
     """
     with locked(mlruns):
         if not (isinstance(address, str) and address.startswith("postgresql")):
             yield
             return
-        with _engine(address).connect() as connection:
-            connection.execute(text("SELECT pg_advisory_lock(hashtext('batchlab'))"))
-            try:
+        lock = AdvisoryLock(address, f"batchlab {study}".strip())
+        patiently(lock.take, address)
+        try:
+            with taken_again(lock.take):
                 yield
-            finally:
-                connection.execute(text("SELECT pg_advisory_unlock(hashtext('batchlab'))"))
+        finally:
+            lock.release()
+
+
+class AdvisoryLock:
+    """A lock of PostgreSQL's, which ends with the connection that took it.
+
+    Args:
+        address: of the server.
+        name: of the lock, in this database.
+    """
+
+    def __init__(self, address: str, name: str) -> None:
+        self._engine, self._name = _engine(address), {"name": name}
+        self._connection: Connection | None = None
+
+    def take(self) -> None:
+        """Wait for the lock; where the connection was lost that had it, on a new one."""
+        lost, self._connection = self._connection, None
+        if lost is not None:
+            lost.invalidate()
+            lost.close()
+        self._connection = self._engine.connect()
+        self._connection.execute(text("SELECT pg_advisory_lock(hashtext(:name))"), self._name)
+
+    def release(self) -> None:
+        """Give the lock back; one whose connection is lost is free already."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.execute(text("SELECT pg_advisory_unlock(hashtext(:name))"), self._name)
+        except Exception as error:
+            if not is_away(error):
+                raise
+        finally:
+            self._connection.close()
 
 
 @lru_cache(maxsize=4)
-def _engine(address: str) -> Any:
-    return create_engine(address, isolation_level="AUTOCOMMIT", pool_size=1)
+def _engine(address: str) -> Engine:
+    return create_engine(address, isolation_level="AUTOCOMMIT", **engine_settings(address, num_connections=1))

@@ -32,7 +32,7 @@ def open_study(settings: Settings, storage: BaseStorage, fingerprint: dict[str, 
         fingerprint: what the study is about, see `check_fingerprint`.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with study_lock(settings.mlruns, settings.storage):
+    with study_lock(settings.mlruns, settings.storage, settings.study):
         study = optuna.create_study(
             study_name=settings.study,
             storage=storage,

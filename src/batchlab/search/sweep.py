@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import get_method
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from optuna.study import Study
 from optuna.trial import Trial
 
@@ -26,8 +26,10 @@ from batchlab.search.ending import Ending, has_values, settle
 from batchlab.search.fingerprint import fingerprint
 from batchlab.search.first_points import first_points
 from batchlab.search.fitting import batch_dimension, draw_one_that_fits, smallest_too_large
+from batchlab.search.handle import UNTIL, WORKER
 from batchlab.search.launch import Job, Jobs
 from batchlab.search.lease import SECONDS_BETWEEN_BEATS, Lease, own_lease
+from batchlab.search.outage import without_patience
 from batchlab.search.sampler import grid_size, sampler_of
 from batchlab.search.settings import Settings, read_settings
 from batchlab.search.slots import Slots
@@ -35,7 +37,7 @@ from batchlab.search.solutions import write_solutions
 from batchlab.search.space import Dimension, Space
 from batchlab.search.storage import open_storage
 from batchlab.search.study import check_failures, check_fingerprint, done_trials, open_study
-from batchlab.search.workers import UNTIL, WORKER, supervise
+from batchlab.search.workers import supervise, visible_gpus
 from batchlab.stopping import check_stop
 
 
@@ -73,7 +75,8 @@ def search(
     lease = own_lease()
     slots = Slots(study, settings, lease, points)
     if settings.num_workers and WORKER not in os.environ:
-        supervise(study, settings, space, slots, deadline)
+        typed = OmegaConf.select(composer.base(), "device", default="auto")  # cuda:1 counts among all of them
+        supervise(study, settings, space, slots, deadline, visible_gpus() if typed in ("auto", "cuda") else ())
     else:
         deadline = min(deadline, float(os.environ.get(UNTIL, "inf")))
         jobs = Jobs(settings, context, task, launcher, composer, deadline)
@@ -177,13 +180,14 @@ def beating(study: Study, lease: Lease) -> Iterator[list[int]]:
     def beat() -> None:
         """Count up in every trial's lease until the loop is over."""
         count = 0
-        while not over.wait(SECONDS_BETWEEN_BEATS):
-            count += 1
-            for trial_id in list(active):
-                try:
-                    study._storage.set_trial_user_attr(trial_id, "lease", lease.as_attribute(count))
-                except Exception:  # the trial has just ended, or the store is away for a moment
-                    continue
+        with without_patience():  # the next beat comes soon enough, and the loop's end waits for this thread
+            while not over.wait(SECONDS_BETWEEN_BEATS):
+                count += 1
+                for trial_id in list(active):
+                    try:
+                        study._storage.set_trial_user_attr(trial_id, "lease", lease.as_attribute(count))
+                    except Exception:  # the trial has just ended, or the store is away for a moment
+                        continue
 
     thread = Thread(target=beat, daemon=True)
     thread.start()

@@ -7,20 +7,23 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from optuna.study import Study
 
 from batchlab.search.display import Display
+from batchlab.search.handle import UNTIL, WORKER
 from batchlab.search.settings import Settings
 from batchlab.search.slots import Slots
 from batchlab.search.space import Space
 from batchlab.search.study import check_failures, done_trials
 from batchlab.stopping import check_stop
 
-WORKER, UNTIL = "BATCHLAB_WORKER", "BATCHLAB_UNTIL"
-"""Environment of a worker: its place, and time.time() at which to stop."""
+T = TypeVar("T")
+GPUS = "CUDA_VISIBLE_DEVICES"
 SECONDS_BETWEEN_LOOKS = 0.3
 SECONDS_TO_END = 60.0
 FRUITLESS = 16
@@ -34,7 +37,9 @@ class WorkersFailed(RuntimeError):
     """Worker processes end with an error; the text has the last one's words."""
 
 
-def supervise(study: Study, settings: Settings, space: Space, slots: Slots, deadline: float) -> None:
+def supervise(
+    study: Study, settings: Settings, space: Space, slots: Slots, deadline: float, gpus: Sequence[str] = ()
+) -> None:
     """Have workers do the open slots; returns when they are done, or the time is over.
 
     Args:
@@ -43,6 +48,7 @@ def supervise(study: Study, settings: Settings, space: Space, slots: Slots, dead
         space: what is searched.
         slots: of the study.
         deadline: time.time() at which they stop.
+        gpus: dealt out among them, see `visible_gpus`.
 
     Raises:
         TooManyFailures: counted over the whole study.
@@ -51,7 +57,7 @@ def supervise(study: Study, settings: Settings, space: Space, slots: Slots, dead
     fruitless, num_done = 0, len(done_trials(study, settings.num_trials))
     if num_done >= settings.num_trials:
         return
-    with Display(study, settings, space) as display, Crew(settings, deadline) as crew:
+    with Display(study, settings, space) as display, Crew(settings, deadline, gpus) as crew:
         crew.fill(settings.num_trials - num_done)
         while True:
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -95,12 +101,14 @@ class Crew:
     Args:
         settings: how many, and where their words go.
         deadline: time.time() at which they stop.
+        gpus: dealt out among them.
     """
 
-    def __init__(self, settings: Settings, deadline: float) -> None:
+    def __init__(self, settings: Settings, deadline: float, gpus: Sequence[str] = ()) -> None:
         self._deadline, self._folder = deadline, Path(settings.mlruns) / "hydra" / settings.study
         self._folder.mkdir(parents=True, exist_ok=True)
         self._shares = core_shares(settings.num_workers)
+        self._environments = worker_environments(settings.num_workers, gpus)
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
         self._last_place = 0
 
@@ -160,7 +168,7 @@ class Crew:
                 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # no worker without its supervisor
                 os.sched_setaffinity(0, cores)
 
-        environment = os.environ | {WORKER: str(place), UNTIL: str(self._deadline)}
+        environment = os.environ | {WORKER: str(place), UNTIL: str(self._deadline)} | self._environments[place]
         environment.setdefault("OMP_NUM_THREADS", str(len(cores)))
         with self._log(place).open("a") as log:
             command = [sys.executable, *sys.orig_argv[1:]]
@@ -170,7 +178,37 @@ class Crew:
 def core_shares(num_workers: int) -> list[list[int]]:
     """This process's cores dealt out: equal shares where there are enough, else one each in turn."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-    if num_workers >= len(cores):
-        return [[cores[place % len(cores)]] for place in range(num_workers)]
-    bounds = [place * len(cores) // num_workers for place in range(num_workers + 1)]
-    return [cores[low:high] for low, high in itertools.pairwise(bounds)]
+    return dealt(num_workers, cores)
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES has for them."""
+    if GPUS not in os.environ:
+        from torch import cuda
+
+        return [str(index) for index in range(cuda.device_count())]
+    names = (name.strip() for name in os.environ[GPUS].split(","))
+    return list(itertools.takewhile(lambda name: name not in ("", "-1"), names))  # CUDA stops there as well
+
+
+def worker_environments(num_workers: int, gpus: Sequence[str]) -> list[dict[str, str]]:
+    """What the environment of each worker says of GPUs; nothing where there are not several.
+
+    Args:
+        num_workers: on this host.
+        gpus: that this process may use.
+
+    Returns:
+        For each place CUDA_VISIBLE_DEVICES: an equal share of the GPUs, or one in turn where workers are more.
+    """
+    if len(gpus) < 2:
+        return [{} for _ in range(num_workers)]
+    return [{GPUS: ",".join(share)} for share in dealt(num_workers, gpus)]
+
+
+def dealt(num_shares: int, items: Sequence[T]) -> list[list[T]]:
+    """Items in so many shares: equal ones where there are enough, else one each in turn."""
+    if num_shares >= len(items):
+        return [[items[place % len(items)]] for place in range(num_shares)]
+    bounds = [place * len(items) // num_shares for place in range(num_shares + 1)]
+    return [list(items[low:high]) for low, high in itertools.pairwise(bounds)]
