@@ -23,6 +23,7 @@ def tables(text: str) -> str:
     return text[text.index("Pareto front") :]
 
 
+@pytest.mark.slow
 def test_a_search_ends_in_picks_that_run_and_goes_on_where_it_was(type_command, tmp_path):
     first = type_command(*SHORT, "hydra.sweeper.n_trials=4")
     assert first.returncode == 0, first.stderr
