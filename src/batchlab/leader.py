@@ -17,6 +17,8 @@ LOST = ("Connection", "connection", "Broken pipe", "NCCL")
 SECONDS_TO_DIE = 2.0
 
 _team: "Team | None" = None
+_has_met = False
+"""Whether there ever was a team: the processes of torchrun can be met once."""
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def _team_of(num_processes: int) -> "Team":
 def dismiss() -> None:
     """Have the other processes end, where there are any; those of torchrun wait for it from their start."""
     global _team
-    if _team is None and torchrun_place() is not None and not dist.is_initialized():
+    if not _has_met and torchrun_place() is not None:
         _team = Team(0)
     if _team is not None:
         team, _team = _team, None
@@ -86,7 +88,8 @@ class Team:
     """
 
     def __init__(self, num_processes: int) -> None:
-        self.num_processes, self._followers = num_processes, None
+        global _has_met
+        _has_met, self.num_processes, self._followers = True, num_processes, None
         if torchrun_place() is None:
             self._followers = Followers(num_processes)
         else:
