@@ -11,10 +11,10 @@ import pytest
 from batchlab.config import REPOSITORY
 
 LAYERS = [
-    {"mistake", "stopping"},
-    {"config", "objectives", "dataset", "memory", "stores"},
-    {"plan", "clock", "check_contrastive", "check_measure", "prepare", "identity", "spool"},
-    {"batches", "results", "check"},
+    {"mistake", "stopping", "fault"},
+    {"config", "objectives", "dataset", "memory", "stores", "check_stores", "exit_code"},
+    {"plan", "clock", "check_contrastive", "check_measure", "prepare", "identity", "spool", "tracking"},
+    {"batches", "results", "check", "sink", "left_behind"},
     {"diagnosis", "signature"},
     {"data", "model", "loss", "optim", "metrics", "sharpness", "laws", "tally"},
     {"fit"},
@@ -24,7 +24,7 @@ LAYERS = [
     {"run", "grid"},
     {"arms"},
     {"experiment"},
-    {"record"},
+    {"run_header", "record"},
     {"record_study", "record_probe", "study_record"},
     {"search"},
     {"survey", "report"},
@@ -37,7 +37,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 OWNERS = {
-    "mlflow": {"record", "record_study", "record_probe", "study_record"},
+    "mlflow": {"tracking", "sink", "study_record"},
     "optuna": {"search"},
     "plotly": {"report"},
     "jinja2": {"report"},

@@ -1,6 +1,7 @@
 """Runs the jobs of trials: in this process, or through a Hydra launcher."""
 
 import logging
+import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Jobs:
         task: what runs with a configuration.
         launcher: of this sweep; the basic one is bypassed, since it composes anew for every job.
         composer: of this sweep.
-        deadline: time.time() at which jobs stop.
+        deadline: time.monotonic() at which jobs stop.
     """
 
     def __init__(
@@ -90,7 +91,8 @@ class Jobs:
 
     def _handle(self, job: Job) -> str:
         tried = in_words([*job.structural, *job.plain]).replace("'", "")  # the handle stands in quotes
-        return Handle.of(self._settings, job.trial_id, job.number, self._deadline, tried, self._may_repeat).as_text()
+        deadline = time.time() + self._deadline - time.monotonic()  # a launcher's job may be on another host
+        return Handle.of(self._settings, job.trial_id, job.number, deadline, tried, self._may_repeat).as_text()
 
     def _environment(self, job: Job) -> str:
         return f"+hydra.job.env_set.{TRIAL}='{self._handle(job)}'"

@@ -13,7 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from sqlalchemy import create_engine, text
 
-from batchlab.stores import locked, optuna_url, share_sqlite
+from batchlab.stores import create_whole, locked, optuna_url, share_sqlite, sqlite_path
 
 
 def open_storage(mlruns: str, address: Any = None) -> BaseStorage:
@@ -58,6 +58,8 @@ def _open(mlruns: str, address: str) -> BaseStorage:
         return GrpcStorageProxy(host=match[1], port=int(match[2]))
     share_sqlite()
     with study_lock(mlruns, address):
+        if (path := sqlite_path(address)) is not None:
+            create_whole(path, lambda part: RDBStorage(part).engine.dispose())
         return RDBStorage(address)
 
 

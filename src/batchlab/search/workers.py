@@ -20,7 +20,7 @@ from batchlab.search.study import check_failures, done_trials
 from batchlab.stopping import check_stop
 
 WORKER, UNTIL = "BATCHLAB_WORKER", "BATCHLAB_UNTIL"
-"""Environment of a worker: its place, and time.time() at which to stop."""
+"""Environment of a worker: its place, and time.monotonic() at which to stop: one clock for all of a host."""
 SECONDS_BETWEEN_LOOKS = 0.3
 SECONDS_TO_END = 60.0
 FRUITLESS = 16
@@ -42,7 +42,7 @@ def supervise(study: Study, settings: Settings, space: Space, slots: Slots, dead
         settings: how many there are.
         space: what is searched.
         slots: of the study.
-        deadline: time.time() at which they stop.
+        deadline: time.monotonic() at which they stop.
 
     Raises:
         TooManyFailures: counted over the whole study.
@@ -65,10 +65,10 @@ def supervise(study: Study, settings: Settings, space: Space, slots: Slots, dead
                 fruitless += sum(1 if code < 0 else KILLS_PER_ERROR for code in died)
                 if fruitless >= FRUITLESS:
                     raise WorkersFailed(f"The workers die, no trial gets done. {crew.last_words()}")
-            if now_done >= settings.num_trials or time.time() > deadline or crew.is_idle():
+            if now_done >= settings.num_trials or time.monotonic() > deadline or crew.is_idle():
                 crew.wait()
                 display.show()
-                if time.time() > deadline or not _is_left(study, settings, slots):
+                if time.monotonic() > deadline or not _is_left(study, settings, slots):
                     return
             if died or crew.is_idle():
                 crew.fill(settings.num_trials - now_done)
@@ -94,7 +94,7 @@ class Crew:
 
     Args:
         settings: how many, and where their words go.
-        deadline: time.time() at which they stop.
+        deadline: time.monotonic() at which they stop.
     """
 
     def __init__(self, settings: Settings, deadline: float) -> None:
