@@ -4,6 +4,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,12 +51,21 @@ class Recorder:
         self._curves, self._step = dict[str, float](), 0
         with signals_wait():
             self._spool = begin(spool_folder(config.mlruns), header)
-            self._sink.drain(self._spool)
+            try:
+                self._sink.drain(self._spool)
+            except BaseException:
+                self._spool.close()  # free for whoever sends it
+                raise
 
     @property
     def run_id(self) -> str:
         """The run's in MLflow; ``spool:<our own>`` as long as MLflow does not have it."""
         return self._spool.run_id or f"spool:{self._spool.header.id}"
+
+    @property
+    def spool_path(self) -> Path:
+        """The run's file, until MLflow has all of it."""
+        return self._spool.path
 
     def __enter__(self) -> "Recorder":
         return self
@@ -151,8 +161,7 @@ def record_at_once(
     clock, mlruns = RunClock(), config.mlruns
     described = texts(tags), texts(params)
     header = Header(uuid4().hex, config.study, name, clock.began_ms, meant_for(mlruns), *described)
-    with signals_wait():
-        spool = begin(spool_folder(mlruns), header)
+    with signals_wait(), closing(begin(spool_folder(mlruns), header)) as spool:
         spool.append([Value(key, value, clock.began_ms, step) for key, value, step in values if math.isfinite(value)])
         if artifacts is not None:
             try:
@@ -162,7 +171,6 @@ def record_at_once(
                 raise cannot_write(spool.artifacts, error, lost) from error
         end_run(spool, clock, "FINISHED", {})
         sink_of(mlruns).drain(spool)
-        spool.close()
 
 
 def curve(point: EvalPoint) -> dict[str, float]:
