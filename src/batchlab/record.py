@@ -117,9 +117,12 @@ class Recorder:
             (folder / "config.yaml").write_text(yaml.safe_dump(asdict(self._config), sort_keys=False))
             with (folder / "weights.pt").open("wb") as file:
                 torch.save(result.weights, file)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
+            reason = error if isinstance(error, OSError) else error.__context__  # torch covers it with one of its own
+            if not isinstance(reason, OSError):
+                raise
             shutil.rmtree(folder, ignore_errors=True)
-            raise cannot_write(folder, error, "Lost: the weights of this run; its curves are kept.") from error
+            raise cannot_write(folder, reason, "Lost: the weights of this run; its curves are kept.") from error
 
     def _end(self, status: str, outcome: str, cause: str, missing: Mapping[str, str] | None = None) -> None:
         why = {f"why_nan.{metric}": reason for metric, reason in (missing or {}).items()}

@@ -147,9 +147,9 @@ def read(path: Path) -> Content | None:
     """What stands in a file, up to the first line that is not whole; None where it is none of ours."""
     content: Content | None = None
     data, num_bytes = path.read_bytes(), 0
-    for line in data.splitlines(keepends=True):
+    for line in data[: data.rfind(b"\n") + 1].splitlines(keepends=True):
         try:
-            content = _with(content, json.loads(line) if line.endswith(b"\n") else None)
+            content = _with(content, json.loads(line))
         except (ValueError, TypeError, KeyError, AttributeError):
             break
         num_bytes += len(line)

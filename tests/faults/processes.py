@@ -26,7 +26,9 @@ QUICK = ("data=digits", "measure=none", "num_threads=1")
 
 def start(folder: Path, *arguments: str, program: str = "train.py", **environment: str) -> subprocess.Popen[str]:
     """A command whose results go to folder/mlruns; in a process group of its own."""
-    env = os.environ | {"BATCHLAB_MLRUNS": str(folder / "mlruns"), "OMP_NUM_THREADS": "1"} | environment
+    paths = os.pathsep.join(filter(None, (environment.pop("PYTHONPATH", ""), os.environ.get("PYTHONPATH", ""))))
+    fixed = {"BATCHLAB_MLRUNS": str(folder / "mlruns"), "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+    env = os.environ | fixed | environment
     command = [sys.executable, str(REPOSITORY / program), *arguments]
     return subprocess.Popen(command, env=env, cwd=folder, start_new_session=True, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip

@@ -39,7 +39,7 @@ def spooled(folder: Path) -> list[Path]:
     return sorted((folder / "mlruns" / "spool").glob("*.jsonl"))
 
 
-def check_curve(address: str, run, folder: Path | None = None) -> None:
+def check_curve(address: str, run) -> None:
     """The curve has each evaluation once, and ends where the run did."""
     client = MlflowClient(address)
     history = client.get_metric_history(run.info.run_id, "val/loss")
@@ -51,14 +51,35 @@ def check_curve(address: str, run, folder: Path | None = None) -> None:
     assert {path.path for path in client.list_artifacts(run.info.run_id)} == {"config.yaml", "weights.pt"}
 
 
+WAITING = """
+import os, time
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.layer, self.steps = nn.Linear(64, num_classes), 0
+
+    def forward(self, inputs):
+        self.steps += self.training
+        for step, name in ((500, "away"), (1500, "back")):
+            while self.steps == step and not os.path.exists(name):
+                time.sleep(0.05)
+        return self.layer(inputs.flatten(1))
+"""
+
+
 def test_a_run_trains_on_while_the_server_is_away_and_its_curve_is_whole_when_it_is_back(tmp_path, server):
-    process = start(tmp_path, *SECONDS, "budget.seconds=12", MLFLOW_TRACKING_URI=server.address)
+    (tmp_path / "waiting.py").write_text(WAITING)
+    typed = (*QUICK, "study=away", "epochs=200", "model=own", "model._target_=waiting.Net")
+    process = start(tmp_path, *typed, MLFLOW_TRACKING_URI=server.address, PYTHONPATH=str(tmp_path))
     wait_until(lambda: runs_of(tmp_path, "away", server.address), process)
-    wait_until(lambda: num_values(tmp_path) > 0, process)
     server.stop()
     before = num_values(tmp_path)
+    (tmp_path / "away").touch()
     wait_until(lambda: num_values(tmp_path) > before + 500, process)
     server.start()
+    (tmp_path / "back").touch()
     output = ended(process)
     [run] = runs_of(tmp_path, "away", server.address)
     assert run.info.status == "FINISHED"

@@ -114,16 +114,13 @@ def test_two_signals_in_the_final_write_leave_a_whole_run(tmp_path, sent, code, 
     assert list((tmp_path / "mlruns" / "spool").iterdir()) == []
 
 
-@SIGNALS
 @pytest.mark.parametrize(
-    ("where", "skip"),
+    ("sent", "code", "where", "skip"),
     [
-        ("INSERT INTO trial_user_attributes", 5),
-        ("UPDATE trials", 2),
-        ("INSERT INTO trials", 1),
-        ("INSERT INTO metrics", 1),
-        ("INSERT INTO runs", 1),
-        ("UPDATE runs", 1),
+        (signal.SIGTERM, 143, "INSERT INTO trial_user_attributes", 5),
+        (signal.SIGINT, 130, "UPDATE trials", 2),
+        (signal.SIGTERM, 143, "INSERT INTO metrics", 1),
+        (signal.SIGTERM, 143, "INSERT INTO runs", 1),
     ],
 )
 def test_a_signal_inside_a_stores_call_ends_a_search_with_the_signals_code(tmp_path, sent, code, where, skip):
