@@ -1,20 +1,26 @@
 """batchlab: train one configuration, compare several (-m batch_size=32,128,512), or search (search=joint)."""
 
-import os
 import sys
+
+from batchlab.stopping import check_stop, heed_signals, ignore_signals, note_signals, stop_code
+
+if __name__ == "__main__":
+    note_signals()  # what follows takes a second to import, and is not to be cut off in the middle
+
+import os
 from uuid import uuid4
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, OverrideParseException
 from omegaconf import DictConfig
 
 from batchlab.arms import arm_probe
 from batchlab.config import is_arms_sweeper, register_schema, resolved
+from batchlab.exit_code import exit_code, faults_end_the_command, have_hydra_raise
+from batchlab.left_behind import at_end, at_start
 from batchlab.mistake import WrongInput
 from batchlab.place import Place, torchrun_place, with_torchrun
 from batchlab.preflight import Asked, preflight, stop
-from batchlab.stopping import heed_signals
 
 register_schema()
 SWEEP_ID = "BATCHLAB_SWEEP_ID"
@@ -27,13 +33,21 @@ WORKER = "BATCHLAB_WORKER"
 def main(config: DictConfig) -> tuple[float, ...]:
     from batchlab.job import train  # torch and mlflow take seconds to import; --help and --cfg do without
 
+    check_stop()
     sweeper = HydraConfig.get().sweeper
-    if is_arms_sweeper(sweeper) and (probe := arm_probe(sweeper)) is not None:
-        from batchlab.claims.probing import probe_seeds
+    with faults_end_the_command():
+        if is_arms_sweeper(sweeper) and (probe := arm_probe(sweeper)) is not None:
+            from batchlab.claims.probing import probe_seeds
 
-        probe_seeds(resolved(config), probe, os.environ[SWEEP_ID])
-        return ()
-    return train(resolved(config), os.environ[SWEEP_ID])
+            probe_seeds(resolved(config), probe, os.environ[SWEEP_ID])
+            return ()
+        return train(resolved(config), os.environ[SWEEP_ID])
+
+
+def begin() -> int:
+    """Alone, or as one of torchrun's processes; returns the exit code."""
+    place = torchrun_place()
+    return start() if place is None else start_among(place)
 
 
 def start_among(place: Place) -> int:
@@ -55,26 +69,37 @@ def start_among(place: Place) -> int:
 
 def start() -> int:
     """Check everything, train, show what came out; returns the exit code."""
-    asked = Asked([], None)
-    if WORKER not in os.environ:
+    asked = check()
+    folders = {config.mlruns for config in asked.configs} | ({asked.search.settings.mlruns} if asked.search else set())
+    for folder in folders:
+        at_start(folder)
+    have_hydra_raise()
+    code = exit_code(main)
+    if code >= 128:
+        cut_off = "the curves so far are recorded, a run that was cut off is marked KILLED"
+        print(f"Stopped; {cut_off}.", file=sys.stderr)
+    unsent = exit_code(lambda: max((at_end(folder) for folder in folders), default=0))
+    shown = exit_code(lambda: report(asked, code))
+    return code or shown or unsent
+
+
+def check() -> Asked:
+    """What is asked for; a search's worker is told by its supervisor, which has checked it."""
+    try:
+        heed_signals()
+        if WORKER in os.environ:
+            return Asked([], None)
         os.environ[SWEEP_ID] = uuid4().hex[:12]
         asked = preflight(sys.argv[1:])
-    heed_signals()
-    try:
-        main()
-        return report(asked, 0)
-    except KeyboardInterrupt:
-        code = 130
-    except SystemExit as stop:
-        is_composition = isinstance(stop.__context__, ConfigCompositionException | OverrideParseException)
-        code = 2 if is_composition else int(stop.code or 0)
-    return report(asked, code) if code else 0
+        check_stop()
+        return asked
+    finally:
+        if stop_code():
+            print("Stopped; nothing was run.", file=sys.stderr)
 
 
 def report(asked: Asked, code: int) -> int:
     """Show what was recorded, also where a signal ended the command."""
-    if code >= 128:
-        print("Stopped; the curves so far are recorded, the run is marked KILLED.", file=sys.stderr)
     if asked.configs:
         from batchlab.job import show_comparison
 
@@ -86,15 +111,11 @@ def report(asked: Asked, code: int) -> int:
     if asked.search is not None:
         from batchlab.outcome import finish
 
-        if not finish(asked.search, os.environ[SWEEP_ID], may_train=code == 0):
-            return code or 1
-    return code
+        return int(not finish(asked.search, os.environ[SWEEP_ID], may_train=code == 0))
+    return 0
 
 
 if __name__ == "__main__":
-    try:
-        place = torchrun_place()
-        sys.exit(start() if place is None else start_among(place))
-    except KeyboardInterrupt:  # while checking, or while the tables are made
-        print("Stopped.", file=sys.stderr)
-        sys.exit(130)
+    ended = exit_code(begin)
+    ignore_signals()
+    sys.exit(ended)

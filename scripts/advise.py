@@ -1,7 +1,10 @@
 """Which batch size, with which learning rate, and why, from short probes and trainings. See --help."""
 
 from batchlab.advise.keys import Advise
-from batchlab.command import run_script
+from batchlab.stopping import note_signals
 
 if __name__ == "__main__":
+    note_signals()
+    from batchlab.command import run_script  # a second, in which a signal is only noted
+
     run_script("advise", Advise)

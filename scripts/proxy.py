@@ -13,7 +13,7 @@ import sys
 from types import FrameType
 
 from batchlab.config import REPOSITORY
-from batchlab.stores import masked
+from batchlab.fault import masked
 
 KEYS = ("storage", "host", "port", "threads", "mlruns")
 

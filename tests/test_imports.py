@@ -11,10 +11,10 @@ import pytest
 from batchlab.config import REPOSITORY
 
 LAYERS = [
-    {"mistake", "stopping", "place", "lockfile"},
-    {"config", "objectives", "dataset", "memory", "stores"},
-    {"plan", "clock", "check_contrastive", "check_launch", "check_measure", "prepare", "identity", "spool"},
-    {"batches", "results", "check"},
+    {"mistake", "stopping", "place", "lockfile", "fault"},
+    {"config", "objectives", "dataset", "memory", "stores", "check_stores", "exit_code"},
+    {"plan", "clock", "check_contrastive", "check_launch", "check_measure", "prepare", "identity", "spool", "tracking"},
+    {"batches", "results", "check", "sink", "left_behind"},
     {"diagnosis", "signature"},
     {"data", "model", "loss", "optim", "metrics", "sharpness", "laws", "tally"},
     {"gradient"},
@@ -28,7 +28,7 @@ LAYERS = [
     {"leader", "follower"},
     {"arms"},
     {"experiment"},
-    {"record"},
+    {"run_header", "record"},
     {"record_study", "record_probe", "study_record"},
     {"search"},
     {"survey", "report"},
@@ -41,7 +41,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 OWNERS = {
-    "mlflow": {"record", "record_study", "record_probe", "study_record"},
+    "mlflow": {"tracking", "sink", "study_record"},
     "optuna": {"search"},
     "plotly": {"report"},
     "jinja2": {"report"},

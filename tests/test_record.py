@@ -1,6 +1,7 @@
-import json
 import math
 import multiprocessing
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,12 @@ from mlflow import MlflowClient
 
 from batchlab.build import build
 from batchlab.config import flat_params
-from batchlab.identity import config_key
+from batchlab.identity import config_key, environment
 from batchlab.job import train
 from batchlab.record import Recorder, open_store, recorded_runs
-from batchlab.run import run
-from batchlab.spool import Spool, Value
+from batchlab.run import finish, run
 from batchlab.stores import tracking_uri
+from batchlab.tracking import client_of
 
 
 def children(mlruns: str) -> list:
@@ -127,13 +128,28 @@ def test_params_stay_within_mlflows_limit_of_one_write(config_of):
     assert len(flat_params(config_of("data=table", "model=mlp", "optimizer=muon", "lr_scaling=linear"))) < 90
 
 
-def test_the_spool_has_a_value_when_append_returns(tmp_path):
-    spool = Spool(tmp_path / "deep" / "run.jsonl", {"study": "test"})
-    spool.append([Value("val/loss", math.nan, 1, 3)])
-    lines = [json.loads(line) for line in spool.path.read_text().splitlines()]
-    assert lines[0] == {"header": {"study": "test"}}
-    assert lines[1]["values"][0]["key"] == "val/loss"
-    assert math.isnan(lines[1]["values"][0]["value"])
-    assert [value.step for value in spool.waiting()] == [3]
-    spool.drained()
-    assert spool.waiting() == []
+def test_times_of_a_run_go_forward_when_the_hosts_clock_is_set_back(config_of, monkeypatch):
+    config = config_of("epochs=2")
+    built = build(config, seed=0)
+    with Recorder(built, "sweep") as recorder:
+        training = run(built)
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now - 86_400)
+        recorder.finish(finish(training, lambda point: recorder.point(point) if point.is_due else None))
+    [child] = children(config.mlruns)
+    assert child.info.start_time <= child.info.end_time
+    times = [metric.timestamp for metric in client_of(config.mlruns).get_metric_history(recorder.run_id, "val/loss")]
+    assert child.info.start_time <= times[0] <= times[1] <= child.info.end_time
+
+
+def test_a_password_reaches_neither_spool_nor_mlflow(config_of, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py", "hydra.sweeper.storage=postgresql://me:secret@host/db"])
+    environment.cache_clear()
+    config = config_of("epochs=1")
+    tags = {"note": "redis://me:secret@host"}
+    with Recorder(build(config, seed=0), "sweep", tags) as recorder:
+        text = recorder.spool_path.read_text()
+    environment.cache_clear()
+    [child] = children(config.mlruns)
+    assert "secret" not in text + str(child.data.tags) + str(child.data.params)
+    assert "postgresql://me:***@host/db" in child.data.tags["command"]

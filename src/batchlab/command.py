@@ -13,11 +13,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from batchlab.check_stores import check_stores
 from batchlab.config import REPOSITORY, Config, register_schema
+from batchlab.exit_code import exit_code
 from batchlab.grid import grid
+from batchlab.left_behind import at_end, at_start
 from batchlab.mistake import Mistake, WrongInput
-from batchlab.preflight import stop, unwritable
-from batchlab.stopping import heed_signals
+from batchlab.preflight import stop
+from batchlab.stopping import heed_signals, ignore_signals
 
 Keys = TypeVar("Keys")
 
@@ -45,17 +48,23 @@ def run_script(name: str, kind: Callable[..., Any]) -> NoReturn:
             import torch: not for --help), and of conf/<name>.yaml.
         kind: dataclass of the script's own keys.
     """
-    heed_signals()
 
     def check(keys: Any, configs: list[Config]) -> list[Mistake]:
         return import_module(f"batchlab.{name}.check").check(keys, configs)
 
-    try:
-        command = read_command(name, kind, sys.argv[1:], check)
-        sys.exit(import_module(f"batchlab.{name}.job").job(command))
-    except KeyboardInterrupt:
-        print("Stopped; nothing was written.", file=sys.stderr)
-        sys.exit(130)
+    def work() -> int:
+        heed_signals()
+        try:
+            command = read_command(name, kind, sys.argv[1:], check)
+            code = import_module(f"batchlab.{name}.job").job(command)
+        except KeyboardInterrupt:
+            print("Stopped; nothing was written.", file=sys.stderr)
+            return 130
+        return code or at_end(command.configs[0].mlruns)
+
+    code = exit_code(work)
+    ignore_signals()
+    sys.exit(code)
 
 
 def read_command(
@@ -89,10 +98,13 @@ def read_command(
         key = "checkpoint.every_seconds"
         stop([Mistake(key, "", "has no effect: only train.py keeps checkpoints", f"the command without {key}")])
     keys = kind(**values)
-    try:
-        mistakes = check(keys, configs) or list(unwritable(configs[0].mlruns))
-    except WrongInput as error:  # data that cannot be read shows where it is first asked for
-        mistakes = list(error.mistakes)
+    mistakes = check_stores(configs[0].mlruns)
+    if not mistakes:
+        at_start(configs[0].mlruns)  # a check may look for a study whose runs were left behind
+        try:
+            mistakes = check(keys, configs)
+        except WrongInput as error:  # data that cannot be read shows where it is first asked for
+            mistakes = list(error.mistakes)
     if mistakes:
         stop(mistakes)
     return Command(keys, configs, [each for each in overrides if each.partition("=")[0] not in own])

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from hydra.core.hydra_config import HydraConfig
 
 from batchlab.config import REPOSITORY, Config, flat_params
+from batchlab.fault import masked
 
 NOT_IDENTITY = (
     *("study", "seed", "num_seeds", "objectives", "mlruns", "data_root", "data.root", "data.path"),
@@ -56,7 +57,7 @@ def environment() -> dict[str, str]:
         "host": platform.node(),
         "cpu": _cpu_name(),
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
-        "command": " ".join(sys.argv),
+        "command": masked(" ".join(sys.argv)),
     }
 
 
@@ -74,7 +75,7 @@ def origin() -> str:
     arm = hydra.sweeper.get("arm")
     own = {line.partition("=")[0] for line in hydra.sweeper.arms[arm]} if arm else set()
     task = [word for word in hydra.overrides.task if word.lstrip("+~").partition("=")[0] not in {*NOT_ORIGIN, *own}]
-    return shlex.join([*words, *(["-m", *task, f"hydra.sweeper.arm={arm}"] if arm else task)])
+    return masked(shlex.join([*words, *(["-m", *task, f"hydra.sweeper.arm={arm}"] if arm else task)]))
 
 
 def load_average() -> str:

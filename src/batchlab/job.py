@@ -18,7 +18,7 @@ from batchlab.objectives import is_measured, parse_objective
 from batchlab.place import RanksFailed
 from batchlab.probe.memory_process import NothingFits
 from batchlab.probe.micro_batch import settle
-from batchlab.record import Recorder, open_store, recorded_runs
+from batchlab.record import Recorder, recorded_runs
 from batchlab.report.comparison import comparison_rows, draw_table, time_spent, verdict
 from batchlab.report.convergence import convergence_in_words, draw_targets, targets_of
 from batchlab.report.sharpness import draw_sharpness, how_measured
@@ -26,6 +26,7 @@ from batchlab.report.watch import Watch, make_console
 from batchlab.run import RunResult, run, stopped
 from batchlab.search.trial import SearchTrial, current_trial, identity_of
 from batchlab.stopping import check_stop
+from batchlab.tracking import Away
 
 
 def train(config: Config, sweep_id: str) -> tuple[float, ...]:
@@ -38,7 +39,6 @@ def train(config: Config, sweep_id: str) -> tuple[float, ...]:
     Returns:
         The objectives in their order, each averaged over seeds; NaN where a seed has no value.
     """
-    open_store(config.mlruns, config.study)
     trial = current_trial()
     if trial is not None:
         return train_trial(config, sweep_id, trial)
@@ -126,6 +126,7 @@ def train_seed(
     tags: dict[str, str] | None = None,
 ) -> RunResult:
     """One run: build, train, show, record; a trial may stop it."""
+    check_stop()  # a signal that came while the run before was written
     settled = settle(config)
     built = build(settled.config, seed)
     show_facts(built.dataset.facts)
@@ -197,11 +198,12 @@ def show_comparison(configs: list[Config], sweep_id: str) -> None:
         configs: the command's jobs.
         sweep_id: names the command.
     """
-    runs = recorded_runs(configs[0], sweep_id)
+    console = make_console()
+    runs = recorded_runs(configs[0], sweep_id, lambda line: console.print(line, soft_wrap=True, markup=False))
     rows = comparison_rows(runs)
     if not rows:
         return
-    console, num_runs = make_console(), sum(row.n for row in rows)
+    num_runs = sum(row.n for row in rows)
     studies = ", ".join(dict.fromkeys(config.study for config in configs))
     console.print(draw_table(rows, f"{studies}: {num_runs} run{'s' if num_runs > 1 else ''}"))
     if any(row.n > 1 for row in rows):
@@ -224,7 +226,7 @@ def show_comparison(configs: list[Config], sweep_id: str) -> None:
 
 
 def show_page(mlruns: str, study: str, storage: Any = None) -> None:
-    """Write a study's page and say where it is.
+    """Write a study's page and say where it is, or why there is none.
 
     Args:
         mlruns: folder of results.
@@ -233,5 +235,11 @@ def show_page(mlruns: str, study: str, storage: Any = None) -> None:
     """
     from batchlab.study_page import write_study_page  # plotly and matplotlib: a second that a run's start does not need
 
-    if (written := write_study_page(mlruns, study, storage)) is not None:
+    try:
+        written = write_study_page(mlruns, study, storage)
+    except Away as error:
+        later = f"python scripts/report.py study={study}"
+        make_console().print(f"No report page: {error}. Later: {later}", soft_wrap=True, markup=False)
+        return
+    if written is not None:
         make_console().print(f"Report: {written[0]}", soft_wrap=True)

@@ -5,10 +5,8 @@ search, go through Hydra's own parser and compose API first, so that every mista
 """
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NoReturn
 
 from hydra import compose, initialize_config_dir
@@ -19,6 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from batchlab.arms import compose_arms
+from batchlab.check_stores import check_stores
 from batchlab.config import REPOSITORY, Config, is_arms_sweeper, is_search_sweeper
 from batchlab.diagnosis import not_a_setting
 from batchlab.experiment import Experiment, experiment_of, possible_configs
@@ -77,7 +76,9 @@ def preflight(arguments: list[str], config_name: str = "train") -> Asked:
             configs = possible_configs(experiment) if experiment else []
         else:
             configs, mistakes = grid(name, args.overrides, extra, args.multirun)
-    mistakes += [mistake for folder in sorted({config.mlruns for config in configs}) for mistake in unwritable(folder)]
+    mistakes += [
+        mistake for folder in sorted({config.mlruns for config in configs}) for mistake in check_stores(folder)
+    ]
     mistakes = mistakes or _gate_two(configs, plan)
     if plan is not None:
         from batchlab.survey import check_study, in_space
@@ -158,14 +159,3 @@ def _gate_two(configs: list[Config], plan: "SearchPlan | None") -> list[Mistake]
     if not mistakes and any(config.micro_batch_size == "auto" for config in configs):
         import batchlab.job  # noqa: F401  (the process of a run has it: what it takes counts)
     return mistakes or check_memory(configs, plan.settings.num_workers if plan else 1)
-
-
-def unwritable(folder: str) -> Iterator[Mistake]:
-    """A mistake where results cannot be written into a folder, existing or not."""
-    path = Path(folder).absolute()
-    found = next(parent for parent in (path, *path.parents) if parent.exists())
-    try:
-        with TemporaryDirectory(dir=found):
-            pass  # root passes every os.access, and still cannot write everywhere
-    except OSError:
-        yield Mistake("mlruns", folder, f"a folder for results; {found} is not writable", "mlruns=/a/folder/of/yours")

@@ -1,77 +1,41 @@
-"""What a run leaves behind: spool file, MLflow run, weights. The only place that imports mlflow."""
+"""What a run leaves behind: its curves, its settings, how it ended, its weights; in the spool first, then in MLflow."""
 
-import logging
 import math
-import os
+import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 import yaml
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import; it would call home on every run
-from mlflow import MlflowClient
-from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
-
 from batchlab.build import Built
-from batchlab.config import Config, flat_params
+from batchlab.config import Config
+from batchlab.fault import cannot_write
 from batchlab.fit import EvalPoint
-from batchlab.identity import config_key, environment, load_average, origin
+from batchlab.left_behind import meant_for, spool_folder, spooled
 from batchlab.run import RunResult
-from batchlab.spool import Spool, Value
-from batchlab.stores import locked, share_sqlite, tracking_uri
+from batchlab.run_header import RunClock, header_of, texts
+from batchlab.sink import RUN_ID, sink_of
+from batchlab.spool import End, Header, Spool, Value, begin
+from batchlab.stopping import signals_wait
+from batchlab.tracking import Away, answering, client_of, open_store
 
+__all__ = ["Recorder", "open_store", "record_at_once", "recorded_runs"]
 SECONDS_BETWEEN_DRAINS = 2.0
 """Evaluations closer than this share one write to MLflow; the spool file has each at once."""
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-"""Has MLflow's page open in its view for model training instead of the one for language models."""
-METRICS_PER_WRITE = 1000
-"""MLflow's own limit on one log_batch."""
-
-
-@dataclass(frozen=True)
-class Store:
-    """Where a study's runs go: client, experiment and the parent run of all of them."""
-
-    client: MlflowClient
-    experiment_id: str
-    parent_id: str
-
-
-@lru_cache(maxsize=8)
-def open_store(mlruns: str, study: str) -> Store:
-    """The study's experiment and parent run, created once however many processes ask.
-
-    Args:
-        mlruns: folder of results; holds lock, database and artifacts.
-        study: name of experiment and parent run.
-
-    Returns:
-        The store.
-    """
-    folder, uri = Path(mlruns).absolute(), tracking_uri(mlruns)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # "Creating initial tables..."
-    share_sqlite()
-    with locked(mlruns):
-        client = MlflowClient(uri)
-        found = client.get_experiment_by_name(study)
-        location = (folder / "artifacts" / study).as_uri() if uri.startswith("sqlite") else None
-        experiment_id = found.experiment_id if found else client.create_experiment(study, location, EXPERIMENT_TAGS)
-        parents = client.search_runs([experiment_id], "tags.`batchlab.role` = 'parent'", max_results=1)
-        if parents:
-            return Store(client, experiment_id, parents[0].info.run_id)
-        parent = client.create_run(experiment_id, tags={"batchlab.role": "parent"}, run_name=study)
-        client.set_terminated(parent.info.run_id)
-        return Store(client, experiment_id, parent.info.run_id)
+MAX_TAG = 5000
+"""Characters of a tag."""
 
 
 class Recorder:
     """Records one run; a context manager that says how the run ended, whatever ended it.
+
+    Whether MLflow answers does not matter to a run: what it has not taken waits in the spool.
 
     Args:
         built: the run.
@@ -80,83 +44,136 @@ class Recorder:
     """
 
     def __init__(self, built: Built, sweep_id: str, tags: dict[str, str] | None = None) -> None:
-        self._config, self._last_drain = built.config, time.monotonic()
-        self._store = open_store(built.config.mlruns, built.config.study)
-        run = self._store.client.create_run(
-            self._store.experiment_id,
-            tags=run_tags(built, sweep_id) | (tags or {}) | {"mlflow.parentRunId": self._store.parent_id},
-            run_name=f"B{built.plan.batch_size}-lr{built.settings['lr']:.3g}-s{built.seed}",
-        )
-        self.run_id, self._is_ended = run.info.run_id, False
-        self._folder = Path(built.config.mlruns) / "spool"
-        params = run_params(built)
-        header = {"study": built.config.study, "run_id": self.run_id, "params": params}
-        self._spool = Spool(self._folder / f"{self.run_id}.jsonl", header)
-        self._params = [Param(key, str(value)) for key, value in params.items()]
-        self._inputs = [data_set_input(built)]
-        self._curves, self._step = {}, 0
+        config = self._config = built.config
+        self._clock = RunClock()
+        header = header_of(built, sweep_id, tags or {}, self._clock.began_ms)
+        self._sink, self._last_drain = sink_of(config.mlruns), time.monotonic()
+        self._curves, self._step = dict[str, float](), 0
+        with signals_wait():
+            self._spool = begin(spool_folder(config.mlruns), header)
+            try:
+                self._sink.drain(self._spool)
+            except BaseException:
+                self._spool.close()  # free for whoever sends it
+                raise
+
+    @property
+    def run_id(self) -> str:
+        """The run's in MLflow; ``spool:<our own>`` as long as MLflow does not have it."""
+        return self._spool.run_id or f"spool:{self._spool.header.id}"
+
+    @property
+    def spool_path(self) -> Path:
+        """The run's file, until MLflow has all of it."""
+        return self._spool.path
 
     def __enter__(self) -> "Recorder":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        if not self._is_ended:
-            was_stopped = error is None or isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
-            cause = "stopped" if was_stopped else f"{type(error).__name__}: {error}"
-            self._end("KILLED" if was_stopped else "FAILED", "killed" if was_stopped else "failed", cause)
+        was_stopped = error is None or isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
+        cause = "stopped" if was_stopped else f"{type(error).__name__}: {error}"
+        try:
+            if self._spool.end is None:
+                self._end("KILLED" if was_stopped else "FAILED", "killed" if was_stopped else "failed", cause)
+        finally:
+            self._spool.close()
 
     def point(self, point: EvalPoint) -> None:
         """Write down an evaluation; MLflow gets it now, or together with the next ones."""
-        now, self._step = int(time.time() * 1000), point.counts.steps
+        now, self._step = self._clock.now(), point.counts.steps
         values = curve(point)
-        self._spool.append([Value(key, value, now, self._step) for key, value in values.items()])
-        self._curves |= values
-        if time.monotonic() - self._last_drain > SECONDS_BETWEEN_DRAINS:
-            self._drain([])
+        with signals_wait():
+            self._spool.append([Value(key, value, now, self._step) for key, value in values.items()])
+            self._curves |= values
+            if time.monotonic() - self._last_drain > SECONDS_BETWEEN_DRAINS:
+                self._sink.drain(self._spool)
+                self._last_drain = time.monotonic()
 
     def finish(self, result: RunResult) -> None:
         """Write down the finals, the resolved configuration and the weights, and end the run."""
-        now = int(time.time() * 1000)
+        now = self._clock.now()
         # MLflow shows the value of the largest step: a final that is a curve's end goes there, once
         finals = {key: value for key, value in sorted(result.finals.items()) if self._curves.get(key) != value}
         steps = dict.fromkeys(self._curves, self._step)
-        self._spool.append([Value(key, value, now, steps.get(key, 0)) for key, value in finals.items()])
-        artifacts = self._folder / self.run_id
-        artifacts.mkdir()
-        (artifacts / "config.yaml").write_text(yaml.safe_dump(asdict(self._config), sort_keys=False))
-        torch.save(result.weights, artifacts / "weights.pt")
-        self._store.client.log_artifacts(self.run_id, str(artifacts))
-        for path in artifacts.iterdir():
-            path.unlink()
-        artifacts.rmdir()
-        self._end("FINISHED", result.outcome, result.cause, result.missing)
+        with signals_wait():
+            self._spool.append([Value(key, value, now, steps.get(key, 0)) for key, value in finals.items()])
+            self._save(result)
+            self._end("FINISHED", result.outcome, result.cause, result.missing)
 
     def stop(self, result: RunResult) -> None:
         """End a run before its budget: what it cost is written down, finals it has none; the curves stay."""
-        now = int(time.time() * 1000)
+        now = self._clock.now()
         costs = {key: value for key, value in sorted(result.finals.items()) if key.startswith("cost/")}
-        self._spool.append([Value(key, value, now, 0) for key, value in costs.items()])
-        self._end("FINISHED" if result.outcome == "pruned" else "KILLED", result.outcome, result.cause)
+        with signals_wait():
+            self._spool.append([Value(key, value, now, 0) for key, value in costs.items()])
+            self._end("FINISHED" if result.outcome == "pruned" else "KILLED", result.outcome, result.cause)
+
+    def _save(self, result: RunResult) -> None:
+        """The artifacts, into the folder beside the run's file."""
+        folder = self._spool.artifacts
+        try:
+            folder.mkdir(exist_ok=True)
+            (folder / "config.yaml").write_text(yaml.safe_dump(asdict(self._config), sort_keys=False))
+            with (folder / "weights.pt").open("wb") as file:
+                torch.save(result.weights, file)
+        except (OSError, RuntimeError) as error:
+            reason = error if isinstance(error, OSError) else error.__context__  # torch covers it with one of its own
+            if not isinstance(reason, OSError):
+                raise
+            shutil.rmtree(folder, ignore_errors=True)
+            raise cannot_write(folder, reason, "Lost: the weights of this run; its curves are kept.") from error
 
     def _end(self, status: str, outcome: str, cause: str, missing: Mapping[str, str] | None = None) -> None:
-        why = [RunTag(f"why_nan.{metric}", reason[:5000]) for metric, reason in (missing or {}).items()]
-        self._drain([RunTag("outcome", outcome), RunTag("cause", cause[:5000]), *why])
-        self._store.client.set_terminated(self.run_id, status)
-        self._is_ended = True
-        self._spool.close(remove=True)
+        why = {f"why_nan.{metric}": reason for metric, reason in (missing or {}).items()}
+        with signals_wait():
+            end_run(self._spool, self._clock, status, {"outcome": outcome, "cause": cause} | why)
+            self._sink.drain(self._spool)
 
-    def _drain(self, tags: list[RunTag]) -> None:
-        waiting = self._spool.waiting()
-        metrics = [Metric(value.key, value.value, value.timestamp_ms, value.step) for value in waiting]
-        client, run_id = self._store.client, self.run_id
-        for start in range(0, max(1, len(metrics)), METRICS_PER_WRITE):
-            client.log_batch(run_id, metrics[start : start + METRICS_PER_WRITE], self._params, tags)
-            self._params, tags = [], []
-        if self._inputs:
-            client.log_inputs(run_id, self._inputs)
-            self._inputs = []
-        self._spool.drained()
-        self._last_drain = time.monotonic()
+
+def end_run(spool: Spool, clock: RunClock, status: str, tags: Mapping[str, str]) -> None:
+    """Write down how a run ended.
+
+    Args:
+        spool: of the run.
+        clock: of the run.
+        status: FINISHED, FAILED or KILLED.
+        tags: outcome, cause and the like; what is longer than MLflow takes is cut.
+    """
+    spool.finish(End(status, clock.now(), {key: text[:MAX_TAG] for key, text in texts(tags).items()}))
+
+
+def record_at_once(
+    config: Config,
+    name: str,
+    tags: Mapping[str, str],
+    params: Mapping[str, Any],
+    values: Sequence[tuple[str, float, int]],
+    artifacts: Path | None = None,
+) -> None:
+    """Record something that has been measured as a run of its study.
+
+    Args:
+        config: says where, and in which study.
+        name: of the run.
+        tags: its identity, and what it is: batchlab.role.
+        params: settings by dotted key.
+        values: (metric, value, step); those that are not finite are left out.
+        artifacts: folder whose files go with it.
+    """
+    clock, mlruns = RunClock(), config.mlruns
+    described = texts(tags), texts(params)
+    header = Header(uuid4().hex, config.study, name, clock.began_ms, meant_for(mlruns), *described)
+    with signals_wait(), closing(begin(spool_folder(mlruns), header)) as spool:
+        spool.append([Value(key, value, clock.began_ms, step) for key, value, step in values if math.isfinite(value)])
+        if artifacts is not None:
+            try:
+                shutil.copytree(artifacts, spool.artifacts)
+            except OSError as error:
+                lost = f"Lost: what MLflow would have of {artifacts}, which itself is kept."
+                raise cannot_write(spool.artifacts, error, lost) from error
+        end_run(spool, clock, "FINISHED", {})
+        sink_of(mlruns).drain(spool)
 
 
 def curve(point: EvalPoint) -> dict[str, float]:
@@ -176,60 +193,42 @@ def curve(point: EvalPoint) -> dict[str, float]:
     return {key: value for key, value in values.items() if value is not None} | dict(point.sharpness)
 
 
-def run_params(built: Built) -> dict[str, Any]:
-    """Settings by dotted key, with batch size and used lr as numbers, for MLflow's columns and charts."""
-    params = {key: value for key, value in flat_params(built.config).items() if value is not None}
-    batch_size = built.plan.batch_size
-    return params | {
-        "batch_size": batch_size,
-        "log2_batch_size": round(math.log2(batch_size), 4),
-        "lr_used": built.settings["lr"],
-        "seed": built.seed,
-    }
-
-
-def run_tags(built: Built, sweep_id: str) -> dict[str, str]:
-    """Identity, host and load of a run."""
-    device = built.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else environment()["cpu"]
-    return environment() | {
-        "batchlab.role": "run",
-        "sweep_id": sweep_id,
-        "config_key": config_key(built.config),
-        "origin": origin(),
-        "data_digest": built.dataset.digest,
-        "device": f"{device.type}: {name}",
-        "load_average": load_average(),
-        "threads": str(torch.get_num_threads()),
-    }
-
-
-def data_set_input(built: Built) -> DatasetInput:
-    """The data set as MLflow lists it: name, digest, sizes of the splits."""
-    dataset = built.dataset
-    sizes = {name: len(getattr(dataset, name)) for name in ("train", "val", "test")}
-    entity = DatasetEntity(
-        name=dataset.name,
-        digest=dataset.digest[:16],
-        source_type="local",
-        source=str(built.config.data["_target_"]),
-        profile=str(sizes),
-    )
-    return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])
-
-
-def recorded_runs(config: Config, sweep_id: str) -> list[dict[str, dict[str, Any]]]:
-    """Params, finals and tags of every run of a command, in the order in which they began.
+def recorded_runs(
+    config: Config, sweep_id: str, say: Callable[[str], object] = lambda line: None
+) -> list[dict[str, dict[str, Any]]]:
+    """Params, finals and tags of every run of a command, in the order in which they began; MLflow may be away.
 
     Args:
         config: says where results are.
         sweep_id: names the command.
+        say: hears where runs are missing, because MLflow is away and only those in the spool are known.
 
     Returns:
         For each run ``{"params": ..., "metrics": ..., "tags": ...}``.
     """
-    client = MlflowClient(tracking_uri(config.mlruns))
-    experiments = [found.experiment_id for found in client.search_experiments()]
+    waiting = spooled(config.mlruns, sweep_id)
+    known = {run["id"] for run in waiting}
+    try:
+        runs = [*waiting, *(run for run in _in_mlflow(config.mlruns, sweep_id) if run["id"] not in known)]
+    except Away as error:
+        say(f"{error}. What follows is of the runs that wait in {spool_folder(config.mlruns)}.")
+        runs = waiting
+    return sorted(runs, key=lambda run: run["began"])
+
+
+def _in_mlflow(mlruns: str, sweep_id: str) -> list[dict[str, Any]]:
     where = f"tags.sweep_id = '{sweep_id}' AND tags.`batchlab.role` = 'run'"
-    runs = client.search_runs(experiments, where, max_results=10_000, order_by=["attributes.start_time ASC"])
-    return [{"params": run.data.params, "metrics": run.data.metrics, "tags": run.data.tags} for run in runs]
+    client = client_of(mlruns)
+    with answering(mlruns):
+        experiments = [found.experiment_id for found in client.search_experiments()]
+        runs = client.search_runs(experiments, where, max_results=10_000, order_by=["attributes.start_time ASC"])
+    return [
+        {
+            "id": run.data.tags.get(RUN_ID),
+            "began": run.info.start_time,
+            "params": run.data.params,
+            "metrics": run.data.metrics,
+            "tags": run.data.tags,
+        }
+        for run in runs
+    ]

@@ -12,7 +12,8 @@ from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, Sq
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import select
 
-from batchlab.stores import share_sqlite, tracking_uri
+from batchlab.stores import sqlite_path, tracking_uri
+from batchlab.tracking import answering, client_of, open_store
 
 RUNS_PER_PAGE = 1000
 
@@ -27,17 +28,20 @@ def study_runs(mlruns: str, study: str, roles: Sequence[str] = ("run",)) -> list
         mlruns: folder of results.
         study: its name.
         roles: which runs count: run for trainings, probe for what a probe measured.
+
+    Raises:
+        Away: where MLflow does not answer, as the functions below.
     """
     if not _is_there(mlruns):
         return []
-    share_sqlite()
-    client = MlflowClient(tracking_uri(mlruns))
-    experiment = client.get_experiment_by_name(study)
-    if experiment is None:
-        return []
-    store = client._tracking_client.store
-    read = rows_of_tables if isinstance(store, SqlAlchemyStore) else pages_of_client
-    runs = [run for run in read(client, experiment.experiment_id) if run["tags"].get("batchlab.role") in roles]
+    client = client_of(mlruns)
+    with answering(mlruns):
+        experiment = client.get_experiment_by_name(study)
+        if experiment is None:
+            return []
+        store = client._tracking_client.store
+        read = rows_of_tables if isinstance(store, SqlAlchemyStore) else pages_of_client
+        runs = [run for run in read(client, experiment.experiment_id) if run["tags"].get("batchlab.role") in roles]
     return sorted(runs, key=lambda run: (run["info"]["began"], run["info"]["id"]))
 
 
@@ -79,23 +83,24 @@ def study_names(mlruns: str) -> list[str]:
     """Names of every study that has been recorded, the latest first; no store is made where there is none."""
     if not _is_there(mlruns):
         return []
-    share_sqlite()
-    found = MlflowClient(tracking_uri(mlruns)).search_experiments(order_by=["last_update_time DESC"])
+    client = client_of(mlruns)
+    with answering(mlruns):
+        found = client.search_experiments(order_by=["last_update_time DESC"])
     return [each.name for each in found if each.name != "Default"]
 
 
 def _is_there(mlruns: str) -> bool:
     """Whether the store can be asked without being made."""
-    uri = tracking_uri(mlruns)
-    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+    path = sqlite_path(tracking_uri(mlruns))
+    return path is None or path.exists()
 
 
 def is_searched(mlruns: str, study: str) -> bool:
     """Whether a run of a study was a trial of a search."""
-    client = MlflowClient(tracking_uri(mlruns))
-    experiment = client.get_experiment_by_name(study)
-    where = f"tags.`optuna.study` = '{study}'"
-    return experiment is not None and bool(client.search_runs([experiment.experiment_id], where, max_results=1))
+    client, where = client_of(mlruns), f"tags.`optuna.study` = '{study}'"
+    with answering(mlruns):
+        experiment = client.get_experiment_by_name(study)
+        return experiment is not None and bool(client.search_runs([experiment.experiment_id], where, max_results=1))
 
 
 def curves_of(mlruns: str, run_ids: Sequence[str], metrics: Sequence[str]) -> dict[tuple[str, str], dict[int, float]]:
@@ -106,7 +111,7 @@ def curves_of(mlruns: str, run_ids: Sequence[str], metrics: Sequence[str]) -> di
         run_ids: MLflow's.
         metrics: names.
     """
-    client, curves = MlflowClient(tracking_uri(mlruns)), dict[tuple[str, str], dict[int, float]]()
+    client, curves = client_of(mlruns), dict[tuple[str, str], dict[int, float]]()
     store = client._tracking_client.store
     points = curves_of_tables(store, run_ids, metrics) if isinstance(store, SqlAlchemyStore) else (
         (run_id, metric, point.step, point.value)
@@ -114,8 +119,9 @@ def curves_of(mlruns: str, run_ids: Sequence[str], metrics: Sequence[str]) -> di
         for metric in metrics
         for point in client.get_metric_history(run_id, metric)
     )  # fmt: skip
-    for run_id, metric, step, value in points:
-        curves.setdefault((run_id, metric), {})[step] = value
+    with answering(mlruns):
+        for run_id, metric, step, value in points:
+            curves.setdefault((run_id, metric), {})[step] = value
     return curves
 
 
@@ -139,9 +145,7 @@ def attach(mlruns: str, study: str, paths: Sequence[Path]) -> None:
         study: its name; it has been recorded.
         paths: of the files; those of the same names are replaced.
     """
-    client = MlflowClient(tracking_uri(mlruns))
-    experiment = client.get_experiment_by_name(study)
-    assert experiment is not None
-    parents = client.search_runs([experiment.experiment_id], "tags.`batchlab.role` = 'parent'", max_results=1)
-    for path in paths:
-        client.log_artifact(parents[0].info.run_id, str(path), "report")
+    store = open_store(mlruns, study)
+    with answering(mlruns):
+        for path in paths:
+            store.client.log_artifact(store.parent_id, str(path), "report")

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from batchlab.config import OPEN_GROUPS, Config
 from batchlab.diagnosis import diagnose
+from batchlab.fault import masked
 from batchlab.grid import COMPOSE_ERRORS, gate_one, with_values, without_hydra
 from batchlab.mistake import Mistake, WrongInput
 from batchlab.place import torchrun_place
@@ -28,7 +29,7 @@ from batchlab.search.space import Dimension, Space
 from batchlab.search.storage import open_storage
 from batchlab.search.study import check_fingerprint, found_study
 from batchlab.signature import without
-from batchlab.stores import masked, optuna_url
+from batchlab.stores import optuna_url
 
 NO_DIMENSIONS = {
     "seed": ("a search does not choose seeds, it averages over them", "num_seeds=3"),

@@ -6,6 +6,7 @@ from batchlab.claims.table import draw_claims, summary
 from batchlab.claims.verdict import LEVEL
 from batchlab.experiment import Experiment, possible_configs
 from batchlab.report.watch import make_console
+from batchlab.tracking import Away
 
 
 def show_experiment(experiment: Experiment, sweep_id: str) -> None:
@@ -16,9 +17,13 @@ def show_experiment(experiment: Experiment, sweep_id: str) -> None:
         sweep_id: names the command.
     """
     first = possible_configs(experiment)[0]
-    known = known_runs(first.mlruns, [first.study], sweep_id)
-    outcome = judge_experiment(experiment, arms_of(experiment, first.num_seeds, known))
     console, claim = make_console(), experiment.claim
+    try:
+        known = known_runs(first.mlruns, [first.study], sweep_id)
+    except Away as error:
+        console.print(f"No verdict: {error}. Later: python scripts/claims.py {experiment.name}", markup=False)
+        return
+    outcome = judge_experiment(experiment, arms_of(experiment, first.num_seeds, known))
     console.print(f"Claim {claim.number} ({claim.source}): {claim.says}")
     console.print(draw_claims([outcome]))
     console.print(summary([outcome], {}))

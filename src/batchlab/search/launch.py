@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class Jobs:
         task: what runs with a configuration.
         launcher: of this sweep; the basic one is bypassed, since it composes anew for every job.
         composer: of this sweep.
-        deadline: time.time() at which jobs stop.
+        deadline: time.monotonic() at which jobs stop.
     """
 
     def __init__(
@@ -93,7 +94,8 @@ class Jobs:
 
     def _handle(self, job: Job) -> str:
         tried = in_words([*job.structural, *job.plain]).replace("'", "")  # the handle stands in quotes
-        return Handle.of(self._settings, job.trial_id, job.number, self._deadline, tried, self._may_repeat).as_text()
+        deadline = time.time() + self._deadline - time.monotonic()  # a launcher's job may be on another host
+        return Handle.of(self._settings, job.trial_id, job.number, deadline, tried, self._may_repeat).as_text()
 
     def _environment(self, job: Job) -> list[str]:
         """What a job needs in its environment, on a machine that has not inherited this one's too."""

@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 
+from batchlab.fault import masked
 from batchlab.stopping import check_stop
-from batchlab.stores import masked
 
 PATIENCE_SECONDS = 120.0
 """A server that is away for longer is given up."""

@@ -19,7 +19,7 @@ from batchlab.search.lease import own_lease
 from batchlab.search.outage import is_away, patiently, taken_again, without_patience
 from batchlab.search.patient import PatientStorage
 from batchlab.search.server import ServerStorage, engine_settings
-from batchlab.stores import locked, optuna_url, share_sqlite
+from batchlab.stores import create_whole, locked, optuna_url, share_sqlite, sqlite_path
 
 SECONDS_TO_ANSWER = 10.0
 """A proxy whose address was just typed answers within so long."""
@@ -72,6 +72,8 @@ def _open(mlruns: str, address: str) -> BaseStorage:
     if address.startswith("sqlite"):
         share_sqlite()
         with study_lock(mlruns, address):
+            if (path := sqlite_path(address)) is not None:
+                create_whole(path, lambda part: RDBStorage(part).engine.dispose())
             return RDBStorage(address)
     with ExitStack() as stack:
         if not is_known:

@@ -59,7 +59,7 @@ def search(
     """
     HydraConfig.instance().set_config(master)  # Hydra does so for jobs only; the study's name is made of its choices
     settings = read_settings(master)
-    deadline = time.time() + settings.timeout if settings.timeout else float("inf")
+    deadline = time.monotonic() + settings.timeout if settings.timeout else float("inf")
     space = parse_space(settings, arguments, context.config_loader)
     is_grid = settings.sampler["_target_"].endswith("GridSampler")
     if is_grid:
@@ -119,14 +119,14 @@ class SearchLoop:
 
         Args:
             lease: of this process; beaten while it works.
-            deadline: time.time() after which no trial begins.
+            deadline: time.monotonic() after which no trial begins.
 
         Raises:
             TooManyFailures: counted over the whole study.
             KeyboardInterrupt, SystemExit: see `check_stop`.
         """
         with self._slots.held(), beating(self._study, lease) as active:
-            while time.time() < deadline:
+            while time.monotonic() < deadline:
                 check_stop()
                 trials: list[Trial] = []
                 while len(trials) < self._settings.num_jobs and (trial := self._slots.take(self._sampler)):
@@ -144,6 +144,7 @@ class SearchLoop:
         try:
             jobs = [self._ask(trial) for trial in trials]
             endings = self._jobs.run(jobs, self._space.fixed)
+            check_stop()  # a job that a signal cut off may have ended with another error, and has not crashed
         except BaseException:
             for trial in trials:
                 settle(self._study, trial._trial_id, Ending("stopped"))

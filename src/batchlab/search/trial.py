@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -89,6 +90,8 @@ class SearchTrial:
     def __init__(self, shared: Shared, handle: Handle) -> None:
         self._shared, self._study, self._handle, self._trial_id = shared, shared.study, handle, handle.trial_id
         self.number, self.study_name, self.tried = handle.number, handle.study, handle.tried
+        seconds_left = math.inf if handle.deadline is None else handle.deadline - time.time()
+        self._until = time.monotonic() + seconds_left  # however the host's clock is set meanwhile
         self._run_ids: list[str] = []
         self._points: list[EvalPoint] = []
         self._identity = ""
@@ -123,7 +126,7 @@ class SearchTrial:
         """A run of this trial begins.
 
         Args:
-            run_id: MLflow's.
+            run_id: MLflow's, or that of the spool where MLflow was away.
             curve_key: runs of one key end alike: data, model, lr schedule, kind of budget.
             resumed_from: steps of the checkpoint from which it goes on; None = it begins anew.
         """
@@ -141,7 +144,7 @@ class SearchTrial:
 
         The first seed's curve decides: a later seed of a trial that got so far runs to its end.
         """
-        if self._handle.deadline is not None and time.time() > self._handle.deadline:
+        if time.monotonic() > self._until:
             return "stopped"
         if not point.is_due or len(self._run_ids) > 1 or point.val_accuracy is None:
             return ""

@@ -47,7 +47,7 @@ def supervise(
         settings: how many there are.
         space: what is searched.
         slots: of the study.
-        deadline: time.time() at which they stop.
+        deadline: time.monotonic() at which they stop.
         gpus: dealt out among them, see `visible_gpus`.
 
     Raises:
@@ -71,10 +71,10 @@ def supervise(
                 fruitless += sum(1 if code < 0 else KILLS_PER_ERROR for code in died)
                 if fruitless >= FRUITLESS:
                     raise WorkersFailed(f"The workers die, no trial gets done. {crew.last_words()}")
-            if now_done >= settings.num_trials or time.time() > deadline or crew.is_idle():
+            if now_done >= settings.num_trials or time.monotonic() > deadline or crew.is_idle():
                 crew.wait()
                 display.show()
-                if time.time() > deadline or not _is_left(study, settings, slots):
+                if time.monotonic() > deadline or not _is_left(study, settings, slots):
                     return
             if died or crew.is_idle():
                 crew.fill(settings.num_trials - now_done)
@@ -100,7 +100,7 @@ class Crew:
 
     Args:
         settings: how many, and where their words go.
-        deadline: time.time() at which they stop.
+        deadline: time.monotonic() at which they stop.
         gpus: dealt out among them.
     """
 

@@ -1,0 +1,58 @@
+"""What stands in a program's way from outside: a full disk, a read-only folder, a store that does not answer."""
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+OUTSIDE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+"""Errors of the system that no change of the program would mend."""
+KEPT = "What was recorded before is kept; when that is mended, the same command goes on."
+
+
+class Fault(RuntimeError):
+    """Its text is all that a person needs: what is in the way, and what is lost; no traceback."""
+
+
+def cannot_write(path: Path, error: OSError, lost: str) -> Fault:
+    """The fault of a file that cannot be written.
+
+    Args:
+        path: of the file.
+        error: what the system said.
+        lost: a sentence: what is lost.
+    """
+    return Fault(f"{path}: {os.strerror(error.errno or errno.EIO)}. {lost}")
+
+
+def in_words(error: BaseException) -> str:
+    """What stands in the way and what is kept, where an exception says so; else an empty string."""
+    reason = reason_of(error)
+    is_whole = not reason or any(isinstance(each, Fault) for each in _causes(error))
+    return reason if is_whole else f"{reason}. {KEPT}"
+
+
+def reason_of(error: BaseException) -> str:
+    """What stands in the way, where that is what an exception or one of its causes says; else an empty string."""
+    for each in _causes(error):
+        if isinstance(each, Fault):
+            return str(each)
+        if isinstance(each, OSError) and each.errno in OUTSIDE:
+            return f"{each.filename or 'a file'}: {os.strerror(each.errno)}"
+        if store := getattr(each, "store", None):  # see `stores.share_sqlite`
+            return masked(f"{store}: {str(each).strip().splitlines()[0]}")
+    return ""
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The exception and what it was raised from; not what was being handled by chance, which may be unrelated."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def masked(text: str) -> str:
+    """Text without the passwords of addresses in it: ``://user:password@`` becomes ``://user:***@``."""
+    text = re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text)  # up to the last @: a password may hold one
+    return re.sub(r"(?i)([?&]password=)[^&\s'\"]+", r"\1***", text)
