@@ -12,7 +12,7 @@ from batchlab.config import REPOSITORY
 
 LAYERS = [
     {"mistake", "stopping"},
-    {"config", "objectives", "dataset", "memory", "stores"},
+    {"config", "objectives", "dataset", "memory", "stores", "host"},
     {"plan", "clock", "check_contrastive", "check_measure", "prepare", "identity", "spool"},
     {"batches", "results", "check"},
     {"diagnosis", "signature"},

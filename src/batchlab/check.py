@@ -9,7 +9,7 @@ from batchlab.check_contrastive import check_contrastive
 from batchlab.check_measure import check_measure, check_measured
 from batchlab.config import OPEN_GROUPS, Config
 from batchlab.mistake import Mistake, nearest
-from batchlab.objectives import check_objectives, parse_objective
+from batchlab.objectives import CALIBRATED, check_objectives, parse_objective
 
 BUDGETS = {
     "epochs": (),
@@ -207,6 +207,9 @@ def _objectives(config: Config) -> Iterator[Mistake]:
         return
     for objective in config.objectives:
         name = parse_objective(objective)[0]
+        if name == CALIBRATED and config.optimizer.get("_target_", "").endswith(".LBFGS"):
+            allowed = "is not told of L-BFGS, whose steps take as many passes as they need"
+            yield Mistake("objectives", objective, allowed, "objectives=[cost/train_seconds,final/val_accuracy]")
         if name.startswith("target/") and config.budget.kind != "target":
             yield Mistake("objectives", objective, "is measured with budget=target only", "budget=target")
         if name.startswith("sharpness/"):

@@ -95,7 +95,7 @@ def fit(
         stream: training examples by position.
         plan: budget, parts and evaluations.
         schedule: batch size and lr factor at a progress.
-        clock: counts seconds of training; stopped at every yield.
+        clock: counts seconds of training; told of every step, stopped at every yield.
 
     Yields:
         A point at every evaluation, at signs of life between them, and at the end.
@@ -119,6 +119,7 @@ def fit(
             factor = set_lr(learner.optimizer, base_lrs, new_factor)
         loss_sum += learner.step(gradient)
         steps, drawn = steps + 1, drawn + batch_size
+        clock.step(batch_size)
         counts = Counts(steps, drawn, processed, clock.seconds if plan.counted == "seconds" else 0.0)
         is_over = plan.progress(counts) >= 1 or (steps % CHECK_STEPS == 0 and not math.isfinite(loss_sum.item()))
         if is_over or drawn >= next_eval or time.perf_counter() >= next_tick:

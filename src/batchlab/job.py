@@ -7,9 +7,12 @@ from functools import lru_cache
 from typing import Any
 
 from batchlab.build import Built, build, load_dataset, pick_device
+from batchlab.clock import Clock
 from batchlab.config import Budget, Config
+from batchlab.host import WORKERS, host_shared
 from batchlab.identity import config_key, environment
 from batchlab.objectives import is_measured, parse_objective
+from batchlab.probe.calibration import counts_alone, step_seconds
 from batchlab.probe.memory_process import NothingFits
 from batchlab.probe.micro_batch import settle
 from batchlab.record import Recorder, open_store, recorded_runs
@@ -116,16 +119,13 @@ def train_seed(
     tags: dict[str, str] | None = None,
 ) -> RunResult:
     """One run: build, train, show, record; a trial may stop it."""
-    settled = settle(config)
-    built = build(settled.config, seed)
-    show_facts(built.dataset.facts)
-    if settled.found:
-        show_facts((f"micro_batch_size=auto: {settled.found}",))
-        tags = (tags or {}) | {"micro_batch_size": f"auto: {settled.found}", "memory_probe": settled.record}
+    built, found = prepared(config, seed)
+    tags = (tags or {}) | found
     if trial is not None:
-        tags = (tags or {}) | {"optuna.study": trial.study_name, "optuna.trial_number": str(trial.number)}
+        tags |= {"optuna.study": trial.study_name, "optuna.trial_number": str(trial.number)}
     name = f"trial {trial.number}: {trial.tried}, seed {seed}" if trial else label(built)
-    with Recorder(built, sweep_id, tags) as recorder, Watch(make_console(), name) as watch:
+    with host_shared() as num_here, Recorder(built, sweep_id, tags) as recorder, Watch(make_console(), name) as watch:
+        num_at_first = num_here()
         if trial is not None:
             trial.begin_run(recorder.run_id, curve_key(config))
         training = run(built, with_test=trial is None)
@@ -142,14 +142,32 @@ def train_seed(
             if trial is not None and (reason := trial.why_stop(point)):
                 training.close()
                 result = stopped(built, point, reason)
+                result.finals[WORKERS] = max(num_at_first, num_here())
                 recorder.stop(result)
                 watch.finish(result)
                 return result
+        result.finals[WORKERS] = max(num_at_first, num_here())
         recorder.finish(result)
         watch.finish(result)
     for metric, reason in result.missing.items():
         make_console().print(f"{metric} could not be measured: {reason}", markup=False)
     return result
+
+
+def prepared(config: Config, seed: int) -> tuple[Built, dict[str, str]]:
+    """A run, built, and tags on what was found for it: how much fits, and what its steps take alone."""
+    settled, tags = settle(config), dict[str, str]()
+    step_times, said = step_seconds(settled.config) if counts_alone(settled.config) else (None, "")
+    built = build(settled.config, seed)
+    show_facts(built.dataset.facts)
+    if settled.found:
+        show_facts((f"micro_batch_size=auto: {settled.found}",))
+        tags |= {"micro_batch_size": f"auto: {settled.found}", "memory_probe": settled.record}
+    if said:
+        show_facts((said,))
+        tags["step_times"] = said
+        built = replace(built, clock=Clock(built.device, step_times))
+    return built, tags
 
 
 def label(built: Built) -> str:

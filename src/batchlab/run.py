@@ -15,6 +15,7 @@ from batchlab.fit import EvalPoint, accumulate, fit
 from batchlab.measure import Measurer
 from batchlab.memory import is_out_of_memory, peak_bytes, reset_peak
 from batchlab.metrics import NOT_A_NUMBER, Predictions, class_metrics, predict
+from batchlab.objectives import CALIBRATED, MEASURED
 from batchlab.plan import part_sizes
 from batchlab.prepare import Prepare
 from batchlab.probe.noise_meter import NoiseMeter
@@ -208,12 +209,13 @@ class Evaluator:
 
 
 def cost_metrics(built: Built, points: list[EvalPoint]) -> dict[str, float]:
-    """What the training itself took: seconds on the clock, steps, examples, examples per second."""
+    """What the training itself took: seconds measured and, where it counts them, as if alone; steps, examples."""
     counts = points[-1].counts if points else None
-    seconds = built.clock.seconds
+    seconds = built.clock.measured
+    calibrated = {CALIBRATED: built.clock.seconds} if built.clock.is_calibrated else {}
     num_examples = float(counts.processed) if counts else NOT_A_NUMBER
-    return {
-        "cost/train_seconds": seconds,
+    return calibrated | {
+        MEASURED: seconds,
         "cost/num_steps": float(counts.steps) if counts else NOT_A_NUMBER,
         "cost/num_examples": num_examples,
         "cost/examples_per_second": num_examples / seconds if seconds > 0 else NOT_A_NUMBER,
