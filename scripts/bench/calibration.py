@@ -1,4 +1,4 @@
-"""The same twelve configurations searched with one worker and with two: what their seconds say, measured and as if alone.
+"""Twelve configurations searched with one worker and with two: what their seconds say, measured and as if alone.
 
     python scripts/bench/calibration.py [repeats=6] [epochs=12]
 
@@ -107,7 +107,7 @@ def listed(found: Seconds) -> tuple[Table, list[dict[str, object]]]:
         table.add_row(str(width), str(size), *(shown(each, 3) for each in values))
         for name, each in zip(names, values, strict=True):
             low, high = ends(each)
-            records.append({"what": f"{name} worker(s): width {width}, batch size {size}", "unit": "s",
+            records.append({"what": f"{name} worker(s), mean: width {width}, batch size {size}", "unit": "s",
                             "median": each.mean, "low": low, "high": high, "n": each.n})  # fmt: skip
     ratios = [found[column].mean(axis=0) / found[MEASURED, 1].mean(axis=0) for column in columns]
     table.add_section()
