@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,14 @@ for _ in range(5):
     with host_alone() as is_alone:
         assert is_alone
         note("+measure"); time.sleep(0.002); note("-measure")
+"""
+TRAINS_ONCE_UNTIL_MEASURED = """
+with host_shared() as place:
+    while "measure" not in Path(sys.argv[1]).read_text():
+        note("train")
+        time.sleep(0.005)
+        place.give_way()
+    assert place.num_here() >= 1
 """
 TRAINS_UNTIL_MEASURED = """
 while "measure" not in Path(sys.argv[1]).read_text():
@@ -81,10 +90,11 @@ def test_trainings_share_the_host_and_a_measurement_has_it_alone(process, tmp_pa
     assert most > 1
 
 
-def test_trainings_that_never_pause_do_not_keep_a_measurement_out(process, tmp_path):
+@pytest.mark.parametrize("trains", [TRAINS_UNTIL_MEASURED, TRAINS_ONCE_UNTIL_MEASURED])
+def test_neither_one_long_training_nor_many_short_ones_keep_a_measurement_out(process, tmp_path, trains):
     log = tmp_path / "log"
     log.touch()
-    trainings = [process(TRAINS_UNTIL_MEASURED, log) for _ in range(3)]
+    trainings = [process(trains, log) for _ in range(3)]
     while log.read_text().count("train") < 10:
         time.sleep(0.01)
     process("with host_alone():\n    note('measure')", log)
@@ -94,17 +104,17 @@ def test_trainings_that_never_pause_do_not_keep_a_measurement_out(process, tmp_p
 def test_every_training_is_counted_and_a_killed_one_is_gone(process, tmp_path):
     others = [process(STAYS, tmp_path / "log") for _ in range(2)]
     assert [each.stdout.readline() for each in others] == ["here\n"] * 2
-    with host_shared() as num_here:
-        assert num_here() == 3
+    with host_shared() as place:
+        assert place.num_here() == 3
         os.kill(others[0].pid, signal.SIGKILL)
         others[0].wait()
-        assert num_here() == 2
+        assert place.num_here() == 2
     others[1].kill()
     others[1].wait()
     with host_alone() as is_alone:  # waits for nobody
         assert is_alone
-    with host_shared() as num_here:
-        assert num_here() == 1
+    with host_shared() as place:
+        assert place.num_here() == 1
 
 
 def test_locks_that_another_user_made_are_taken_as_well(folder):
@@ -113,8 +123,8 @@ def test_locks_that_another_user_made_are_taken_as_well(folder):
     assert os.stat(folder).st_mode & 0o1777 == 0o1777
     for path in folder.iterdir():
         path.chmod(0o444)  # all that another user may do with them is to read
-    with host_shared() as num_here:
-        assert num_here() == 1
+    with host_shared() as place:
+        assert place.num_here() == 1
     with host_alone() as is_alone:
         assert is_alone
 
@@ -122,10 +132,17 @@ def test_locks_that_another_user_made_are_taken_as_well(folder):
 def test_where_no_lock_can_be_made_training_goes_on_and_nothing_is_claimed(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv(LOCKS, str(tmp_path / "file" / "locks"))
-    with host_shared() as num_here:
-        assert math.isnan(num_here())
+    with host_shared() as place:
+        assert math.isnan(place.num_here())
     with host_alone() as is_alone:
         assert not is_alone
+
+
+def test_a_folder_of_locks_that_is_removed_ends_no_training(folder):
+    with host_shared() as place:
+        shutil.rmtree(folder)
+        place.give_way()
+        assert math.isnan(place.num_here())
 
 
 def test_the_locks_of_a_host_are_not_in_a_jobs_own_temporary_folder(monkeypatch, tmp_path):

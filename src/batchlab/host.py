@@ -8,9 +8,8 @@ import fcntl
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 LOCKS = "BATCHLAB_LOCKS"
@@ -21,29 +20,65 @@ WORKERS = "cost/workers_on_host"
 EVERYBODY = 0o1777
 
 
-@contextmanager
-def host_shared() -> Iterator[Callable[[], float]]:
-    """Train beside others; waits as long as a measurement has the host, or is waiting for it.
+class Place:
+    """A training's place among those on its host.
 
-    Not to be held while `host_alone` is asked for: that waits for the end of every training.
+    Args:
+        folder: of the locks; None where none can be made, so that nothing is known of others.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._slot: int | None = None
+        self.take()
+
+    def take(self) -> None:
+        """Come to a slot through the gate; waits while a measurement has the host, or is waiting for it."""
+        if self._folder is not None:
+            with _held(self._folder / "gate"):
+                self._slot = _free_slot(self._folder)
+
+    def leave(self) -> None:
+        """Let the slot go."""
+        if self._slot is not None:
+            _let_go(self._slot)
+            self._slot = None
+
+    def give_way(self) -> None:
+        """Let a measurement go first that waits for the host; to be called while the training's clock stands."""
+        with suppress(OSError):  # the folder has gone: no reason to end a training
+            if self._folder is not None and _is_held(self._folder / "gate"):
+                self.leave()
+                self.take()
+
+    def num_here(self) -> float:
+        """How many processes of ours train on this host now, this one among them; NaN where that is not known."""
+        with suppress(OSError):
+            if self._folder is not None and self._slot is not None:
+                return float(sum(map(_is_held, self._folder.glob("slot-*"))))
+        return math.nan
+
+
+@contextmanager
+def host_shared() -> Iterator[Place]:
+    """Train beside others; not to be held while `host_alone` is asked for, which waits for every training.
 
     Yields:
-        A function: how many processes of ours train on this host now, this one among them; NaN where no lock could
-        be made (a read-only system), so that nothing is known of others.
+        The training's place; where no lock can be made (a read-only system) one that knows of nobody.
     """
-    with ExitStack() as stack:
-        num_here: Callable[[], float] = lambda: math.nan  # noqa: E731
-        with suppress(OSError):
-            folder = lock_folder()
-            with _held(folder / "gate"):
-                stack.enter_context(_free_slot(folder))
-            num_here = partial(_num_taken, folder)
-        yield num_here
+    try:
+        place = Place(lock_folder())
+    except OSError:
+        place = Place(None)
+    try:
+        yield place
+    finally:
+        place.leave()
 
 
 @contextmanager
 def host_alone() -> Iterator[bool]:
-    """Measure while none of our trainings runs here: waits for those that do, and keeps others from beginning.
+    """Measure while none of our trainings runs here: they give way at their next sign of life, others do not begin.
 
     Yields:
         Whether that is so; False where no lock could be made.
@@ -97,17 +132,13 @@ def _held(path: Path) -> Iterator[None]:
         _let_go(file)
 
 
-@contextmanager
-def _free_slot(folder: Path) -> Iterator[None]:
+def _free_slot(folder: Path) -> int:
     place, file = 0, _opened(folder / "slot-0")
     while not _is_free(file, fcntl.LOCK_EX):
         os.close(file)
         place += 1
         file = _opened(folder / f"slot-{place}")
-    try:
-        yield
-    finally:
-        _let_go(file)
+    return file
 
 
 def _let_go(file: int) -> None:
@@ -124,11 +155,10 @@ def _is_free(file: int, lock: int) -> bool:
     return True
 
 
-def _num_taken(folder: Path) -> float:
-    """Slots that are held; looked at with a lock that is let go of at once, and not through the gate."""
-    count = 0.0
-    for slot in folder.glob("slot-*"):
-        file = _opened(slot)
-        count += not _is_free(file, fcntl.LOCK_SH)
+def _is_held(path: Path) -> bool:
+    """Whether somebody has it locked; looked at with a lock that is let go of at once."""
+    file = _opened(path)
+    try:
+        return not _is_free(file, fcntl.LOCK_SH)
+    finally:
         os.close(file)
-    return count

@@ -124,8 +124,8 @@ def train_seed(
     if trial is not None:
         tags |= {"optuna.study": trial.study_name, "optuna.trial_number": str(trial.number)}
     name = f"trial {trial.number}: {trial.tried}, seed {seed}" if trial else label(built)
-    with host_shared() as num_here, Recorder(built, sweep_id, tags) as recorder, Watch(make_console(), name) as watch:
-        num_at_first = num_here()
+    with host_shared() as place, Recorder(built, sweep_id, tags) as recorder, Watch(make_console(), name) as watch:
+        num_at_first = place.num_here()
         if trial is not None:
             trial.begin_run(recorder.run_id, curve_key(config))
         training = run(built, with_test=trial is None)
@@ -139,14 +139,15 @@ def train_seed(
             if point.is_due:
                 recorder.point(point)
             watch.point(point)
+            place.give_way()
             if trial is not None and (reason := trial.why_stop(point)):
                 training.close()
                 result = stopped(built, point, reason)
-                result.finals[WORKERS] = max(num_at_first, num_here())
+                result.finals[WORKERS] = max(num_at_first, place.num_here())
                 recorder.stop(result)
                 watch.finish(result)
                 return result
-        result.finals[WORKERS] = max(num_at_first, num_here())
+        result.finals[WORKERS] = max(num_at_first, place.num_here())
         recorder.finish(result)
         watch.finish(result)
     for metric, reason in result.missing.items():

@@ -4,7 +4,6 @@ The law t(B) = alpha + beta*B (in k parts alpha_0 + k*alpha + beta*B) is measure
 training of ours runs on the host, and kept in the table of step times.
 """
 
-import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -52,8 +51,8 @@ def counts_alone(config: Config) -> bool:
 def step_seconds(config: Config) -> tuple[Callable[[int], float] | None, str]:
     """Seconds of a step by batch size, as measured alone on this kind of host: from the table, or measured now.
 
-    Waits for the end of our other trainings on this host where it has to be measured; to be called while this process
-    holds no `host_shared`.
+    Where it has to be measured, our other trainings on this host stand meanwhile; to be called while this process holds
+    no place among them.
 
     Args:
         config: passed both gates; micro_batch_size=auto is settled.
@@ -62,16 +61,16 @@ def step_seconds(config: Config) -> tuple[Callable[[int], float] | None, str]:
         A function, batch size -> seconds, None where nothing could be timed; and where its numbers are from.
     """
     num_train = len(load_dataset(config.data).train)
-    largest, micro = max(batch_sizes_along(config, num_train)), _micro(config)
+    sizes, micro = batch_sizes_along(config, num_train), _micro(config)
     entry = read_entry(config.mlruns, untimed(config))
-    if entry.missing(wanted := sizes_to_time(largest, num_train, micro)):
+    if entry.missing(wanted := sizes_to_time(max(sizes), num_train, micro)):
         with host_alone() as is_alone:
             entry = read_entry(config.mlruns, entry)  # another process may have measured while this one waited
             if missing := entry.missing(wanted):
                 entry = measured(config, entry, missing, is_alone)
                 write_entry(config.mlruns, entry)
-    cost, num_parts = entry.cost, len(part_sizes(largest, micro))
-    if cost is None or cost.seconds(largest, num_parts) is None:
+    cost = entry.cost
+    if cost is None or any(cost.seconds(size, len(part_sizes(size, micro))) is None for size in sizes):
         return None, f"{entry.key}: nothing could be timed: {', '.join(sorted(set(entry.failed.values())))}"
 
     return cache(partial(_seconds, cost, micro)), said(entry)
@@ -79,7 +78,8 @@ def step_seconds(config: Config) -> tuple[Callable[[int], float] | None, str]:
 
 def _seconds(cost: StepCost, micro_batch_size: int | None, batch_size: int) -> float:
     found = cost.seconds(batch_size, len(part_sizes(batch_size, micro_batch_size)))
-    return math.nan if found is None else found
+    assert found is not None
+    return found
 
 
 def said(entry: StepTimes) -> str:
