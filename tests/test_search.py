@@ -116,6 +116,7 @@ def test_workers_side_by_side_are_judged_by_step_times_that_were_measured_alone(
         assert trial.values[0] == pytest.approx(run["metrics"]["cost/num_steps"] * step)
         assert run["metrics"]["cost/train_seconds"] > 0
         assert run["metrics"]["cost/workers_on_host"] in (1, 2)
+    assert len({tuple(trial.params.values()) for trial in trials}) == 8
     assert max(run["metrics"]["cost/workers_on_host"] for run in runs) == 2
     assert all(CALIBRATED in run["metrics"] for run in runs)  # the picks' fresh seeds too
 

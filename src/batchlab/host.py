@@ -55,7 +55,7 @@ class Place:
         """How many processes of ours train on this host now, this one among them; NaN where that is not known."""
         with suppress(OSError):
             if self._folder is not None and self._slot is not None:
-                return float(sum(map(_is_held, self._folder.glob("slot-*"))))
+                return float(sum(map(_is_held, self._folder.glob("slot-*")))) or math.nan
         return math.nan
 
 

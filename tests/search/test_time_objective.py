@@ -1,10 +1,10 @@
 """Which seconds a study optimises: by the number of workers when it is made, by the study ever after."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
 from batchlab.config import REPOSITORY, register_schema, resolved, shares_host
@@ -19,20 +19,24 @@ ACCURACY = "final/val_accuracy"
 SEARCH, TWO = "search=joint", "hydra.sweeper.num_workers=2"
 
 
+@cache
+def composed(*overrides):
+    register_schema()
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        return compose("train", list(overrides), return_hydra_config=True)
+
+
 @pytest.fixture
 def base_of():
     """A function: overrides -> what they compose to, as Hydra has it."""
-    register_schema()
     before = HydraConfig.instance().cfg
 
     def make(*overrides):
-        with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-            base = compose("train", list(overrides), return_hydra_config=True)
-            HydraConfig.instance().set_config(base)
+        base = composed(*overrides)
+        HydraConfig.instance().set_config(base)
         return base
 
     yield make
-    GlobalHydra.instance().clear()
     HydraConfig.instance().cfg = before
 
 

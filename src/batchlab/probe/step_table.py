@@ -125,6 +125,8 @@ def _table(mlruns: str) -> dict[str, Any]:
 
 
 def _cost(row: dict[str, Any]) -> StepCost:
-    estimates = {name: Estimate(**value) if isinstance(value, dict) else value for name, value in row.items()}
-    beyond = tuple((size, seconds) for size, seconds in row["beyond"])
-    return StepCost(**estimates | {"beyond": beyond})
+    values: dict[str, Any] = {
+        name: Estimate(**value) if isinstance(value, dict) else value for name, value in row.items()
+    }
+    values["beyond"] = tuple((size, seconds) for size, seconds in row["beyond"])
+    return StepCost(**values)

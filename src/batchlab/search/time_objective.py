@@ -1,6 +1,5 @@
 """Which seconds a study optimises: fixed when it is made, whatever number of workers goes on with it."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from omegaconf import DictConfig, OmegaConf
@@ -27,7 +26,7 @@ def settle_time(settings: Settings, space: Space, base: DictConfig, study: Study
         fixed overrides, so that each job and each pick has them.
     """
     node = OmegaConf.select(base, "objectives")
-    if node is None or not _is_open(OmegaConf.to_container(node, resolve=False)):
+    if node is None or "${time_objective:}" not in str(OmegaConf.to_container(node, resolve=False)):
         return settings, space
     here, begun = time_objective(), metrics_of(study)[0] if study else []
     own = next((each for each in TIMES if each in begun), here)
@@ -37,8 +36,3 @@ def settle_time(settings: Settings, space: Space, base: DictConfig, study: Study
     objectives = ",".join(str(each).replace(here, own) for each in node)
     fixed = (*(each for each in space.fixed if not each.startswith("objectives=")), f"objectives=[{objectives}]")
     return replace(settings, metrics=metrics), replace(space, fixed=fixed)
-
-
-def _is_open(objectives: Sequence[object]) -> bool:
-    """Whether the seconds were left to the study."""
-    return any("${time_objective:}" in str(each) for each in objectives)
