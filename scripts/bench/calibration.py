@@ -67,7 +67,7 @@ def searches(repeats: int, epochs: int, path: Path) -> Seconds:
             with path.open("a") as file:
                 file.write(json.dumps(done[-1]) + "\n")
     found: dict[tuple[str, int], list[list[float]]] = {}
-    for each in done:
+    for each in (each for each in done if each["search"][2] == epochs):
         for metric, seconds in each["seconds"].items():
             found.setdefault((metric, each["search"][1]), []).append(seconds)
     return {key: np.array(rows) for key, rows in found.items()}
@@ -121,7 +121,7 @@ def listed(found: Seconds) -> tuple[Table, list[dict[str, object]]]:
     ratios = [found[column].mean(axis=0) / found[MEASURED, 1].mean(axis=0) for column in columns]
     table.add_section()
     table.add_row(
-        "", "× measured, 1", *(f"{np.median(each):.2f} ({each.min():.2f}-{each.max():.2f})" for each in ratios)
+        "", "over the first", *(f"{np.median(each):.2f} ({each.min():.2f}-{each.max():.2f})" for each in ratios)
     )
     for name, each in zip(names, ratios, strict=True):
         records.append({"what": f"{name}, over measured, 1 worker", "unit": "ratio",
