@@ -17,6 +17,12 @@ torch.set_num_threads(1)  # tiny models: threads only wait for each other, all t
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_locks(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Locks of this session alone: what else trains on this machine is neither waited for nor counted."""
+    os.environ["BATCHLAB_LOCKS"] = str(tmp_path_factory.mktemp("locks"))
+
+
 @pytest.fixture
 def config_of(tmp_path: Path) -> Callable[..., Config]:
     """A function: overrides -> typed configuration whose results go to a temporary folder."""

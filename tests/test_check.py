@@ -35,6 +35,7 @@ WRONG = [
     (["budget=steps", "epochs=3"], "epochs"),
     (["budget=steps", "budget.num_steps=0"], "budget.num_steps"),
     (["budget=steps", "budget.seconds=3"], "budget.seconds"),
+    (["objectives=[cost/calibrated_train_seconds]", "optimizer=lbfgs"], "objectives"),
     (["budget=seconds", "budget.seconds=nan"], "budget.seconds"),
     (["budget=target", "budget.val_accuracy=95"], "budget.val_accuracy"),
     (["budget.kind=days"], "budget.kind"),

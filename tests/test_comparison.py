@@ -4,6 +4,7 @@ import math
 import pytest
 from rich.console import Console
 
+from batchlab.objectives import CALIBRATED
 from batchlab.report.comparison import comparison_rows, draw_table, estimate, verdict
 from batchlab.report.sharpness import draw_sharpness, how_measured
 
@@ -87,6 +88,20 @@ def test_the_verdict_names_the_fastest_of_those_that_intervals_do_not_tell_apart
     said = verdict(comparison_rows(runs))
     assert "Highest val accuracy: batch size 32 (0.9050" in said
     assert "Not told apart from it at n = 3: batch size 128. Fastest among these: batch size 128." in said
+
+
+def test_seconds_as_if_alone_stand_beside_the_measured_ones_and_decide():
+    runs = [recorded(size, 0.9, seed) for size in (32, 128) for seed in (0, 1, 2)]
+    assert "if alone" not in drawn(comparison_rows(runs))
+    for run in runs:
+        is_small = run["params"]["batch_size"] == "32"
+        run["metrics"] |= {"cost/train_seconds": 9.0 if is_small else 4.0, CALIBRATED: 1.25 if is_small else 3.5}
+    rows = comparison_rows(runs)
+    assert [row.seconds.mean for row in rows] == [1.25, 3.5]
+    assert "s if alone" in drawn(rows)
+    assert "9.00 ± 0.00" in drawn(rows)
+    assert "1.25 ± 0.00" in drawn(rows)
+    assert "Fastest among these: batch size 32." in verdict(rows)
 
 
 def test_the_verdict_does_not_judge_one_seed():

@@ -12,7 +12,7 @@ from batchlab.config import REPOSITORY
 
 LAYERS = [
     {"mistake", "stopping", "place", "lockfile", "fault"},
-    {"config", "objectives", "dataset", "memory", "stores", "check_stores", "exit_code"},
+    {"config", "objectives", "dataset", "memory", "stores", "check_stores", "exit_code", "host"},
     {"plan", "clock", "check_contrastive", "check_launch", "check_measure", "prepare", "identity", "spool", "tracking"},
     {"batches", "results", "check", "sink", "left_behind"},
     {"diagnosis", "signature"},

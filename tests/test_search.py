@@ -1,5 +1,6 @@
 """A search as a person types it: the command, the command again, and the command done wrong."""
 
+import json
 import re
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import yaml
 from optuna import load_study
 
 from batchlab.config import register_schema
+from batchlab.objectives import CALIBRATED
 from batchlab.preflight import preflight
 from batchlab.search.storage import open_storage
 from batchlab.search.study import FrozenTrial, TrialState
+from batchlab.study_record import study_runs
 
 SHORT = ("search=joint", "data=digits", "epochs=1,2,3", "hydra.sweeper.sampler.seed=1")
 
@@ -87,6 +90,43 @@ def test_a_wrong_search_costs_nothing_and_says_what_to_type(monkeypatch, capsys,
     assert WRONG[typed] in said.err
     assert "secret" not in said.out + said.err
     assert not (tmp_path / "mlruns").exists() or "storage" in typed
+
+
+@pytest.mark.slow
+def test_workers_side_by_side_are_judged_by_step_times_that_were_measured_alone(type_command, tmp_path):
+    typed = ["search=joint", "epochs=1,2", "batch_size=16,32", "model.width=16,64", "lr=0.02", "measure=none"]
+    typed += ["hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=8", "hydra.sweeper.prune=false"]
+    done = type_command(*typed, "hydra.sweeper.num_workers=2")
+    assert done.returncode == 0, done.stderr
+    assert "step times measured alone on this host, times steps" in done.stdout
+    assert "s if alone" in tables(done.stdout)
+    mlruns = tmp_path / "mlruns"
+    table = json.loads((mlruns / "step_times.json").read_text())
+    assert sorted(entry["facts"]["model.width"] for entry in table.values()) == [16, 64]  # each once, by one worker
+    assert all(entry["measured"]["is_alone"] for entry in table.values())
+    trials, runs = trials_of(mlruns), study_runs(str(mlruns), "joint-digits-mlp")
+    by_number = {run["tags"]["optuna.trial_number"]: run for run in runs if "pick" not in run["tags"]}
+    for trial in trials:
+        run = by_number[str(trial.number)]
+        (entry,) = (
+            each for each in table.values() if str(each["facts"]["model.width"]) == run["params"]["model.width"]
+        )
+        alpha, beta = (entry["cost"][f"{name}_seconds"]["value"] for name in ("alpha", "beta"))
+        step = alpha + beta * int(run["params"]["batch_size"])
+        assert not entry["cost"]["beyond"] or entry["cost"]["beyond"][0][0] >= 32
+        assert trial.values[0] == pytest.approx(run["metrics"]["cost/num_steps"] * step)
+        assert run["metrics"]["cost/train_seconds"] > 0
+        assert run["metrics"]["cost/workers_on_host"] in (1, 2)
+    assert len({tuple(trial.params.values()) for trial in trials}) == 8
+    assert max(run["metrics"]["cost/workers_on_host"] for run in runs) == 2
+    assert all(CALIBRATED in run["metrics"] for run in runs)  # the picks' fresh seeds too
+
+    again = type_command(*typed, "hydra.sweeper.num_workers=0")
+    assert again.returncode == 0, again.stderr
+    assert tables(again.stdout) == tables(done.stdout)
+    other = type_command(*typed, "objectives=[cost/train_seconds,final/val_accuracy]")
+    assert other.returncode == 2
+    assert "was begun with minimize cost/calibrated_train_seconds" in other.stderr
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from batchlab.check_launch import check_launch
 from batchlab.check_measure import check_measure, check_measured
 from batchlab.config import OPEN_GROUPS, Config
 from batchlab.mistake import Mistake, nearest
-from batchlab.objectives import check_objectives, parse_objective
+from batchlab.objectives import CALIBRATED, check_objectives, parse_objective
 
 BUDGETS = {
     "epochs": (),
@@ -216,7 +216,16 @@ def _objectives(config: Config) -> Iterator[Mistake]:
         return
     for objective in config.objectives:
         name = parse_objective(objective)[0]
+        if name == CALIBRATED and (why := _no_step_time(config)):
+            yield Mistake("objectives", objective, why, "objectives=[cost/train_seconds,final/val_accuracy]")
         if name.startswith("target/") and config.budget.kind != "target":
             yield Mistake("objectives", objective, "is measured with budget=target only", "budget=target")
         if name.startswith("sharpness/"):
             yield from check_measured(config, objective, name)
+
+
+def _no_step_time(config: Config) -> str:
+    """Why nobody can say what a step takes alone; empty where that is known."""
+    if config.optimizer.get("_target_", "").endswith(".LBFGS"):
+        return "is not told of L-BFGS, whose steps take as many passes as they need"
+    return "is not told of steps that several processes share" if config.num_processes > 1 else ""

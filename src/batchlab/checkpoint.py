@@ -27,7 +27,7 @@ from batchlab.plan import Counts
 from batchlab.state import Course, Stateful, load, parts_of, plain
 from batchlab.stopping import check_stop
 
-FORMAT = 1
+FORMAT = 2
 """Of the file; one more whenever a state changes what it holds."""
 
 
@@ -168,7 +168,9 @@ class Keeper:
 def key_of(built: Built) -> str:
     """Of what a run is and how it is measured: 16 hexadecimal digits; data and device by what they are."""
     facts = (FORMAT, config_key(built.config), asdict(built.config.measure), built.device.type)
-    text = json.dumps([*facts, built.seed, built.dataset.digest], sort_keys=True, default=str)
+    text = json.dumps(
+        [*facts, built.clock.is_calibrated, built.seed, built.dataset.digest], sort_keys=True, default=str
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

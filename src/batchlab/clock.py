@@ -1,6 +1,7 @@
 """The training clock: counts training steps only, on a device that has finished its work."""
 
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -9,11 +10,18 @@ class Clock:
     """A stopwatch that waits for the device before it starts, stops or is read.
 
     CUDA and MPS run behind the program; without the wait, work would be counted to whatever follows it.
+
+    Beside other trainings on its host a run is stretched by them. Given what a step takes when it has the host alone,
+    the clock counts that for each step; the stopwatch runs on as `measured`.
+
+    Args:
+        device: that the training is on.
+        step_seconds: batch size -> seconds of a step, measured alone; None = the stopwatch counts.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._counted = 0.0
+    def __init__(self, device: torch.device, step_seconds: Callable[[int], float] | None = None) -> None:
+        self._device, self._step_seconds = device, step_seconds
+        self._counted, self._alone = 0.0, 0.0
         self._started: float | None = None
 
     def start(self) -> None:
@@ -28,21 +36,36 @@ class Clock:
             self._counted += time.perf_counter() - self._started
             self._started = None
 
+    def step(self, batch_size: int) -> None:
+        """One step of so many examples was made."""
+        if self._step_seconds is not None:
+            self._alone += self._step_seconds(batch_size)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether steps are counted as they were measured alone."""
+        return self._step_seconds is not None
+
     @property
     def seconds(self) -> float:
-        """Seconds counted so far, in s; a running clock waits for the device."""
+        """Seconds counted so far, in s: those of the stopwatch, or of the steps as measured alone."""
+        return self.measured if self._step_seconds is None else self._alone
+
+    @property
+    def measured(self) -> float:
+        """Seconds of the stopwatch so far, in s; a running one waits for the device."""
         if self._started is None:
             return self._counted
         self._wait()
         return self._counted + time.perf_counter() - self._started
 
     def state_dict(self) -> dict[str, float]:
-        """The reading, as a checkpoint keeps it."""
-        return {"seconds": self.seconds}
+        """Both readings, as a checkpoint keeps them."""
+        return {"measured": self.measured, "alone": self._alone}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Show a reading, and stand."""
-        self._counted, self._started = state["seconds"], None
+        self._counted, self._alone, self._started = state["measured"], state["alone"], None
 
     def _wait(self) -> None:
         if self._device.type == "cuda":

@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from batchlab.mistake import Mistake, WrongInput
+from batchlab.objectives import CALIBRATED, MEASURED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OPEN_GROUPS = ("data", "model", "loss", "optimizer", "lr_scaling", "lr_schedule", "batch_schedule")
@@ -148,6 +149,7 @@ def register_schema(more: type | None = None) -> None:
     OmegaConf.register_new_resolver("process_id", os.getpid, replace=True)
     OmegaConf.register_new_resolver("default_study", default_study, replace=True)
     OmegaConf.register_new_resolver("launch_of", launch_of, replace=True)
+    OmegaConf.register_new_resolver("time_objective", time_objective, replace=True)
 
 
 def launch_of(num_processes: Any) -> str:
@@ -166,6 +168,22 @@ def default_study() -> str:
     search = choices.get("search", "none")
     first = (search if search != "none" else "search") if is_search else "runs"
     return f"{first}-{choices.get('data')}-{choices.get('model')}"
+
+
+def time_objective() -> str:
+    """Where none is typed: seconds as they are measured; of trials side by side, as if each had the host alone."""
+    return CALIBRATED if shares_host() else MEASURED
+
+
+def shares_host() -> bool:
+    """Whether trials of this command's search train side by side on a host."""
+    if not HydraConfig.initialized():
+        return False
+    hydra = HydraConfig.get()
+    if not is_search_sweeper(hydra.sweeper):
+        return False
+    is_basic = str(hydra.launcher._target_).endswith(".BasicLauncher")
+    return (hydra.sweeper.num_workers if is_basic else hydra.sweeper.n_jobs) > 1
 
 
 def is_search_sweeper(sweeper: DictConfig) -> bool:

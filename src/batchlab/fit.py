@@ -101,7 +101,7 @@ def fit(
         stream: training examples by position.
         plan: budget, parts and evaluations.
         schedule: batch size and lr factor at a progress.
-        clock: counts seconds of training; stopped at every yield.
+        clock: counts seconds of training; told of every step, stopped at every yield.
         state: where to begin; None = at the first step.
 
     Yields:
@@ -129,6 +129,7 @@ def fit(
             learner.ranks.announce(drawn, batch_size, factor)
         loss_sum += learner.step(gradient)
         steps, drawn = steps + 1, drawn + batch_size
+        clock.step(batch_size)
         counts = Counts(steps, drawn, processed, clock.seconds if plan.counted == "seconds" else 0.0)
         is_over = plan.progress(counts) >= 1 or (steps % CHECK_STEPS == 0 and not math.isfinite(loss_sum.item()))
         if is_over or drawn >= next_eval or time.perf_counter() >= next_tick:

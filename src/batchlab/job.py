@@ -10,12 +10,15 @@ from typing import Any
 
 from batchlab.build import Built, build, load_dataset, pick_device
 from batchlab.checkpoint import kept
+from batchlab.clock import Clock
 from batchlab.config import Budget, Config
 from batchlab.fit import EvalPoint
+from batchlab.host import WORKERS, Place, host_shared
 from batchlab.identity import config_key, environment
 from batchlab.leader import shared
 from batchlab.objectives import is_measured, parse_objective
 from batchlab.place import RanksFailed
+from batchlab.probe.calibration import counts_alone, step_seconds
 from batchlab.probe.memory_process import NothingFits
 from batchlab.probe.micro_batch import settle
 from batchlab.record import Recorder, recorded_runs
@@ -126,24 +129,25 @@ def train_seed(
     tags: dict[str, str] | None = None,
 ) -> RunResult:
     """One run: build, train, show, record; a trial may stop it."""
-    check_stop()  # a signal that came while the run before was written
-    settled = settle(config)
-    built = build(settled.config, seed)
-    show_facts(built.dataset.facts)
-    if settled.found:
-        show_facts((f"micro_batch_size=auto: {settled.found}",))
-        tags = (tags or {}) | {"micro_batch_size": f"auto: {settled.found}", "memory_probe": settled.record}
+    built, found = prepared(config, seed)
+    tags = (tags or {}) | found
     if trial is not None:
-        tags = (tags or {}) | {"optuna.study": trial.study_name, "optuna.trial_number": str(trial.number)}
+        tags |= {"optuna.study": trial.study_name, "optuna.trial_number": str(trial.number)}
     name = f"trial {trial.number}: {trial.tried}, seed {seed}" if trial else label(built)
     console, owner = make_console(), trial.study_name if trial else ""
     with kept(built, lambda text: console.print(f"{name}: {text}", soft_wrap=True), owner) as keeper:
         if keeper is not None and keeper.resumed_from is not None:
-            tags = (tags or {}) | {"resumed_from_step": str(keeper.resumed_from)}
-        with Recorder(built, sweep_id, tags) as recorder, Watch(console, name) as watch, shared(built) as together:
+            tags |= {"resumed_from_step": str(keeper.resumed_from)}
+        with (
+            host_shared() as place,
+            Recorder(built, sweep_id, tags) as recorder,
+            Watch(console, name) as watch,
+            shared(built) as together,
+        ):
             if trial is not None:
                 trial.begin_run(recorder.run_id, curve_key(config), keeper.resumed_from if keeper else None)
-            result = drive(built, run(together, with_test=trial is None, keeper=keeper), recorder, watch, trial)
+            training = run(together, with_test=trial is None, keeper=keeper)
+            result = drive(built, training, place, recorder, watch, trial)
         if keeper is not None and result.outcome != "stopped":
             keeper.remove()
     for metric, reason in result.missing.items():
@@ -151,28 +155,50 @@ def train_seed(
     return result
 
 
+def prepared(config: Config, seed: int) -> tuple[Built, dict[str, str]]:
+    """A run, built, and tags on what was found for it: how much fits, and what its steps take alone."""
+    check_stop()  # a signal that came while the run before was written
+    settled, tags = settle(config), dict[str, str]()
+    step_times, said = step_seconds(settled.config) if counts_alone(settled.config) else (None, "")
+    built = build(settled.config, seed)
+    show_facts(built.dataset.facts)
+    if settled.found:
+        show_facts((f"micro_batch_size=auto: {settled.found}",))
+        tags |= {"micro_batch_size": f"auto: {settled.found}", "memory_probe": settled.record}
+    if said:
+        show_facts((said,))
+        tags["step_times"] = said
+        built = replace(built, clock=Clock(built.device, step_times))
+    return built, tags
+
+
 def drive(
     built: Built,
     training: Generator[EvalPoint, None, RunResult],
+    place: Place,
     recorder: Recorder,
     watch: Watch,
     trial: SearchTrial | None,
 ) -> RunResult:
     """Drive a run to its end, or to where its trial stops it; every point is recorded and shown."""
+    num_at_first = place.num_here()
     while True:
         check_stop()
         try:
             point = next(training)
         except StopIteration as stop:
             result: RunResult = stop.value
+            result.finals[WORKERS] = max(num_at_first, place.num_here())
             recorder.finish(result)
             break
         if point.is_due:
             recorder.point(point)
         watch.point(point)
+        place.give_way()
         if trial is not None and (reason := trial.why_stop(point)):
             training.close()
             result = stopped(built, point, reason)
+            result.finals[WORKERS] = max(num_at_first, place.num_here())
             recorder.stop(result)
             break
     watch.finish(result)

@@ -13,6 +13,7 @@ DIRECTIONS = {
     "final/val_auroc": "maximize",
     "final/val_auprc": "maximize",
     "cost/train_seconds": "minimize",
+    "cost/calibrated_train_seconds": "minimize",
     "cost/eval_seconds": "minimize",
     "cost/measure_seconds": "minimize",
     "cost/warmup_seconds": "minimize",
@@ -37,6 +38,8 @@ DIRECTIONS = {
     "sharpness/keskar_subspace_1e-3": "minimize",
     "sharpness/keskar_subspace_5e-4": "minimize",
 }
+MEASURED, CALIBRATED = TIMES = ("cost/train_seconds", "cost/calibrated_train_seconds")
+"""Seconds of training: as the clock measured them beside whatever else ran, and step times measured alone x steps."""
 SHARPNESS = "sharpness/"
 """Names of measures of `measure.sharpness` begin so; whatever is called so is minimized."""
 TEST_METRICS = ("final/test_accuracy",)

@@ -80,9 +80,10 @@ def preflight(arguments: list[str], config_name: str = "train") -> Asked:
         mistake for folder in sorted({config.mlruns for config in configs}) for mistake in check_stores(folder)
     ]
     mistakes = mistakes or _gate_two(configs, plan)
-    if plan is not None:
-        from batchlab.survey import check_study, in_space
+    if plan is not None and base is not None:
+        from batchlab.survey import as_begun, check_study, in_space
 
+        plan = plan if mistakes else as_begun(plan, base)
         mistakes = [in_space(mistake, plan.space) for mistake in mistakes] or check_study(plan)
     if mistakes:
         stop(mistakes)

@@ -17,6 +17,7 @@ from batchlab.gradient import accumulate, whole_gradient
 from batchlab.measure import Measurer
 from batchlab.memory import is_out_of_memory, peak_bytes, reset_peak
 from batchlab.metrics import NOT_A_NUMBER, Predictions, class_metrics, predict
+from batchlab.objectives import CALIBRATED, MEASURED
 from batchlab.plan import part_sizes
 from batchlab.prepare import Prepare
 from batchlab.probe.noise_meter import NoiseMeter
@@ -77,7 +78,7 @@ def run(built: Built, with_test: bool = True, keeper: Keeper | None = None) -> G
             if point.is_due and math.isfinite(point.train_loss):
                 point = evaluator(point)
             if point.is_due:
-                course.points.append(point)
+                course.add(point, built.clock)
             is_over = point.is_last or reached(course.points, built.plan.target_accuracy)
             if point.is_due and math.isfinite(point.train_loss):
                 point = measurer(point, is_over)
@@ -241,12 +242,13 @@ class Evaluator:
 
 
 def cost_metrics(built: Built, points: list[EvalPoint]) -> dict[str, float]:
-    """What the training itself took: seconds on the clock, steps, examples, examples per second."""
+    """What the training itself took: seconds measured and, where it counts them, as if alone; steps, examples."""
     counts = points[-1].counts if points else None
-    seconds = built.clock.seconds
+    seconds = built.clock.measured
+    calibrated = {CALIBRATED: built.clock.seconds} if built.clock.is_calibrated else {}
     num_examples = float(counts.processed) if counts else NOT_A_NUMBER
-    return {
-        "cost/train_seconds": seconds,
+    return calibrated | {
+        MEASURED: seconds,
         "cost/num_steps": float(counts.steps) if counts else NOT_A_NUMBER,
         "cost/num_examples": num_examples,
         "cost/examples_per_second": num_examples / seconds if seconds > 0 else NOT_A_NUMBER,

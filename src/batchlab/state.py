@@ -98,6 +98,7 @@ class Course:
 
     def __init__(self) -> None:
         self.points: list[EvalPoint] = []
+        self._readings: list[dict[str, float]] = []
         self._earlier, self._started = 0.0, time.perf_counter()
 
     @property
@@ -105,22 +106,28 @@ class Course:
         """Wall-clock seconds so far, in s."""
         return self._earlier + time.perf_counter() - self._started
 
+    def add(self, point: EvalPoint, clock: Clock) -> None:
+        """One more evaluation, and what the clock shows now."""
+        self.points.append(point)
+        self._readings.append(clock.state_dict())
+
     def again(self, clock: Clock) -> Iterator[EvalPoint]:
         """The evaluations once more, for whoever records them or stops the run; the clock shows what it did then."""
         reading = clock.state_dict()
-        for point in self.points:
-            clock.load_state_dict({"seconds": point.counts.seconds})
+        for point, then in zip(self.points, self._readings, strict=True):
+            clock.load_state_dict(then)
             yield point
         clock.load_state_dict(reading)
 
     def state_dict(self) -> dict[str, Any]:
         """See `Stateful`."""
-        return {"points": [asdict(point) for point in self.points], "seconds": self.seconds}
+        points = [asdict(point) for point in self.points]
+        return {"points": points, "readings": list(self._readings), "seconds": self.seconds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See `Stateful`."""
         self.points = [EvalPoint(**(each | {"counts": Counts(**each["counts"])})) for each in state["points"]]
-        self._earlier = state["seconds"]
+        self._readings, self._earlier = list(state["readings"]), state["seconds"]
 
 
 def parts_of(built: Built) -> dict[str, Stateful]:

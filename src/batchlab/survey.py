@@ -27,7 +27,8 @@ from batchlab.search.sampler import sampler_of
 from batchlab.search.settings import Settings, read_settings
 from batchlab.search.space import Dimension, Space
 from batchlab.search.storage import open_storage
-from batchlab.search.study import check_fingerprint, found_study
+from batchlab.search.study import Study, check_fingerprint, found_study
+from batchlab.search.time_objective import settle_time
 from batchlab.signature import without
 from batchlab.stores import optuna_url
 
@@ -71,6 +72,7 @@ def survey(
             return Found([], None), mistakes
         settings = read_settings(base)
         space = parse_space(settings, overrides, GlobalHydra.instance().config_loader())
+        settings, space = settle_time(settings, space, base, None)
         mistakes = [*_no_dimensions(space), *_launcher(settings, base), *check_first_points(settings, space, base)]
         sampler_of(settings, space)(0, 0)  # whatever Optuna says of its settings, it says now
     except WrongInput as error:
@@ -190,15 +192,41 @@ def check_study(plan: SearchPlan) -> list[Mistake]:
     """
     settings = plan.settings
     address = settings.storage or optuna_url(settings.mlruns)
-    if isinstance(address, str) and address.startswith("sqlite:///"):
-        path = Path(address.removeprefix("sqlite:///"))
-        if (not path.exists() and path.parent.exists()) or (not settings.storage and not path.exists()):
-            return []  # made when the search begins
     try:
-        study = found_study(settings, open_storage(settings.mlruns, settings.storage))
+        study = find_begun(settings)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         allowed = f"cannot be opened as SQLAlchemy's address, grpc://host:port or a journal file .log: {masked(reason)}"
         mend = "hydra.sweeper.storage=null for optuna.db in mlruns"
         return [Mistake("hydra.sweeper.storage", masked(str(address)), allowed, mend)]
     return check_fingerprint(study, plan.fingerprint) if study else []
+
+
+def find_begun(settings: Settings) -> Study | None:
+    """The study where there is one; a store that is made when the search begins is not made now.
+
+    Args:
+        settings: name and store; an error of the store is raised as it is.
+    """
+    address = settings.storage or optuna_url(settings.mlruns)
+    if isinstance(address, str) and address.startswith("sqlite:///"):
+        path = Path(address.removeprefix("sqlite:///"))
+        if (not path.exists() and path.parent.exists()) or (not settings.storage and not path.exists()):
+            return None
+    return found_study(settings, open_storage(settings.mlruns, settings.storage))
+
+
+def as_begun(plan: SearchPlan, base: DictConfig) -> SearchPlan:
+    """The plan with the seconds that its study optimises already, where a person typed none.
+
+    Args:
+        plan: everything about it is right.
+        base: the composed configuration of the fixed settings.
+    """
+    HydraConfig.instance().set_config(base)  # corners have been composed since
+    try:
+        study = find_begun(plan.settings)
+    except Exception:  # `check_study` says it
+        return plan
+    settings, space = settle_time(plan.settings, plan.space, base, study)
+    return replace(plan, settings=settings, space=space, fingerprint=fingerprint(settings, space, base))

@@ -8,6 +8,8 @@ from batchlab.config import REPOSITORY, register_schema
 from batchlab.mistake import WrongInput
 from batchlab.search.sampler import grid_size, sampler_of
 from batchlab.search.settings import read_settings
+from batchlab.search.storage import open_storage
+from batchlab.search.study import open_study
 
 
 def settings_of(*overrides):
@@ -90,6 +92,19 @@ def test_a_grid_goes_through_every_point(space_of):
     assert sampler_of(settings_of("hydra/sweeper/sampler=grid"), space)(0, 0) is not None
     with pytest.raises(WrongInput, match="a grid needs a list"):
         grid_size(space_of("lr=interval(0.1,1.0)"))
+
+
+@pytest.mark.parametrize("seed", ["null", "3"])
+def test_a_grid_is_gone_through_once_however_many_processes_share_it(space_of, settings, seed):
+    """Trial n takes the n-th point: another order in another process, or for another slot, takes some twice."""
+    space = space_of("b=16,32,64", "lr=0.1,0.2")
+    found = settings_of("hydra/sweeper/sampler=grid", f"hydra.sweeper.sampler.seed={seed}")
+    study, points = open_study(settings, open_storage(settings.mlruns), {}), []
+    for slot in range(6):
+        study.sampler = sampler_of(found, space)(slot, 0)  # as a process does that has just begun
+        trial = study.ask()
+        points.append(tuple(trial._suggest(each.name, each.distribution) for each in space.dimensions))
+    assert len(set(points)) == 6
 
 
 def test_a_seed_gives_each_slot_its_own_draws_and_always_the_same(space_of):

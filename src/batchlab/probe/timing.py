@@ -79,6 +79,7 @@ def time_cells(
     budget_seconds: float,
     clock: Literal["wall", "process"] = "wall",
     tell: Callable[[float], None] = lambda _share: None,
+    min_steps: int = 1,
 ) -> Timings:
     """Time every cell once per block until the blocks or the budget are used up.
 
@@ -89,6 +90,7 @@ def time_cells(
             half as long, the largest batches, are not timed.
         clock: on a CPU: wall clock, or the process's own time, which a busy neighbour does not stretch.
         tell: is given the share that is done, in [0, 1], after each visit.
+        min_steps: of a visit; more than one where steps differ by their number.
 
     Returns:
         The timings; fewer blocks than asked for where the budget was used up, none where not one fitted.
@@ -101,7 +103,7 @@ def time_cells(
             continue
         try:
             once, peaks[place] = _warm_up(cells[place], clock)
-            steps[place] = max(1, math.ceil(VISIT_SECONDS / once))
+            steps[place] = max(min_steps, math.ceil(VISIT_SECONDS / once))
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -69,7 +69,7 @@ def of_grid(study: Study, rated: Sequence[Row]) -> Answer:
     among, name = several or rated, score_name(study)
     best = among[0]
     tied = _tied(study, best, among) if several else [best]
-    by_time = sorted(tied, key=lambda row: row.train_seconds.mean)
+    by_time = sorted(tied, key=lambda row: row.seconds.mean)
     near = {row.key for row in tied}
     ordered = [*by_time, *(row for row in among if row.key not in near)]
     chosen = ordered[0]

@@ -49,8 +49,10 @@ def accuracy_panel(points: SizePoints, study: Study) -> Panel:
 
 def seconds_panel(points: SizePoints, study: Study) -> Panel:
     """Training seconds by batch size."""
-    traces = traces_of(points, study, lambda row: row.train_seconds)
+    traces = traces_of(points, study, lambda row: row.seconds)
     note = "Seconds of training steps only: evaluation, measures and recording are off this clock."
+    if any(row.calibrated_seconds for row in study.rows):
+        note += " They are step times measured alone, times steps: these runs shared their host."
     axis = Axis("training time (s)", is_log=True)
     return Panel("seconds", "Training time by batch size", BATCH_SIZE, axis, traces, note)
 

@@ -10,6 +10,8 @@ from typing import Any
 from rich.table import Table
 from scipy.stats import t
 
+from batchlab.objectives import CALIBRATED, MEASURED
+
 Run = Mapping[str, Mapping[str, Any]]
 """Params, metrics and tags of a recorded run."""
 VARIED_APART = {"seed", "batch_size", "log2_batch_size", "lr_used", "study"}
@@ -42,13 +44,14 @@ class Row:
         steps: optimizer steps, mean over seeds.
         accuracy: on the validation split.
         loss: on the validation split.
-        train_seconds: on the training clock.
+        train_seconds: of training, as they were measured.
         examples_per_second: examples processed per second on the training clock.
         peak_memory_bytes: largest over seeds.
         target_seconds: training seconds to the target; None without a target.
         n: runs.
         outcomes: e.g. ``1 diverged``; empty where all are done.
         sharpness: what was measured of it, by metric name.
+        calibrated_seconds: step times measured alone, times steps; None where they were not counted.
     """
 
     key: str
@@ -67,6 +70,12 @@ class Row:
     n: int
     outcomes: str
     sharpness: dict[str, Estimate]
+    calibrated_seconds: Estimate | None = None
+
+    @property
+    def seconds(self) -> Estimate:
+        """The seconds of training by which rows are compared: as if alone where they are known, else as measured."""
+        return self.calibrated_seconds or self.train_seconds
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -136,7 +145,8 @@ def _row(group: list[Run], varied: list[str]) -> Row:
         steps=over("cost/num_steps"),
         accuracy=over("final/val_accuracy"),
         loss=over("final/val_loss"),
-        train_seconds=over("cost/train_seconds"),
+        train_seconds=over(MEASURED),
+        calibrated_seconds=over(CALIBRATED) if all(CALIBRATED in run["metrics"] for run in group) else None,
         examples_per_second=over("cost/examples_per_second"),
         peak_memory_bytes=max(float(run["metrics"].get("cost/peak_memory_bytes", math.nan)) for run in group),
         target_seconds=over("target/seconds") if has_target else None,
@@ -153,17 +163,11 @@ def _row(group: list[Run], varied: list[str]) -> Row:
 def draw_table(rows: Sequence[Row], title: str) -> Table:
     """The rows as a table for the terminal."""
     is_regression = all(math.isnan(row.accuracy.mean) for row in rows) and not all(row.outcomes for row in rows)
-    has_target = any(row.target_seconds for row in rows)
+    has_target, is_calibrated = any(row.target_seconds for row in rows), any(row.calibrated_seconds for row in rows)
     names = list(dict.fromkeys(name for row in rows for name in row.varied))
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
-    headings = [
-        "batch size",
-        *names,
-        "lr",
-        "steps",
-        "val loss" if is_regression else "val accuracy",
-        "train s",
-    ]
+    headings = ["batch size", *names, "lr", "steps", "val loss" if is_regression else "val accuracy", "train s"]
+    headings += ["s if alone"] if is_calibrated else []
     headings += ["s to target"] if has_target else []
     headings += ["examples/s", "peak MiB", "n"]
     headings += ["outcome"] if any(row.outcomes for row in rows) else []
@@ -173,6 +177,7 @@ def draw_table(rows: Sequence[Row], title: str) -> Table:
         score = row.loss if is_regression else row.accuracy
         cells = [str(row.batch_size), *(row.varied.get(name, "") for name in names), f"{row.lr:.4g}"]
         cells += [number(row.steps.mean), shown(score, 4), shown(row.train_seconds, 2)]
+        cells += [shown(row.calibrated_seconds, 2) if row.calibrated_seconds else ""] if is_calibrated else []
         cells += [shown(row.target_seconds, 2) if row.target_seconds else ""] if has_target else []
         peak = row.peak_memory_bytes / 2**20
         cells += [number(row.examples_per_second.mean), number(peak), str(row.n)]
@@ -195,13 +200,13 @@ def verdict(rows: Sequence[Row]) -> str:
     best = max(rated, key=lambda row: row.accuracy.mean)
     said = f"Highest val accuracy: {_name(best)} ({shown(best.accuracy, 4)})."
     if any(row.accuracy.n < 2 for row in rated):
-        fastest = min(rated, key=lambda row: row.train_seconds.mean)
-        said += f" Least training time: {_name(fastest)} ({shown(fastest.train_seconds, 2)} s)."
+        fastest = min(rated, key=lambda row: row.seconds.mean)
+        said += f" Least training time: {_name(fastest)} ({shown(fastest.seconds, 2)} s)."
         return f"{said} One seed does not tell whether they differ: num_seeds=3 gives intervals."
     tied = tied_with(best, rated)
     if len(tied) == 1:
         return f"{said} No other interval reaches it."
-    fastest = min(tied, key=lambda row: row.train_seconds.mean)
+    fastest = min(tied, key=lambda row: row.seconds.mean)
     others = ", ".join(_name(row) for row in tied if row is not best)
     return f"{said} Not told apart from it at n = {best.n}: {others}. Fastest among these: {_name(fastest)}."
 

@@ -9,7 +9,12 @@ from rich.table import Table
 from batchlab.report.comparison import estimate, shown
 
 FOUR_DIGITS = ("final/val_accuracy", "final/test_accuracy", "final/val_loss", "final/train_loss")
-SHORT = {"cost/train_seconds": "train s", "final/val_accuracy": "val accuracy", "final/test_accuracy": "test accuracy"}
+SHORT = {
+    "cost/train_seconds": "train s",
+    "cost/calibrated_train_seconds": "s if alone",
+    "final/val_accuracy": "val accuracy",
+    "final/test_accuracy": "test accuracy",
+}
 ROWS_OF_A_FRONT = 20
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from batchlab.host import WORKERS
 from batchlab.report.panel import Listing
 from batchlab.report.study import Study
 
@@ -21,6 +22,7 @@ FACTS = {
     "Optuna": "version.optuna",
     "MLflow": "version.mlflow",
     "NumPy": "version.numpy",
+    "step times": "step_times",
     "command": "command",
 }
 """What a page calls a tag of a run."""
@@ -43,6 +45,9 @@ def provenance_points(study: Study) -> dict[str, str]:
     loads = [float(each["load_average"]) for each in tags if each.get("load_average")]
     if loads:
         facts["load average"] = f"{min(loads):.2f} to {max(loads):.2f}, processes that wanted a core when a run began"
+    beside = [float(run["metrics"][WORKERS]) for run in study.runs if WORKERS in run["metrics"]]
+    if any(each > 1 for each in beside):
+        facts["trainings on the host"] = f"{min(beside):.0f} to {max(beside):.0f} at the same time"
     return {name: value for name, value in facts.items() if value}
 
 

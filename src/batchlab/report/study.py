@@ -204,7 +204,9 @@ def score_of(study: Study, row: Row) -> Estimate:
 def hover_of(study: Study, row: Row) -> str:
     """What a figure says of a row under the pointer; lines are parted by <br>."""
     lines = [settings_in_words(row), f"{score_name(study)} {shown(score_of(study, row), 4)}"]
-    lines.append(f"training {shown(row.train_seconds, digits(row.train_seconds.mean))} s")
+    lines.append(f"training {shown(row.seconds, digits(row.seconds.mean))} s")
+    if row.calibrated_seconds:
+        lines[-1] += f" if alone, {shown(row.train_seconds, digits(row.train_seconds.mean))} s beside others"
     if row.target_seconds:
         lines.append(f"to the target {shown(row.target_seconds, digits(row.target_seconds.mean))} s")
     return "<br>".join([*lines, f"n = {row.n}"])

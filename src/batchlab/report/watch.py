@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from batchlab.fit import EvalPoint
+from batchlab.objectives import CALIBRATED
 from batchlab.run import RunResult
 
 PLAIN_WIDTH = 120
@@ -84,4 +85,5 @@ class Watch:
         accuracy, seconds = finals["final/val_accuracy"], finals["cost/train_seconds"]
         score = f"val accuracy {accuracy:.4f}" if accuracy == accuracy else f"val loss {finals['final/val_loss']:.4g}"
         ending = score if result.outcome == "done" else f"{result.outcome}: {result.cause}"
-        self._console.print(f"{self._label}: {ending}, {finals['cost/num_steps']:.0f} steps in {seconds:.2f} s")
+        alone = f", {finals[CALIBRATED]:.2f} s if alone" if CALIBRATED in finals else ""
+        self._console.print(f"{self._label}: {ending}, {finals['cost/num_steps']:.0f} steps in {seconds:.2f} s{alone}")

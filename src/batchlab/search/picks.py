@@ -8,12 +8,12 @@ from statistics import fmean
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from batchlab.objectives import TIMES
 from batchlab.search.front import knee, pareto_front
 from batchlab.search.settings import Settings
 from batchlab.search.study import done_trials
 
 ACCURACY = "final/val_accuracy"
-SECONDS = ("cost/train_seconds", "cost/calibrated_train_seconds")
 MAX_SHORT = 4
 """Trials in the place of the fastest whose fresh seeds may fall short."""
 PICKS = "picks"
@@ -66,7 +66,7 @@ def first_pick(found: Candidates, known: Retrained) -> dict[str, FrozenTrial]:
     if ACCURACY in found.metrics:
         return {"most_accurate": most_accurate(found, known)}
     metric = found.metrics[0]
-    name = "fastest" if metric in SECONDS else f"best_{metric.rpartition('/')[2]}"
+    name = "fastest" if metric in TIMES else f"best_{metric.rpartition('/')[2]}"
     return {name: best_of(found, metric)}
 
 
@@ -84,9 +84,9 @@ def all_picks(found: Candidates, least_accuracy: float | None, known: Retrained)
     """
     picks = first_pick(found, known)
     for metric in found.metrics:
-        if metric in SECONDS and ACCURACY in found.metrics:
+        if metric in TIMES and ACCURACY in found.metrics:
             picks["fastest"] = fastest(found, metric, least_accuracy, known)
-        elif metric in SECONDS:
+        elif metric in TIMES:
             picks["fastest"] = best_of(found, metric)
         elif metric != ACCURACY:
             picks[f"best_{metric.rpartition('/')[2]}"] = best_of(found, metric)

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from batchlab.objectives import TIMES
+
 MIN_CURVES = 10
 """Comparable finished curves, below which nothing is said of the end."""
 REACH = 2.0
@@ -39,7 +41,7 @@ class Curve:
 
     Attributes:
         progress: share of the budget, in (0, 1].
-        seconds: training seconds.
+        seconds: training seconds by the run's own clock; where step times were measured alone, those x steps.
         accuracy: on the validation split.
     """
 
@@ -132,7 +134,7 @@ def is_dominated(front: Front, curve: Curve) -> bool:
 def optimistic_end(metric: str, curves: Sequence[Curve], curve: Curve) -> float | None:
     """The best value of an objective that a curve can still end with; None where nothing is known."""
     progress, seconds = curve.progress[-1], curve.seconds[-1]
-    if metric == "cost/train_seconds":
+    if metric in TIMES:
         return seconds + (seconds / progress - seconds) * FASTER
     if metric == "final/val_accuracy":
         return best_accuracy(curves, curve)

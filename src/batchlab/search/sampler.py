@@ -24,7 +24,7 @@ def sampler_of(settings: Settings, space: Space) -> Callable[[int, int], BaseSam
     """A function: (slot, number of the try) -> sampler.
 
     With a seed every trial has a sampler of its own, seeded by (seed, slot, try): the same study, interrupted or not,
-    draws the same start-up points. Without one, one sampler serves the process.
+    draws the same start-up points. Without one, one sampler serves the process. A grid has one order for all.
 
     Args:
         settings: its node; keys that are null or that Optuna does not know any more are left out.
@@ -50,6 +50,9 @@ def sampler_of(settings: Settings, space: Space) -> Callable[[int, int], BaseSam
             warnings.simplefilter("ignore", FutureWarning)  # keys of released configurations that Optuna 6 will drop
             return factory(**({"seed": seed} if seed is not None and "seed" in known else {}))
 
+    if "search_space" in known:  # trial n takes the grid's n-th point: one order for every slot and process
+        ordered = make(seed or 0)
+        return lambda _slot, _attempt: ordered
     if seed is None:
         shared = make(random.SystemRandom().getrandbits(31))
         return lambda _slot, _attempt: shared

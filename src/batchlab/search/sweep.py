@@ -21,6 +21,7 @@ from optuna.study import Study
 from optuna.trial import Trial
 
 from batchlab.mistake import WrongInput
+from batchlab.objectives import CALIBRATED, MEASURED
 from batchlab.search.compose import Composer, parse_space
 from batchlab.search.ending import Ending, has_values, settle
 from batchlab.search.fingerprint import fingerprint
@@ -36,7 +37,8 @@ from batchlab.search.slots import Slots
 from batchlab.search.solutions import write_solutions
 from batchlab.search.space import Dimension, Space
 from batchlab.search.storage import open_storage
-from batchlab.search.study import check_failures, check_fingerprint, done_trials, open_study
+from batchlab.search.study import check_failures, check_fingerprint, done_trials, found_study, open_study
+from batchlab.search.time_objective import settle_time
 from batchlab.search.workers import supervise, visible_gpus
 from batchlab.stopping import check_stop
 
@@ -64,9 +66,11 @@ def search(
     is_grid = settings.sampler["_target_"].endswith("GridSampler")
     if is_grid:
         settings = replace(settings, num_trials=min(settings.num_trials, grid_size(space)))
+    storage = open_storage(settings.mlruns, settings.storage)
+    settings, space = settle_time(settings, space, master, found_study(settings, storage))
     composer = Composer(context.config_loader, master, space)
     stamp = fingerprint(settings, space, composer.base())
-    study = open_study(settings, open_storage(settings.mlruns, settings.storage), stamp)
+    study = open_study(settings, storage, stamp)
     if mistakes := check_fingerprint(study, stamp):
         raise WrongInput(*mistakes)
     if WORKER not in os.environ:
@@ -92,8 +96,10 @@ def announce(study: Study, settings: Settings, space: Space) -> None:
     print(f"{settings.study}: {settings.num_trials} trials{so_far}; {', '.join(settings.metrics)}")
     for each in space.dimensions:
         print(f"  {each.key.lstrip('+')}: {each.described()}")
-    if settings.num_workers > 1 and "cost/train_seconds" in settings.metrics:
-        print(f"  seconds are measured while {settings.num_workers} workers share this host")
+    if CALIBRATED in settings.metrics:
+        print("  seconds: step times measured alone on this host, times steps; those measured are recorded beside them")
+    elif settings.num_workers > 1 and MEASURED in settings.metrics:
+        print(f"  seconds are measured while {settings.num_workers} workers share this host, as the study began")
     sys.stdout.flush()
 
 

@@ -1,0 +1,164 @@
+"""Who trains on this host now: trainings share it, a measurement of seconds has it alone.
+
+Every training holds one of the files `slot-0`, `slot-1`, ... locked; a measurement holds all of them, and meanwhile the
+gate through which a training comes to its slot. Locks are the kernel's (flock): those of a killed process are gone.
+"""
+
+import fcntl
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+LOCKS = "BATCHLAB_LOCKS"
+"""Environment variable: folder of the locks, where that of all users of this host is not the right one."""
+NAME = "batchlab-locks"
+WORKERS = "cost/workers_on_host"
+"""Final of a run: most of our trainings on its host, at its beginning and at its end, itself among them."""
+EVERYBODY = 0o1777
+
+
+class Place:
+    """A training's place among those on its host.
+
+    Args:
+        folder: of the locks; None where none can be made, so that nothing is known of others.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._slot: int | None = None
+        self.take()
+
+    def take(self) -> None:
+        """Come to a slot through the gate; waits while a measurement has the host, or is waiting for it."""
+        if self._folder is not None:
+            with _held(self._folder / "gate"):
+                self._slot = _free_slot(self._folder)
+
+    def leave(self) -> None:
+        """Let the slot go."""
+        if self._slot is not None:
+            _let_go(self._slot)
+            self._slot = None
+
+    def give_way(self) -> None:
+        """Let a measurement go first that waits for the host; to be called while the training's clock stands."""
+        with suppress(OSError):  # the folder has gone: no reason to end a training
+            if self._folder is not None and _is_held(self._folder / "gate"):
+                self.leave()
+                self.take()
+
+    def num_here(self) -> float:
+        """How many processes of ours train on this host now, this one among them; NaN where that is not known."""
+        with suppress(OSError):
+            if self._folder is not None and self._slot is not None:
+                return float(sum(map(_is_held, self._folder.glob("slot-*")))) or math.nan
+        return math.nan
+
+
+@contextmanager
+def host_shared() -> Iterator[Place]:
+    """Train beside others; not to be held while `host_alone` is asked for, which waits for every training.
+
+    Yields:
+        The training's place; where no lock can be made (a read-only system) one that knows of nobody.
+    """
+    try:
+        place = Place(lock_folder())
+    except OSError:
+        place = Place(None)
+    try:
+        yield place
+    finally:
+        place.leave()
+
+
+@contextmanager
+def host_alone() -> Iterator[bool]:
+    """Measure while none of our trainings runs here: they give way at their next sign of life, others do not begin.
+
+    Yields:
+        Whether that is so; False where no lock could be made.
+    """
+    with ExitStack() as stack:
+        is_alone = False
+        with suppress(OSError):
+            folder = lock_folder()
+            stack.enter_context(_held(folder / "gate"))
+            for slot in folder.glob("slot-*"):
+                stack.enter_context(_held(slot))
+            is_alone = True
+        yield is_alone
+
+
+def lock_folder() -> Path:
+    """The folder of the locks, made for all users of this host: BATCHLAB_LOCKS, else in /tmp.
+
+    Not in the folder for temporary files that the environment names: a batch system gives each job its own.
+    """
+    typed = os.environ.get(LOCKS)
+    common = Path("/tmp") if os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
+    folder = Path(typed) if typed else common / NAME
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(PermissionError):  # another user was faster
+            folder.chmod(EVERYBODY)  # mkdir's own mode is cut by the umask
+    return folder
+
+
+def _opened(path: Path) -> int:
+    """A file to be locked, whoever made it: reading is enough for a lock, and all that others may do."""
+    while True:
+        try:
+            return os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            pass
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        except FileExistsError:
+            continue
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    file = _opened(path)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        _let_go(file)
+
+
+def _free_slot(folder: Path) -> int:
+    place, file = 0, _opened(folder / "slot-0")
+    while not _is_free(file, fcntl.LOCK_EX):
+        os.close(file)
+        place += 1
+        file = _opened(folder / f"slot-{place}")
+    return file
+
+
+def _let_go(file: int) -> None:
+    fcntl.flock(file, fcntl.LOCK_UN)  # closing is not enough where a DataLoader's process has inherited the file
+    os.close(file)
+
+
+def _is_free(file: int, lock: int) -> bool:
+    """Takes the lock, if nobody holds it."""
+    try:
+        fcntl.flock(file, lock | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_held(path: Path) -> bool:
+    """Whether somebody has it locked; looked at with a lock that is let go of at once."""
+    file = _opened(path)
+    try:
+        return not _is_free(file, fcntl.LOCK_SH)
+    finally:
+        os.close(file)
