@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 
 from batchlab.arms import arm_probe
 from batchlab.config import is_arms_sweeper, register_schema, resolved
-from batchlab.preflight import Asked, preflight
+from batchlab.passwords import hide_passwords
+from batchlab.preflight import Asked, preflight, stop
 from batchlab.stopping import heed_signals
 
 register_schema()
@@ -38,6 +39,8 @@ def start() -> int:
     """Check everything, train, show what came out; returns the exit code."""
     asked = Asked([], None)
     if WORKER not in os.environ:
+        if mistakes := hide_passwords():
+            stop(mistakes)
         os.environ[SWEEP_ID] = uuid4().hex[:12]
         asked = preflight(sys.argv[1:])
     heed_signals()
@@ -47,9 +50,9 @@ def start() -> int:
         code = report(asked, 0)
     except KeyboardInterrupt:
         code = 130
-    except SystemExit as stop:
-        is_composition = isinstance(stop.__context__, ConfigCompositionException | OverrideParseException)
-        code = 2 if is_composition else int(stop.code or 0)
+    except SystemExit as ending:
+        is_composition = isinstance(ending.__context__, ConfigCompositionException | OverrideParseException)
+        code = 2 if is_composition else int(ending.code or 0)
     return report(asked, code) if code else 0
 
 

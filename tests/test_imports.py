@@ -11,11 +11,11 @@ import pytest
 from batchlab.config import REPOSITORY
 
 LAYERS = [
-    {"mistake", "stopping"},
+    {"mistake", "stopping", "passwords"},
     {"config", "objectives", "dataset", "memory", "stores"},
-    {"plan", "clock", "check_contrastive", "check_measure", "prepare", "identity", "spool"},
+    {"plan", "clock", "check_contrastive", "check_measure", "prepare", "identity", "spool", "trust"},
     {"batches", "results", "check"},
-    {"diagnosis", "signature"},
+    {"diagnosis", "signature", "flags"},
     {"data", "model", "loss", "optim", "metrics", "sharpness", "laws", "tally"},
     {"fit"},
     {"learner", "target"},

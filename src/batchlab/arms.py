@@ -119,7 +119,8 @@ def _compose_arm(
     parser: OverridesParser,
 ) -> tuple[list[Config], list[Mistake]]:
     if any(map(is_structural, own)):
-        return grid(config_name, [each.input_line or "" for each in (*typed, *own)], extra, is_multirun=True)
+        lines = [[each.input_line or "" for each in part] for part in (typed, own)]
+        return grid(config_name, [*lines[0], *lines[1]], extra, is_multirun=True, typed=lines[0])
     configs: list[Config] = []
     mistakes: list[Mistake] = []
     common = without_hydra(base)

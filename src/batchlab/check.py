@@ -10,6 +10,7 @@ from batchlab.check_measure import check_measure, check_measured
 from batchlab.config import OPEN_GROUPS, Config
 from batchlab.mistake import Mistake, nearest
 from batchlab.objectives import check_objectives, parse_objective
+from batchlab.trust import check_trust
 
 BUDGETS = {
     "epochs": (),
@@ -32,7 +33,7 @@ SHARES = {  # key: (low, high, whether low and high themselves are allowed)
 def check_config(config: Config) -> list[Mistake]:
     """Every wrong key and value that can be seen without data: ranges, kinds, settings without effect."""
     checks = (_finite, _sizes, _memory, _rates, _budget, _evaluation, _names, _schedules, check_measure, _objectives)
-    return [mistake for check in (*checks, check_contrastive) for mistake in check(config)]
+    return [mistake for check in (*checks, check_contrastive, check_trust) for mistake in check(config)]
 
 
 def _is_count(value: Any) -> bool:

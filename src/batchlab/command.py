@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from batchlab.config import REPOSITORY, Config, register_schema
 from batchlab.grid import grid
 from batchlab.mistake import Mistake
+from batchlab.passwords import hide_passwords
 from batchlab.preflight import stop, unwritable
 from batchlab.stopping import heed_signals
 
@@ -46,6 +47,8 @@ def run_script(name: str, kind: Callable[..., Any]) -> NoReturn:
         kind: dataclass of the script's own keys.
     """
     heed_signals()
+    if mistakes := hide_passwords():
+        stop(mistakes)
 
     def check(keys: Any, configs: list[Config]) -> list[Mistake]:
         return import_module(f"batchlab.{name}.check").check(keys, configs)

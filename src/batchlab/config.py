@@ -114,6 +114,8 @@ class Config:
     """Folder of data sets that are files; data.root unless that is given."""
     mlruns: str = "???"
     """Folder of every result."""
+    trust: list[str] = field(default_factory=list)
+    """Packages whose `_target_`s files from elsewhere (-cd, hydra.searchpath) may have; it changes no run."""
 
 
 def register_schema(more: type | None = None) -> None:
@@ -186,12 +188,13 @@ def resolved(config: DictConfig) -> Config:
 
 def _added(key: str, value: Any) -> Mistake:
     if key == "best":
-        return Mistake(key, value, "a pick of a study stands in its folder", f"-cd mlruns/reports/... +best={value}")
+        allowed = "a pick of a study stands in its folder"
+        return Mistake(key, value, allowed, f"-cd mlruns/reports/... +best={value}")
     return Mistake(key, value, "no such key; nothing reads it", f"the command without +{key}")
 
 
 def flat_params(config: Config) -> dict[str, Any]:
-    """Every setting under its dotted key, e.g. ``{"batch_size": 128, "model.width": 64, ...}``.
+    """Every setting of a run under its dotted key, e.g. ``{"batch_size": 128, "model.width": 64, ...}``.
 
     A measure with its settings is one of them: MLflow takes 100 in one write.
     """
@@ -208,5 +211,5 @@ def flat_params(config: Config) -> dict[str, Any]:
         else:
             flat[prefix] = value
 
-    walk("", asdict(config))
+    walk("", {key: value for key, value in asdict(config).items() if key != "trust"})
     return flat

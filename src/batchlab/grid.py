@@ -1,6 +1,7 @@
 """The jobs of a grid: the product of every list that was typed, composed and sent through gate 1."""
 
 import itertools
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import lru_cache
 
@@ -19,20 +20,22 @@ from batchlab.check import check_config
 from batchlab.config import Config, resolved
 from batchlab.diagnosis import diagnose
 from batchlab.mistake import Mistake, WrongInput
+from batchlab.trust import untrusted
 
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
 
 def grid(
-    config_name: str, overrides: list[str], extra: list[str], is_multirun: bool
+    config_name: str, overrides: list[str], extra: list[str], is_multirun: bool, typed: Sequence[str] | None = None
 ) -> tuple[list[Config], list[Mistake]]:
     """One configuration per job of the grid; group choices are composed, plain values set on a copy.
 
     Args:
         config_name: primary configuration.
-        overrides: of the command line.
+        overrides: of the jobs.
         extra: overrides of our own, e.g. the search path.
         is_multirun: whether -m was typed.
+        typed: those of the overrides that stood on the command line; None = all.
 
     Returns:
         The configurations that could be made, and every mistake of gate 1.
@@ -55,6 +58,9 @@ def grid(
         except COMPOSE_ERRORS as error:
             swept = [sweep.input_line or "" for sweep in plain]
             mistakes += diagnose(config_name, [*fixed, *choice, *swept], extra, str(error))
+            continue
+        if strangers := untrusted(base, config_name, [*extra, *fixed, *choice], overrides if typed is None else typed):
+            mistakes += strangers
             continue
         HydraConfig.instance().set_config(base)
         is_multirun = is_multirun or base.hydra.mode == RunMode.MULTIRUN

@@ -1,6 +1,5 @@
 """Gate 2: the data is loaded, everything is built, one batch goes forward; nothing is written."""
 
-import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -22,7 +21,7 @@ from batchlab.dataset import Dataset
 from batchlab.identity import config_key
 from batchlab.learner import precise
 from batchlab.loss import Views
-from batchlab.mistake import Mistake, WrongInput, wrong
+from batchlab.mistake import Mistake, WrongInput, place_of, raised, reason, wrong
 from batchlab.model.norm import GhostBatchNorm
 from batchlab.plan import Plan, make_plan, part_sizes
 from batchlab.prepare import Prepare
@@ -159,8 +158,7 @@ def _built(config: Config, dataset: Dataset) -> nn.Module:
     except WrongInput:
         raise
     except Exception as error:
-        cause = error.__cause__ or error
-        allowed = f"its constructor raised {type(cause).__name__}: {str(cause).splitlines()[0]}"
+        allowed = f"its constructor {raised(error)}"
         raise wrong("model._target_", config.model["_target_"], allowed, "other settings of model.*") from None
 
 
@@ -200,11 +198,7 @@ def _forward(config: Config, dataset: Dataset, model: nn.Module) -> Iterator[Mis
             with torch.no_grad(), torch.random.fork_rng():
                 output = forward(inputs)
         except Exception as error:
-            place = traceback.extract_tb(error.__traceback__)
-            frame = next((each for each in reversed(place) if "site-packages" not in each.filename), place[-1])
-            where = f"{frame.filename.rsplit('/', 1)[-1]} line {frame.lineno}"
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            allowed = f"refused examples of shape {shape} ({mode}, {where}): {reason}"
+            allowed = f"refused examples of shape {shape} ({mode}, {place_of(error)}): {reason(error)}"
             yield Mistake(key, name, allowed, "it again when the model is mended, or a model for this shape: model=mlp")
             return
         mistakes = list(_output(config, output, [len(index), dataset.num_classes or 1], mode))
@@ -232,7 +226,7 @@ def _optimizer(config: Config) -> Iterator[Mistake]:
     try:
         build_optimizer(config, _built(config, dataset), settings)
     except Exception as error:
-        allowed = f"refused its settings: {str(error).splitlines()[0]}"
+        allowed = f"refused its settings: {reason(error)}"
         yield Mistake("optimizer", config.optimizer["_target_"], allowed, "other settings of optimizer.* or lr")
     is_flat = config.lr_schedule["_target_"].endswith(".constant") and not config.lr_schedule.get("warmup")
     if config.optimizer["_target_"].endswith(".Rprop") and not is_flat:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,12 @@ from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+
+
+def masked(text: str) -> str:
+    """Text in which the passwords of addresses are stars: ``://user:***@host``, ``?password=***``."""
+    text = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+    return re.sub(r"(?i)([?&]password=)[^&\s'\"]+", r"\1***", text)
 
 
 def share_sqlite() -> None:

@@ -1,7 +1,6 @@
 """The corners of a search: both ends of every range and every item of every list, composed and checked."""
 
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from omegaconf import DictConfig
 from batchlab.config import OPEN_GROUPS, Config
 from batchlab.diagnosis import diagnose
 from batchlab.grid import COMPOSE_ERRORS, gate_one, with_values, without_hydra
-from batchlab.mistake import Mistake, WrongInput
+from batchlab.mistake import Mistake, WrongInput, reason
 from batchlab.rehearse import check_source
 from batchlab.search.compose import is_active, parse_space
 from batchlab.search.fingerprint import fingerprint
@@ -28,7 +27,8 @@ from batchlab.search.space import Dimension, Space
 from batchlab.search.storage import open_storage
 from batchlab.search.study import check_fingerprint, found_study
 from batchlab.signature import without
-from batchlab.stores import optuna_url
+from batchlab.stores import masked, optuna_url
+from batchlab.trust import untrusted
 
 NO_DIMENSIONS = {
     "seed": ("a search does not choose seeds, it averages over them", "num_seeds=3"),
@@ -36,6 +36,7 @@ NO_DIMENSIONS = {
     "study": ("one name", "study=first-search"),
     "mlruns": ("one folder", "mlruns=/a/folder/of/yours"),
     "data_root": ("one folder", "data_root=/a/folder/of/yours"),
+    "trust": ("one list, on the command line", "trust=[mypackage]"),
     "objectives": ("one list for all trials", "objectives=[cost/train_seconds,final/val_accuracy]"),
 }
 
@@ -77,9 +78,9 @@ def survey(
     except COMPOSE_ERRORS as error:
         return Found([], None), diagnose(config_name, list(overrides), list(extra), str(error))
     except (TypeError, ValueError) as error:
-        allowed = f"refused its settings: {str(error).splitlines()[0]}"
+        allowed = f"refused its settings: {reason(error)}"
         return Found([], None), [Mistake("hydra.sweeper.sampler", settings.sampler["_target_"], allowed, "others")]
-    corners, wrong = Corners(config_name, extra, space).checked()
+    corners, wrong = Corners(config_name, extra, space, overrides).checked()
     mistakes += wrong
     if mistakes:
         return Found([], None), mistakes
@@ -114,10 +115,11 @@ class Corners:
         config_name: primary configuration.
         extra: overrides of our own.
         space: whose.
+        typed: overrides of the command line.
     """
 
-    def __init__(self, config_name: str, extra: Sequence[str], space: Space) -> None:
-        self._config_name, self._extra, self._space = config_name, list(extra), space
+    def __init__(self, config_name: str, extra: Sequence[str], space: Space, typed: Sequence[str]) -> None:
+        self._config_name, self._extra, self._space, self._typed = config_name, list(extra), space, typed
         self._parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
 
     def checked(self) -> tuple[list[Config], list[Mistake]]:
@@ -133,6 +135,9 @@ class Corners:
                 base = compose(self._config_name, [*self._extra, *lines], return_hydra_config=True)
             except COMPOSE_ERRORS as error:
                 mistakes += diagnose(self._config_name, lines, self._extra, str(error))
+                continue
+            if strangers := untrusted(base, self._config_name, [*self._extra, *lines], self._typed):
+                mistakes += strangers
                 continue
             HydraConfig.instance().set_config(base)
             active = [each for each in self._space.plain if is_active(base, each)]
@@ -192,13 +197,8 @@ def check_study(plan: SearchPlan) -> list[Mistake]:
     try:
         study = found_study(settings, open_storage(settings.mlruns, settings.storage))
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        allowed = f"cannot be opened as SQLAlchemy's address, grpc://host:port or a journal file .log: {masked(reason)}"
+        kinds = "SQLAlchemy's address, grpc://host:port or a journal file .log"
+        allowed = f"cannot be opened as {kinds}: {masked(reason(error))}"
         mend = "hydra.sweeper.storage=null for optuna.db in mlruns"
         return [Mistake("hydra.sweeper.storage", masked(str(address)), allowed, mend)]
     return check_fingerprint(study, plan.fingerprint) if study else []
-
-
-def masked(text: str) -> str:
-    """Text without the passwords of addresses in it."""
-    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)

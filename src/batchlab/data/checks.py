@@ -7,9 +7,11 @@ from itertools import chain
 import torch
 from torch import Tensor
 
+from batchlab.dataset import Dataset
 from batchlab.mistake import Mistake, WrongInput
 
 MIN_PER_CLASS = 3  # one example for each of train, val and test
+ROWS_AT_ONCE = 65_536
 
 
 def refuse(*found: Iterable[Mistake]) -> None:
@@ -82,6 +84,37 @@ def class_counts(key: str, value: object, targets: Tensor, names: Sequence[str],
     shown = ", ".join(rare[:8]) + (f" and {len(rare) - 8} more" if len(rare) > 8 else "")
     allowed = f"each class needs {MIN_PER_CLASS} examples or more to stand in each split; too rare: {shown}"
     return [Mistake(key, value, allowed, mend)]
+
+
+def not_numbers(loader: str, dataset: Dataset) -> list[Mistake]:
+    """A mistake for each split that has NaN or infinite inputs or targets; one would make every weight NaN.
+
+    Args:
+        loader: what made the data set.
+        dataset: of any kind; what is decoded on demand is not looked at.
+    """
+    found = []
+    for name in ("train", "val", "test"):
+        split = getattr(dataset, name)
+        for part in ("inputs", "targets"):
+            values = getattr(split, part)
+            if isinstance(values, Tensor) and values.is_floating_point():
+                found += _not_finite(loader, f"{part} of {name}", values)
+    return found
+
+
+def _not_finite(loader: str, what: str, values: Tensor) -> list[Mistake]:
+    rows = [
+        part.flatten(1).isfinite().all(1) if part.dim() > 1 else part.isfinite() for part in values.split(ROWS_AT_ONCE)
+    ]
+    wrong = torch.cat(rows).logical_not().nonzero().flatten() if rows else torch.empty(0)
+    if not len(wrong):
+        return []
+    row = values[wrong[0]]
+    place = row.isfinite().logical_not().nonzero()[0].tolist()
+    value, where = row[tuple(place)].item(), f"row {int(wrong[0])}{f', place {place}' if place else ''}"
+    allowed = f"{what}: {value} in {where}; {len(wrong):,} of {len(values):,} rows have no finite number"
+    return [Mistake("data._target_", loader, allowed, "the same when the data is mended, or leaves these rows out")]
 
 
 def _share(key: str, value: object) -> list[Mistake]:

@@ -93,7 +93,11 @@ def load_table(
         mean=torch.zeros(width),
         std=torch.ones(width),
         augment=None,
-        facts=(*_target_facts(target, used, task, goal, splits[0].targets), *_feature_facts(features)),
+        facts=(
+            *_target_facts(target, used, task, goal, splits[0].targets),
+            *_feature_facts(features),
+            *_gap_facts(columns, features),
+        ),
         digest=digest_of(*tensors),  # type: ignore[arg-type]
     )
 
@@ -198,6 +202,16 @@ def _feature_facts(features: Features) -> list[str]:
     if features.constant:
         facts += _wrap(f"{len(features.constant)} constant columns left out: {', '.join(features.constant)}")
     return facts
+
+
+def _gap_facts(columns: pd.DataFrame, features: Features) -> list[str]:
+    """Where numbers are missing or infinite; the rows of a frame have the file's places."""
+    missing = columns[list(features.numbers)].isna()
+    counts = {str(name): int(count) for name, count in missing.sum().items() if count}
+    if not counts:
+        return []
+    cells = (f"{name} {count:,} (first in row {missing[name].idxmax() + 1:,})" for name, count in counts.items())
+    return _wrap(f"{sum(counts.values()):,} numbers missing or infinite, set to the median: {', '.join(cells)}")
 
 
 def _wrap(text: str) -> list[str]:

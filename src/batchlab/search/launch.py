@@ -17,6 +17,7 @@ from batchlab.search.ending import Ending
 from batchlab.search.handle import TRIAL, Handle
 from batchlab.search.settings import Settings
 from batchlab.search.space import in_words
+from batchlab.search.study import DataChanged
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,9 @@ class Jobs:
 
         Returns:
             How each ended, as far as the job's return says.
+
+        Raises:
+            DataChanged: where a job found the data set changed.
         """
         if isinstance(self._launcher, BasicLauncher) and not self._needs_dirname():
             return [_ending(self._run_here(job)) for job in jobs]
@@ -112,6 +116,8 @@ class Jobs:
 def _ending(returned: JobReturn) -> Ending:
     if returned.status is JobStatus.FAILED:
         error = returned._return_value
+        if isinstance(error, DataChanged):
+            raise error
         return Ending("crashed", "".join(traceback.format_exception(error)))
     values: Any = returned.return_value
     return Ending("returned", values=values if isinstance(values, list | tuple) else [values])
