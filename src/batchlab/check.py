@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from batchlab.check_contrastive import check_contrastive
+from batchlab.check_kinds import check_bounds, check_targets
 from batchlab.check_measure import check_measure, check_measured
 from batchlab.config import OPEN_GROUPS, Config
 from batchlab.mistake import Mistake, nearest
@@ -32,8 +33,10 @@ SHARES = {  # key: (low, high, whether low and high themselves are allowed)
 
 def check_config(config: Config) -> list[Mistake]:
     """Every wrong key and value that can be seen without data: ranges, kinds, settings without effect."""
+    if mistakes := list(check_targets(config)):
+        return mistakes
     checks = (_finite, _sizes, _memory, _rates, _budget, _evaluation, _names, _schedules, check_measure, _objectives)
-    return [mistake for check in (*checks, check_contrastive, check_trust) for mistake in check(config)]
+    return [mistake for check in (*checks, check_contrastive, check_bounds, check_trust) for mistake in check(config)]
 
 
 def _is_count(value: Any) -> bool:

@@ -180,6 +180,10 @@ def resolved(config: DictConfig) -> Config:
     allowed = getattr(OmegaConf.get_type(config), "__dataclass_fields__", Config.__dataclass_fields__)
     if added := [key for key in settings if key not in allowed]:
         raise WrongInput(*(_added(key, settings[key]) for key in added))
+    if deleted := [key for key in Config.__dataclass_fields__ if key not in settings]:
+        raise WrongInput(
+            *(Mistake(f"~{key}", "", "every run has it", f"the command without ~{key}") for key in deleted)
+        )
     settings = {key: value for key, value in settings.items() if key in Config.__dataclass_fields__}
     settings |= {"budget": Budget(**settings["budget"]), "eval": Eval(**settings["eval"])}
     settings |= {"memory": Memory(**settings["memory"]), "measure": Measure(**settings["measure"])}

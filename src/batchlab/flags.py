@@ -22,7 +22,11 @@ def read_flags(arguments: Sequence[str]) -> tuple[Namespace, list[Mistake]]:
         arguments: after the program's name.
     """
     args, unknown = get_args_parser().parse_known_args(list(arguments))
-    return args, [*map(not_a_setting, unknown), *_not_followed(args)]
+    unreadable = [word for word in arguments if any(0xD800 <= ord(letter) < 0xE000 for letter in word)]
+    mistakes = [
+        Mistake(ascii(word), "", "is no UTF-8, so that no file could hold it", "it anew") for word in unreadable
+    ]
+    return args, [*mistakes, *map(not_a_setting, unknown), *_not_followed(args)]
 
 
 def is_only_shown(args: Namespace) -> bool:

@@ -87,6 +87,8 @@ def _grid_mistakes(parsed: list[Override]) -> list[Mistake]:
             mistakes.append(_sweep_mistake(override, allowed, "{key}=... once"))
         elif override.is_interval_sweep():
             mistakes.append(_sweep_mistake(override, "an interval has no list of values to run", "{key}=128,256,512"))
+        elif override.is_sweep_override() and not swept_lines(override):
+            mistakes.append(_sweep_mistake(override, "a list or range without a value", "{key}=128,256,512"))
     return mistakes
 
 

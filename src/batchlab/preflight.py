@@ -121,6 +121,9 @@ def _two_sweepers(overrides: list[str]) -> list[Mistake]:
     if len(names) > 1:
         several = f"one experiment; `python scripts/claims.py {' '.join(names)}` runs several"
         return [Mistake("experiment", ",".join(names), several, f"-m experiment={names[0]}")]
+    if names and names[0].startswith("_"):
+        allowed = "what experiments share, and none itself"
+        return [Mistake("experiment", names[0], allowed, "-m experiment=accumulation")]
     if "experiment" in typed and typed.get("search", "none") != "none":
         allowed = "an experiment brings its own arms; there is nothing to search"
         return [Mistake("search", typed["search"], allowed, f"-m experiment={typed['experiment']}")]
@@ -173,8 +176,9 @@ def _gate_two(configs: list[Config], plan: "SearchPlan | None") -> list[Mistake]
 def unwritable(folder: str) -> Iterator[Mistake]:
     """A mistake where results cannot be written into a folder, existing or not."""
     path = Path(folder).absolute()
-    found = next(parent for parent in (path, *path.parents) if parent.exists())
+    found = path
     try:
+        found = next(parent for parent in (path, *path.parents) if parent.exists())
         with TemporaryDirectory(dir=found):
             pass  # root passes every os.access, and still cannot write everywhere
     except OSError:

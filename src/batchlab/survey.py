@@ -10,18 +10,20 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
+from hydra.utils import get_method
 from omegaconf import DictConfig
 
+from batchlab.build import made
 from batchlab.config import OPEN_GROUPS, Config
 from batchlab.diagnosis import diagnose
 from batchlab.grid import COMPOSE_ERRORS, gate_one, with_values, without_hydra
-from batchlab.mistake import Mistake, WrongInput, reason
+from batchlab.mistake import Mistake, WrongInput, raised, reason
 from batchlab.rehearse import check_source
 from batchlab.search.compose import is_active, parse_space
 from batchlab.search.fingerprint import fingerprint
 from batchlab.search.first_points import check_first_points, default_point
 from batchlab.search.plan import SearchPlan, typed_config
-from batchlab.search.sampler import sampler_of
+from batchlab.search.sampler import try_out
 from batchlab.search.settings import Settings, read_settings
 from batchlab.search.space import Dimension, Space
 from batchlab.search.storage import open_storage
@@ -72,14 +74,11 @@ def survey(
         settings = read_settings(base)
         space = parse_space(settings, overrides, GlobalHydra.instance().config_loader())
         mistakes = [*_no_dimensions(space), *_launcher(settings, base), *check_first_points(settings, space, base)]
-        sampler_of(settings, space)(0, 0)  # whatever Optuna says of its settings, it says now
     except WrongInput as error:
         return Found([], None), list(error.mistakes)
     except COMPOSE_ERRORS as error:
         return Found([], None), diagnose(config_name, list(overrides), list(extra), str(error))
-    except (TypeError, ValueError) as error:
-        allowed = f"refused its settings: {reason(error)}"
-        return Found([], None), [Mistake("hydra.sweeper.sampler", settings.sampler["_target_"], allowed, "others")]
+    mistakes += _names(settings, space)
     corners, wrong = Corners(config_name, extra, space, overrides).checked()
     mistakes += wrong
     if mistakes:
@@ -99,6 +98,30 @@ def _no_dimensions(space: Space) -> Iterator[Mistake]:
             yield Mistake(key, each.described(), "a study is about one data set", f"{key}={each.probes[0]}")
         elif key in NO_DIMENSIONS:
             yield Mistake(key, each.described(), *NO_DIMENSIONS[key])
+
+
+def _names(settings: Settings, space: Space) -> Iterator[Mistake]:
+    """What sampler, pruner and suggesting function say of their settings, they say now."""
+    try:
+        try_out(settings, space)
+    except WrongInput as error:
+        yield from error.mistakes
+    except Exception as error:
+        target = settings.sampler.get("_target_")
+        allowed = f"refused its settings: {reason(error)}"
+        yield Mistake("hydra.sweeper.sampler", target, allowed, "hydra/sweeper/sampler=tpe")
+    if settings.pruner is not None:
+        try:
+            made(settings.pruner)
+        except Exception as error:
+            target, mend = settings.pruner.get("_target_"), "hydra.sweeper.pruner=null"
+            yield Mistake("hydra.sweeper.pruner", target, f"refused its settings: it {raised(error)}", mend)
+    if settings.custom_search_space:
+        try:
+            get_method(settings.custom_search_space)
+        except Exception as error:
+            key = "hydra.sweeper.custom_search_space"
+            yield Mistake(key, settings.custom_search_space, raised(error), "package.module.function, or null")
 
 
 def _launcher(settings: Settings, base: DictConfig) -> Iterator[Mistake]:

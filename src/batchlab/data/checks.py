@@ -12,6 +12,7 @@ from batchlab.mistake import Mistake, WrongInput
 
 MIN_PER_CLASS = 3  # one example for each of train, val and test
 ROWS_AT_ONCE = 65_536
+LARGEST_SEED = 2**32 - 1  # of scikit-learn's splits
 
 
 def refuse(*found: Iterable[Mistake]) -> None:
@@ -21,11 +22,13 @@ def refuse(*found: Iterable[Mistake]) -> None:
         raise WrongInput(*mistakes)
 
 
-def whole_number(key: str, value: object, least: int, example: int) -> list[Mistake]:
-    """A mistake where `value` is not an integer of at least `least`."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+def whole_number(key: str, value: object, least: int, example: int, most: int = 2**62) -> list[Mistake]:
+    """A mistake where `value` is not an integer of at least `least`, or is above `most`."""
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
         return []
-    return [Mistake(key, value, f"an integer of at least {least} is allowed", f"{key}={example}")]
+    is_above = isinstance(value, int) and value > most
+    allowed = f"an integer of at least {least} is allowed" + (f", and at most {most:,}" if is_above else "")
+    return [Mistake(key, value, allowed, f"{key}={example}")]
 
 
 def number(key: str, value: object, least: float, most: float, example: float) -> list[Mistake]:
@@ -61,7 +64,7 @@ def split_settings(val_fraction: object, test_fraction: object | None, split_see
     if not found and test_fraction is not None and val_fraction + test_fraction >= 1:  # type: ignore[operator]
         allowed = f"together with data.test_fraction={test_fraction} it must stay below 1: nothing is left to train"
         found = [Mistake("data.val_fraction", val_fraction, allowed, "data.val_fraction=.15")]
-    return found + whole_number("data.split_seed", split_seed, 0, 0)
+    return found + whole_number("data.split_seed", split_seed, 0, 0, most=LARGEST_SEED)
 
 
 def class_counts(key: str, value: object, targets: Tensor, names: Sequence[str], mend: str) -> list[Mistake]:
