@@ -19,6 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from batchlab.arms import compose_arms
+from batchlab.check_hydra import check_hydra, params_of
 from batchlab.config import REPOSITORY, Config, is_arms_sweeper, is_search_sweeper
 from batchlab.experiment import Experiment, experiment_of, possible_configs
 from batchlab.flags import folders_from_elsewhere, is_only_shown, read_flags, search_path
@@ -94,7 +95,8 @@ def _found(name: str, args: Namespace, extra: list[str], base: DictConfig | None
     if base is not None and is_arms_sweeper(base.hydra.sweeper):
         experiment, mistakes = _experiment(name, args.overrides, extra, base)
         return Asked(possible_configs(experiment) if experiment else [], None, experiment), mistakes
-    configs, mistakes = grid(name, args.overrides, extra, args.multirun)
+    params = params_of(base, args.overrides) if base is not None and args.multirun else []
+    configs, mistakes = grid(name, [*args.overrides, *params], extra, args.multirun, args.overrides)
     return Asked(configs, None), mistakes
 
 
@@ -139,7 +141,8 @@ def _base(config_name: str, overrides: list[str], extra: list[str]) -> tuple[Dic
         base = compose(config_name, [*extra, *fixed], return_hydra_config=True)
     except COMPOSE_ERRORS:
         return None, []
-    if mistakes := untrusted(base, config_name, [*extra, *fixed], overrides) or in_files(base.hydra.sweeper):
+    mistakes = untrusted(base, config_name, [*extra, *fixed], overrides) or in_files(base.hydra.sweeper)
+    if mistakes := mistakes or list(check_hydra(base)):
         return None, mistakes
     HydraConfig.instance().set_config(base)
     return base, []

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from hydra.utils import get_object
+from optuna import logging
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
@@ -64,6 +65,7 @@ def try_out(settings: Settings, space: Space) -> None:
         settings: its node.
         space: what it draws from.
     """
+    logging.set_verbosity(logging.WARNING)
     directions = [StudyDirection[each.upper()] for each in settings.directions]
     study = create_study(sampler=sampler_of(settings, space)(0, 0), directions=directions)
     trial = study.ask()
