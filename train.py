@@ -10,7 +10,7 @@ from hydra.errors import ConfigCompositionException, OverrideParseException
 from omegaconf import DictConfig
 
 from batchlab.arms import arm_probe
-from batchlab.config import is_arms_sweeper, register_schema, resolved
+from batchlab.config import REPOSITORY, is_arms_sweeper, register_schema, resolved
 from batchlab.passwords import hide_passwords
 from batchlab.preflight import Asked, preflight, stop
 from batchlab.stopping import heed_signals
@@ -22,7 +22,7 @@ WORKER = "BATCHLAB_WORKER"
 """Environment variable of a search's worker process; its supervisor has checked everything, and shows the results."""
 
 
-@hydra.main(config_path="conf", config_name="train", version_base="1.3")
+@hydra.main(config_path=str(REPOSITORY / "conf"), config_name="train", version_base="1.3")
 def main(config: DictConfig) -> tuple[float, ...]:
     from batchlab.job import train  # torch and mlflow take seconds to import; --help and --cfg do without
 

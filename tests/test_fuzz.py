@@ -55,47 +55,63 @@ SWEPT = str.split(
     int(interval(1,3)) tag(x,1,2) [1],[2] {a:1},{a:2}"""
 )
 ODD = ["", "=", "abc", "=3", "a=b=c", "--lr", "@", "a@b=c", "~lr", "~nosuch", "~model", "~hydra", "+", "++lr=1", "lr"]
+ODD += [f"{group}={name}" for group in GROUPS for name in ("nosuch", "null", "_base", "../train", "a/b", "''")]
+ODD += [f"hydra/sweeper/sampler={name}" for name in ("tpe", "random", "grid", "cmaes", "qmc", "nsgaii")]
+ODD += ["model=mlp,convnet", "optimizer=sgd,adam", "hydra/launcher=nosuch", "model@loss=mlp"]
 FLAGS = [["-m"], ["--multirun"], ["-cn", "nosuch"], ["-cd", "nosuch"], ["--cfg", "job"], ["-r"], ["--resolve"]]
+NEEDED = {
+    "model=simclr": "loss=contrastive measure=none",
+    "loss=contrastive": "model=simclr measure=none",
+    "lr_scaling=noise": "lr_scaling.noise_scale=500",
+    "lr_scaling=adam_sqrt": "optimizer=adam",
+    "batch_schedule=grow": "lr_schedule=step batch_size=16",
+    "data=quadratic": "loss=squared_error data.num_examples=500",
+    "data=synthetic": "data.num_examples=500",
+    "data=surface": "model=surface loss=mean_output",
+    "model=surface": "data=surface loss=mean_output",
+    "loss=mean_output": "data=surface model=surface",
+}
+"""Options that go together."""
 FEW = {"num_seeds": ("1", "2"), "hydra.sweeper.n_trials": ("1", "2", "3")}
 """Counts of what is trained: a larger one is valid, and would take as much longer."""
-NOT_HERE = ("micro_batch_size=auto", "compile=true", "data.download=true", "hydra/sweeper=arms")
+NOT_HERE = ("micro_batch_size=auto", "compile=true", "data.download=true", "hydra/sweeper=arms", "model=torchvision")
 """Valid, and slow: tested elsewhere."""
 OUTSIDE = ("mlruns", "hydra.run", "hydra.sweep", "hydra.output_subdir", "hydra.job.chdir", "hydra.searchpath")
 """Folders of what is written: they stay below the test's own."""
 
 
 @lru_cache(maxsize=1)
-def known_keys() -> list[str]:
-    """Every key of a run, of every option, and of a search's sweeper."""
+def known() -> dict[str, tuple[object, list[str]]]:
+    """Every key of a run, of every option and of a search's sweeper, with a value that it has and the option it is of."""
     register_schema()
-    keys: set[str] = set()
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        for words in ([], ["hydra/sweeper=batchlab"]):
-            keys |= set(paths(OmegaConf.to_container(compose("train", words, return_hydra_config=True))))
+    found: dict[str, tuple[object, list[str]]] = {}
     for group in GROUPS[:9]:
         for path in sorted((REPOSITORY / "conf" / group).glob("*.yaml")):
             node = OmegaConf.to_container(OmegaConf.load(path))
-            assert isinstance(node, dict)
-            keys |= set(paths(node if "@package _global_" in path.read_text() else {group: node}))
+            node = node if "@package _global_" in path.read_text() else {group: node}
+            found |= {key: (value, [f"{group}={path.stem}"]) for key, value in leaves(node)}
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        for words in (["search=joint"], []):
+            node = OmegaConf.to_container(compose("train", words, return_hydra_config=True))
+            found |= {key: (value, words) for key, value in leaves(node)}
     hydra = ("hydra.sweeper.", "hydra.mode", "hydra.verbose", "hydra.job.", "hydra.launcher.", "hydra.callbacks")
-    return sorted(key for key in keys if not key.startswith("hydra.") or key.startswith(hydra))
+    return {key: found[key] for key in sorted(found) if not key.startswith("hydra.") or key.startswith(hydra)}
 
 
-def paths(node: object, prefix: str = "") -> Iterator[str]:
-    """Dotted keys of a node and of everything below it."""
+def leaves(node: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Dotted keys of a node and of everything below it, with their values."""
     if isinstance(node, dict):
         for key, value in node.items():
-            yield f"{prefix}{key}"
-            yield from paths(value, f"{prefix}{key}.")
+            yield f"{prefix}{key}", value
+            yield from leaves(value, f"{prefix}{key}.")
 
 
 @lru_cache(maxsize=1)
-def options() -> list[str]:
-    """Every choice of every group, and some that there are not."""
-    found = [f"{group}={path.stem}" for group in GROUPS[:10] for path in (REPOSITORY / "conf" / group).glob("*.yaml")]
-    found += [f"{group}={name}" for group in GROUPS for name in ("nosuch", "null", "_base", "../train", "a/b", "''")]
-    found += [f"hydra/sweeper/sampler={name}" for name in ("tpe", "random", "grid", "cmaes", "qmc", "nsgaii")]
-    return sorted([*found, "model=mlp,convnet", "optimizer=sgd,adam", "hydra/launcher=nosuch", "model@loss=mlp"])
+def options() -> list[list[str]]:
+    """Every choice of every group, with what it needs."""
+    paths = (path for group in GROUPS[:10] for path in sorted((REPOSITORY / "conf" / group).glob("*.yaml")))
+    names = [f"{path.parent.name}={path.stem}" for path in paths]
+    return [[name, *NEEDED.get(name, "").split()] for name in names]
 
 
 def values() -> st.SearchStrategy[str]:
@@ -105,20 +121,36 @@ def values() -> st.SearchStrategy[str]:
     return st.one_of(st.sampled_from(SCALARS), small, st.sampled_from(RESOLVED), st.sampled_from(SWEPT), text)
 
 
+def plausible(key: str) -> st.SearchStrategy[list[str]]:
+    """A key with a value of its kind, and the option that has it."""
+    value, option = known()[key]
+    if isinstance(value, bool):
+        found = [True, False]
+    elif isinstance(value, int | float):
+        found = [value, 2 * value, value / 2, 1, 2, 16, 0.5, "1,2"]
+    else:
+        found = [1, 0.5, 16, "auto", "null"] if value is None or isinstance(value, dict) else [value]
+    return st.sampled_from([[*option, f"{key}={each}".replace(" ", "").replace("'", "")] for each in found])
+
+
 @st.composite
 def command_lines(draw: st.DrawFn) -> list[str]:
-    """What stands after `python train.py`."""
-    setting = st.tuples(
-        st.sampled_from(["", "", "", "", "", "+", "++", "~"]),
-        st.one_of(
-            st.sampled_from(known_keys()), st.sampled_from(["nosuch", "model.nosuch", "a.b.c", "batchsize", "lr."])
-        ),
-        values(),
-    ).map(lambda parts: f"{parts[0]}{parts[1]}={parts[2]}")
-    word = st.one_of(setting, setting, setting, st.sampled_from(options()), st.sampled_from(ODD))
-    words = draw(st.lists(word, min_size=1, max_size=4))
-    flags = draw(st.one_of(st.just([]), st.just([]), st.sampled_from(FLAGS)))
-    return [*flags, *(each for each in words if is_bounded(each))]
+    """What stands after `python train.py`: often nearly right."""
+    keys, strange = (
+        st.sampled_from(list(known())),
+        st.sampled_from(["nosuch", "model.nosuch", "a.b.c", "batchsize", "lr."]),
+    )
+    signs = st.sampled_from(["", "", "", "", "", "+", "++", "~"])
+    setting = st.tuples(signs, keys | keys | strange, values()).map(lambda parts: [f"{parts[0]}{parts[1]}={parts[2]}"])
+    right = st.sampled_from(options()) | keys.flatmap(plausible)
+    word = draw(st.sampled_from([right, right, right | setting, setting | st.sampled_from(ODD).map(lambda odd: [odd])]))
+    drawn = [each for words in draw(st.lists(word, min_size=1, max_size=3)) for each in words if is_bounded(each)]
+    words = list({each.lstrip("+~").partition("=")[0]: each for each in reversed(drawn)}.values())
+    measured = any(each.startswith("measure") for each in words)  # its default takes longer than everything else
+    words += ["measure.num_examples=8" if measured and "measure=none" not in words else "measure=none"]
+    if any("search=" in each or "sweeper" in each for each in words) and not any("n_trials" in each for each in words):
+        words.append("hydra.sweeper.n_trials=2")
+    return [*draw(st.sampled_from([[], [], [], ["-m"], ["-m"], *FLAGS])), *dict.fromkeys(words)]
 
 
 def is_bounded(word: str) -> bool:
@@ -150,6 +182,7 @@ def a_process_of_its_own(words: list[str], folder: Path) -> Iterator[None]:
         yield
     finally:
         signal.alarm(0)
+        os.chdir(folder)
         for number, handler in signals.items():
             signal.signal(number, handler)
         sys.argv[:], sys.orig_argv[:] = argv, orig_argv

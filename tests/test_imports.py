@@ -24,6 +24,7 @@ LAYERS = [
         "identity",
         "spool",
         "trust",
+        "composition",
     },
     {"batches", "results", "check"},
     {"diagnosis", "signature", "flags"},

@@ -96,7 +96,8 @@ def test_a_search_from_elsewhere_runs_nothing_of_its_own(refused, said):
 COMMANDS = {
     "hydra.job.env_set.LD_PRELOAD=theirs.so": "hydra: {job: {env_set: {LD_PRELOAD: theirs.so}}}",
     "hydra.job_logging.handlers.console.()=os.system": "hydra: {job_logging: {handlers: {console: {(): os.system}}}}",
-    "hydra.launcher.setup.0=rm": "hydra: {launcher: {setup: [rm]}}",
+    "hydra.launcher.setup.0=rm": "defaults: [{override /hydra/launcher: submitit_slurm}]\n"
+    "hydra: {launcher: {setup: [rm]}}",
     "hydra.run.dir=/etc": "hydra: {run: {dir: /etc}}",
 }
 

@@ -10,8 +10,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from batchlab.composition import COMPOSE_ERRORS, without_hydra
 from batchlab.config import Config
-from batchlab.grid import COMPOSE_ERRORS, gate_one, grid, is_structural, swept_lines, with_values, without_hydra
+from batchlab.grid import gate_one, grid, is_structural, swept_lines, with_values
 from batchlab.mistake import Mistake
 
 

@@ -12,6 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from batchlab.mistake import Mistake, WrongInput
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+MISSING = "???"
+"""What stands where a value must be given."""
 OPEN_GROUPS = ("data", "model", "loss", "optimizer", "lr_scaling", "lr_schedule", "batch_schedule")
 """Groups whose keys are the arguments of their `_target_`; checked against its signature."""
 
@@ -173,7 +175,7 @@ def resolved(config: DictConfig) -> Config:
     """
     missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra."))
     if missing:
-        raise WrongInput(*(Mistake(key, "???", "must be given", f"{key}=...") for key in missing))
+        raise WrongInput(*(Mistake(key, MISSING, "must be given", f"{key}=...") for key in missing))
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     settings = {str(key): value for key, value in values.items() if key != "hydra"}

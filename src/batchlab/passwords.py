@@ -17,7 +17,7 @@ from batchlab.mistake import Mistake
 
 SECRET = r"(?P<user>[^:/@\s'\"]*):(?P<password>[^@\s'\"]+)@"
 POSTGRES, HTTP = re.compile(rf"(postgresql[\w+.-]*://){SECRET}"), re.compile(rf"(https?://){SECRET}")
-OTHER = re.compile(rf"://{SECRET}|[?&]password=", re.IGNORECASE)
+OTHER = re.compile(r"://[^:/@\s]*:[^@/\s]+@|[?&]password=", re.IGNORECASE)
 TRACKING, PGPASSWORD = "MLFLOW_TRACKING_URI", "PGPASSWORD"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NoReturn
 
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,10 +20,12 @@ from omegaconf import DictConfig
 
 from batchlab.arms import compose_arms
 from batchlab.check_hydra import check_hydra, params_of
+from batchlab.composition import COMPOSE_ERRORS, compose
 from batchlab.config import REPOSITORY, Config, is_arms_sweeper, is_search_sweeper
+from batchlab.diagnosis import diagnose
 from batchlab.experiment import Experiment, experiment_of, possible_configs
 from batchlab.flags import folders_from_elsewhere, is_only_shown, read_flags, search_path
-from batchlab.grid import COMPOSE_ERRORS, grid
+from batchlab.grid import grid
 from batchlab.mistake import Mistake, WrongInput
 from batchlab.passwords import in_files
 from batchlab.trust import has_folders_from_elsewhere, untrusted, untrusted_jobs
@@ -61,7 +63,7 @@ def preflight(arguments: list[str], config_name: str = "train") -> Asked:
     if mistakes := mistakes or _two_sweepers(args.overrides):
         stop(mistakes)
     folders = folders_from_elsewhere(args)
-    if is_only_shown(args) and not folders:
+    if is_only_shown(args) and not args.cfg and not folders:
         return Asked([], None)
     name, extra = args.config_name or config_name, search_path(folders)
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3", job_name="train"):
@@ -69,6 +71,8 @@ def preflight(arguments: list[str], config_name: str = "train") -> Asked:
         if mistakes:
             stop(mistakes)
         if is_only_shown(args):  # what files from elsewhere say may be resolved to be shown
+            if base is None:
+                stop(diagnose(name, args.overrides, extra, "it cannot be composed"))
             return Asked([], None)
         found, mistakes = _found(name, args, extra, base)
     if base is not None and has_folders_from_elsewhere(base):
@@ -138,7 +142,7 @@ def _base(config_name: str, overrides: list[str], extra: list[str]) -> tuple[Dic
     try:
         parsed = parser.parse_overrides(overrides)
         fixed = [override.input_line or "" for override in parsed if not override.is_sweep_override()]
-        base = compose(config_name, [*extra, *fixed], return_hydra_config=True)
+        base = compose(config_name, [*extra, *fixed])
     except COMPOSE_ERRORS:
         return None, []
     mistakes = untrusted(base, config_name, [*extra, *fixed], overrides) or in_files(base.hydra.sweeper)

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -14,9 +13,10 @@ from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from batchlab.build import made
+from batchlab.composition import COMPOSE_ERRORS, compose, without_hydra
 from batchlab.config import OPEN_GROUPS, Config
 from batchlab.diagnosis import diagnose
-from batchlab.grid import COMPOSE_ERRORS, gate_one, with_values, without_hydra
+from batchlab.grid import gate_one, with_values
 from batchlab.mistake import Mistake, WrongInput, raised, reason
 from batchlab.rehearse import check_source
 from batchlab.search.compose import is_active, parse_space
@@ -155,7 +155,7 @@ class Corners:
         ):
             lines = [*self._space.fixed, *choice]
             try:
-                base = compose(self._config_name, [*self._extra, *lines], return_hydra_config=True)
+                base = compose(self._config_name, [*self._extra, *lines])
             except COMPOSE_ERRORS as error:
                 mistakes += diagnose(self._config_name, lines, self._extra, str(error))
                 continue
