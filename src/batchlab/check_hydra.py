@@ -1,5 +1,6 @@
 """Hydra's own node, of which Hydra says nothing until it is used, and then in a traceback."""
 
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -58,6 +59,13 @@ def _target(key: str, node: Any) -> Iterator[Mistake]:
         return
     if not callable(found):
         yield Mistake(f"{key}._target_", target, "is no class or function", f"the command without {key}")
+        return
+    takes = inspect.signature(found).parameters
+    if not any(each.kind is each.VAR_KEYWORD for each in takes.values()):
+        for name in (name for name in node if name not in takes and not name.startswith("_")):
+            yield Mistake(
+                f"{key}.{name}", node[name], f"{target} does not take it", f"the command without {key}.{name}"
+            )
 
 
 def _is_text(value: object) -> bool:

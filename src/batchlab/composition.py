@@ -33,8 +33,8 @@ def _composed(_loader: ConfigLoader, config_name: str, lines: tuple[str, ...]) -
     except COMPOSE_ERRORS:
         raise
     except Exception as error:  # e.g. ValueError for a group that is a number, KeyError for a variable in env_copy
-        reason = f"{type(error).__name__}: {str(error).strip()}"
-        raise ConfigCompositionException(reason) from None
+        said = str(error) if isinstance(error, ValueError) else f"Hydra raised {type(error).__name__}: {error}"
+        raise ConfigCompositionException(said) from None
 
 
 def without_hydra(base: DictConfig) -> DictConfig:
