@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 READY = .venv/.ready
 
-.PHONY: help demo test proofs check chaos ui lock clean
+.PHONY: help demo test proofs fuzz check chaos ui lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -23,6 +23,9 @@ test: $(READY)  ## the tests, without the slow proofs, on two cores
 
 proofs: $(READY)  ## the slow proofs
 	$(RUN) -m pytest -m slow -n 2 --dist loadfile
+
+fuzz: $(READY)  ## 2,000 random command lines, others each time
+	BATCHLAB_FUZZ_EXAMPLES=2000 $(RUN) -m pytest -q tests/test_fuzz.py
 
 check: $(READY)  ## ruff and pyright
 	.venv/bin/ruff format --check .

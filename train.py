@@ -15,10 +15,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from batchlab.arms import arm_probe
-from batchlab.config import is_arms_sweeper, register_schema, resolved
+from batchlab.config import REPOSITORY, is_arms_sweeper, register_schema, resolved
 from batchlab.exit_code import exit_code, faults_end_the_command, have_hydra_raise
 from batchlab.left_behind import at_end, at_start
 from batchlab.mistake import WrongInput
+from batchlab.passwords import hide_passwords
 from batchlab.place import Place, torchrun_place, with_torchrun
 from batchlab.preflight import Asked, preflight, stop
 
@@ -29,7 +30,7 @@ WORKER = "BATCHLAB_WORKER"
 """Environment variable of a search's worker process; its supervisor has checked everything, and shows the results."""
 
 
-@hydra.main(config_path="conf", config_name="train", version_base="1.3")
+@hydra.main(config_path=str(REPOSITORY / "conf"), config_name="train", version_base="1.3")
 def main(config: DictConfig) -> tuple[float, ...]:
     from batchlab.job import train  # torch and mlflow take seconds to import; --help and --cfg do without
 
@@ -89,6 +90,8 @@ def check() -> Asked:
         heed_signals()
         if WORKER in os.environ:
             return Asked([], None)
+        if mistakes := hide_passwords():
+            stop(mistakes)
         os.environ[SWEEP_ID] = uuid4().hex[:12]
         asked = preflight(sys.argv[1:])
         check_stop()

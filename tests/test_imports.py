@@ -11,18 +11,19 @@ import pytest
 from batchlab.config import REPOSITORY
 
 LAYERS = [
-    {"mistake", "stopping", "place", "lockfile", "fault"},
+    {"mistake", "stopping", "place", "lockfile", "fault", "passwords"},
     {"config", "objectives", "dataset", "memory", "stores", "check_stores", "exit_code", "host"},
-    {"plan", "clock", "check_contrastive", "check_launch", "check_measure", "prepare", "identity", "spool", "tracking"},
+    {"plan", "clock", "prepare", "identity", "spool", "tracking", "trust", "composition"}
+    | {"check_contrastive", "check_hydra", "check_kinds", "check_launch", "check_measure"},
     {"batches", "results", "check", "sink", "left_behind"},
-    {"diagnosis", "signature"},
+    {"diagnosis", "signature", "flags"},
     {"data", "model", "loss", "optim", "metrics", "sharpness", "laws", "tally"},
     {"gradient"},
     {"fit"},
     {"learner", "target"},
     {"build"},
     {"state"},
-    {"probe", "rehearse", "measure", "checkpoint"},
+    {"probe", "rehearse", "first_step", "measure", "checkpoint"},
     {"run", "grid"},
     {"ranks", "process_group"},
     {"leader", "follower"},

@@ -136,6 +136,27 @@ def mistakes_of(monkeypatch, capsys, tmp_path):
         (["objectives=[final/test_accuracy]"], "select on val"),
         (["objectives=[final/val_acuracy]"], "Type objectives=[final/val_accuracy]"),
         (["mlruns=/proc/nowhere"], "/proc is not writable"),
+        (["mlruns=" + 300 * "x"], "is not writable. Type mlruns="),
+        (["batch_schedule=0"], "batch_schedule=0: config group override must be a string"),
+        (["~budget"], "~budget: every run has it. Type the command without ~budget"),
+        (["+batchsize=0.0", "model=own"], "batchsize=0.0: no such key; nothing reads it"),
+        (["-m", "lr=range(4,1)"], "a list or range without a value"),
+        (["-m", "experiment=_base"], "what experiments share, and none itself"),
+        (["optimizer._target_=3"], "optimizer._target_=3: the name of a function or class"),
+        (["+loss.reduction=none"], "refused logits and targets of 32 examples: raised ValueError: one number"),
+        (["loss=label_smoothing", "loss.label_smoothing=7"], "loss._target_=torch.nn.CrossEntropyLoss: refused logits"),
+        (["+optimizer.differentiable=true"], "optimizer._target_=torch.optim.SGD: refused its first step"),
+        (["model=own", "model._target_=os.getcwd"], "must make a torch.nn.Module, made str"),
+        (["data=table", "data._target_=os.getcwd", *(f"~data.{key}" for key in ("path", "target", "drop", "task",
+          "val_fraction", "test_fraction", "split_seed"))], "must return a batchlab.dataset.Dataset, returned str"),
+        (["model.width='\\${lr}'"], "would be read as a setting once more"),
+        (["hydra.verbose=3"], "hydra.verbose=3: true, false, or names of loggers"),
+        (["hydra.job.env_copy=[NO_SUCH]"], "KeyError: 'NO_SUCH'"),
+        (["hydra.launcher._target_=nosuch.Launcher"], "cannot be imported: it raised ImportError"),
+        (["-m", "hydra.sweeper.max_batch_size=0", "lr=1,2"], "max_batch_size=0: null or an integer from 1"),
+        (["-m", "batch_size=8,16", "+hydra.sweeper.params.lr='0.1,-1'"], "lr=-1.0: a finite number above 0"),
+        (["--cfg", "job", "budget=0.5"], "budget=0.5: config group override must be a string"),
+        (["study=\udcff"], "is no UTF-8, so that no file could hold it"),
     ],
 )  # fmt: skip
 def test_wrong_input_is_one_message_and_nothing_is_written(mistakes_of, arguments, said):
@@ -204,7 +225,7 @@ def test_a_folder_of_results_that_an_ordinary_user_cannot_write(tmp_path):
     folder = tmp_path / "closed"
     folder.mkdir()
     folder.chmod(0o555)
-    code = f"from batchlab.preflight import unwritable; print(*unwritable({str(folder / 'mlruns')!r}))"
+    code = f"from batchlab.check_stores import unwritable; print(*unwritable({str(folder / 'mlruns')!r}))"
     if os.getuid() == 0:
         Path(tmp_path).chmod(0o755)
         said = _as_nobody(code, list(tmp_path.parents))
@@ -221,7 +242,7 @@ def _as_nobody(code: str, parents: list[Path]) -> str:
     import io
     from contextlib import redirect_stdout
 
-    from batchlab.preflight import unwritable  # noqa: F401  (imported while files can still be read)
+    from batchlab.check_stores import unwritable  # noqa: F401  (imported while files can still be read)
 
     reader, writer = os.pipe()
     child = os.fork()

@@ -75,6 +75,11 @@ WRONG = {
     "hydra/sweeper=batchlab lr=0.1,0.2": "-m in front",
     "search=joint hydra/launcher=joblib hydra.sweeper.num_workers=2": "brings its own processes",
     "search=joint lr_scaling=linear hydra.sweeper.first_points=[sqrt]": "moves the lr with the batch size already",
+    "search=joint hydra.sweeper.sampler.n_startup_trials=few": "optuna.samplers.TPESampler: refused",
+    "search=joint hydra.sweeper.custom_search_space=nosuch.f": "custom_search_space=nosuch.f: raised",
+    "search=joint hydra.sweeper._target_=hydra._internal.core_plugins.basic_sweeper.BasicSweeper": "does not take it",
+    "search=joint hydra.sweeper.pruner={_target_:optuna.pruners.No} objectives=[final/val_loss]": "No: refused",
+    "search=joint trust=[a],[b]": "one list, on the command line",
     "search=joint hydra.sweeper.storage=postgresql+psycopg://me:secret@127.0.0.1:9/x": "me:***@127.0.0.1:9/x",
 }
 

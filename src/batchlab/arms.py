@@ -10,8 +10,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from batchlab.composition import COMPOSE_ERRORS, without_hydra
 from batchlab.config import Config
-from batchlab.grid import COMPOSE_ERRORS, gate_one, grid, is_structural, swept_lines, with_values, without_hydra
+from batchlab.grid import gate_one, grid, is_structural, swept_lines, with_values
 from batchlab.mistake import Mistake
 
 
@@ -119,7 +120,8 @@ def _compose_arm(
     parser: OverridesParser,
 ) -> tuple[list[Config], list[Mistake]]:
     if any(map(is_structural, own)):
-        return grid(config_name, [each.input_line or "" for each in (*typed, *own)], extra, is_multirun=True)
+        lines = [[each.input_line or "" for each in part] for part in (typed, own)]
+        return grid(config_name, [*lines[0], *lines[1]], extra, is_multirun=True, typed=lines[0])
     configs: list[Config] = []
     mistakes: list[Mistake] = []
     common = without_hydra(base)

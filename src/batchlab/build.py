@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from batchlab.batches import BatchStream, normalised, placed
 from batchlab.clock import Clock
 from batchlab.config import Config
+from batchlab.data.checks import not_numbers, refuse
 from batchlab.dataset import Dataset
 from batchlab.fit import Schedule
 from batchlab.gradient import Learner
 from batchlab.learner import make_learner, precise
 from batchlab.memory import free_bytes
-from batchlab.mistake import WrongInput
+from batchlab.mistake import WrongInput, raised, wrong
 from batchlab.optim.lr_schedule import warm_up
 from batchlab.place import torchrun_place
 from batchlab.plan import Plan, make_plan
@@ -118,7 +119,14 @@ def pick_device(name: str) -> torch.device:
 
 
 def made(node: dict[str, Any], **given: Any) -> Any:
-    """What a node's `_target_` makes of its settings; wrong input is raised as such, not wrapped by Hydra."""
+    """What a node's `_target_` makes of its settings; wrong input is raised as such, not wrapped by Hydra.
+
+    Raises:
+        WrongInput: from the target, or for text that Hydra would read as an interpolation, a second time.
+    """
+    if "${" in str(node):
+        allowed = "has ${ in one of its settings, which would be read as a setting once more"
+        raise wrong("_target_", node.get("_target_"), allowed, "the value itself")
     try:
         return instantiate(node, **given, _convert_="all")
     except InstantiationException as error:
@@ -144,7 +152,19 @@ def load_dataset(data: dict[str, Any]) -> Dataset:
 
 @lru_cache(maxsize=2)
 def _load(data: str) -> Dataset:
-    return made(json.loads(data))
+    node = json.loads(data)
+    target = node["_target_"]
+    try:
+        dataset = made(node)
+    except WrongInput:
+        raise
+    except Exception as error:  # whatever a loader raises, a person's own too
+        raise wrong("data._target_", target, raised(error), "other settings of data.*") from None
+    if not isinstance(dataset, Dataset):
+        allowed = f"must return a batchlab.dataset.Dataset, returned {type(dataset).__name__}"
+        raise wrong("data._target_", target, allowed, "data=digits, or a loader that does")
+    refuse(not_numbers(target, dataset))
+    return dataset
 
 
 def load_placed(data: dict[str, Any], device: torch.device) -> tuple[Dataset, bool]:

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from batchlab.check_contrastive import check_contrastive
+from batchlab.check_kinds import check_bounds, check_targets
 from batchlab.check_launch import check_launch
 from batchlab.check_measure import check_measure, check_measured
 from batchlab.config import OPEN_GROUPS, Config
 from batchlab.mistake import Mistake, nearest
 from batchlab.objectives import CALIBRATED, check_objectives, parse_objective
+from batchlab.trust import check_trust
 
 BUDGETS = {
     "epochs": (),
@@ -32,9 +34,11 @@ SHARES = {  # key: (low, high, whether low and high themselves are allowed)
 
 def check_config(config: Config) -> list[Mistake]:
     """Every wrong key and value that can be seen without data: ranges, kinds, settings without effect."""
+    if mistakes := list(check_targets(config)):
+        return mistakes
     checks = (_finite, _sizes, _memory, _rates, _budget, _evaluation, _checkpoint, _names, _schedules)
-    checks += (check_measure, _objectives)
-    return [mistake for check in (*checks, check_contrastive, check_launch) for mistake in check(config)]
+    checks += (check_measure, _objectives, check_contrastive, check_launch, check_bounds, check_trust)
+    return [mistake for check in checks for mistake in check(config)]
 
 
 def _is_count(value: Any) -> bool:

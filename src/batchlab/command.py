@@ -19,6 +19,7 @@ from batchlab.exit_code import exit_code
 from batchlab.grid import grid
 from batchlab.left_behind import at_end, at_start
 from batchlab.mistake import Mistake, WrongInput
+from batchlab.passwords import hide_passwords
 from batchlab.preflight import stop
 from batchlab.stopping import heed_signals, ignore_signals
 
@@ -48,6 +49,8 @@ def run_script(name: str, kind: Callable[..., Any]) -> NoReturn:
             import torch: not for --help), and of conf/<name>.yaml.
         kind: dataclass of the script's own keys.
     """
+    if mistakes := hide_passwords():
+        stop(mistakes)
 
     def check(keys: Any, configs: list[Config]) -> list[Mistake]:
         return import_module(f"batchlab.{name}.check").check(keys, configs)

@@ -13,6 +13,8 @@ from batchlab.mistake import Mistake, WrongInput
 from batchlab.objectives import CALIBRATED, MEASURED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+MISSING = "???"
+"""What stands where a value must be given."""
 OPEN_GROUPS = ("data", "model", "loss", "optimizer", "lr_scaling", "lr_schedule", "batch_schedule")
 """Groups whose keys are the arguments of their `_target_`; checked against its signature."""
 
@@ -130,6 +132,8 @@ class Config:
     """Folder of data sets that are files; data.root unless that is given."""
     mlruns: str = "???"
     """Folder of every result."""
+    trust: list[str] = field(default_factory=list)
+    """Packages whose `_target_`s files from elsewhere (-cd, hydra.searchpath) may have; it changes no run."""
 
 
 def register_schema(more: type | None = None) -> None:
@@ -210,13 +214,17 @@ def resolved(config: DictConfig) -> Config:
     """
     missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra."))
     if missing:
-        raise WrongInput(*(Mistake(key, "???", "must be given", f"{key}=...") for key in missing))
+        raise WrongInput(*(Mistake(key, MISSING, "must be given", f"{key}=...") for key in missing))
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     settings = {str(key): value for key, value in values.items() if key != "hydra"}
     allowed = getattr(OmegaConf.get_type(config), "__dataclass_fields__", Config.__dataclass_fields__)
     if added := [key for key in settings if key not in allowed]:
         raise WrongInput(*(_added(key, settings[key]) for key in added))
+    if deleted := [key for key in Config.__dataclass_fields__ if key not in settings]:
+        raise WrongInput(
+            *(Mistake(f"~{key}", "", "every run has it", f"the command without ~{key}") for key in deleted)
+        )
     return typed({key: value for key, value in settings.items() if key in Config.__dataclass_fields__})
 
 
@@ -236,7 +244,7 @@ def _added(key: str, value: Any) -> Mistake:
 
 
 def flat_params(config: Config) -> dict[str, Any]:
-    """Every setting under its dotted key, e.g. ``{"batch_size": 128, "model.width": 64, ...}``.
+    """Every setting of a run under its dotted key, e.g. ``{"batch_size": 128, "model.width": 64, ...}``.
 
     A measure with its settings is one of them: MLflow takes 100 in one write.
     """
@@ -253,5 +261,5 @@ def flat_params(config: Config) -> dict[str, Any]:
         else:
             flat[prefix] = value
 
-    walk("", asdict(config))
+    walk("", {key: value for key, value in asdict(config).items() if key != "trust"})
     return flat

@@ -3,15 +3,14 @@
 import re
 import shlex
 
-from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf
 
 from batchlab.check import check_config
+from batchlab.composition import COMPOSE_ERRORS, compose, without_hydra
 from batchlab.config import resolved
 from batchlab.mistake import Mistake, WrongInput, nearest
 
@@ -44,7 +43,7 @@ def diagnose(config_name: str, overrides: list[str], extra: list[str], message: 
         At least one mistake.
     """
     extra = [*extra, *_sweeper_lines(config_name, overrides, extra)]
-    default = compose(config_name, extra, return_hydra_config=True)
+    default = compose(config_name, extra)
     mistakes, good = [], []
     for line in overrides:
         found = _mistakes_of(config_name, line, extra, default)
@@ -53,14 +52,12 @@ def diagnose(config_name: str, overrides: list[str], extra: list[str], message: 
     if not mistakes:
         return [Mistake("the command line", " ".join(overrides), " ".join(message.split()), "it differently")]
     try:
-        rest = compose(config_name, [*extra, *good], return_hydra_config=True)
+        rest = compose(config_name, [*extra, *good])
         HydraConfig.instance().set_config(rest)
-        with open_dict(rest):
-            del rest["hydra"]
-        mistakes += check_config(resolved(rest))
+        mistakes += check_config(resolved(without_hydra(rest)))
     except WrongInput as error:
         mistakes += error.mistakes
-    except (HydraException, OmegaConfBaseException):
+    except COMPOSE_ERRORS:
         pass  # the others do not stand alone; what was found is enough to mend
     return mistakes
 
@@ -117,7 +114,7 @@ def _mistake_of(config_name: str, line: str, extra: list[str], default: DictConf
         allowed = f"no such option; there are {', '.join(options)}" if options else "no such group of options"
         close = nearest(value, options) or (options[0] if options else "...")
         return Mistake(key, value, allowed, f"{key}={close}")
-    except (HydraException, OmegaConfBaseException) as error:
+    except COMPOSE_ERRORS as error:
         return _value_or_key(key, value, error, default)
     return None
 

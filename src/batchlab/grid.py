@@ -1,10 +1,10 @@
 """The jobs of a grid: the product of every list that was typed, composed and sent through gate 1."""
 
 import itertools
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import lru_cache
 
-from hydra import compose
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -12,27 +12,27 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf
 
 from batchlab.check import check_config
-from batchlab.config import Config, resolved
+from batchlab.composition import COMPOSE_ERRORS, compose, without_hydra
+from batchlab.config import MISSING, Config, resolved
 from batchlab.diagnosis import diagnose
 from batchlab.mistake import Mistake, WrongInput
-
-COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
+from batchlab.trust import untrusted
 
 
 def grid(
-    config_name: str, overrides: list[str], extra: list[str], is_multirun: bool
+    config_name: str, overrides: list[str], extra: list[str], is_multirun: bool, typed: Sequence[str] | None = None
 ) -> tuple[list[Config], list[Mistake]]:
     """One configuration per job of the grid; group choices are composed, plain values set on a copy.
 
     Args:
         config_name: primary configuration.
-        overrides: of the command line.
+        overrides: of the jobs.
         extra: overrides of our own, e.g. the search path.
         is_multirun: whether -m was typed.
+        typed: those of the overrides that stood on the command line; None = all.
 
     Returns:
         The configurations that could be made, and every mistake of gate 1.
@@ -51,10 +51,13 @@ def grid(
     configs: list[Config] = []
     for choice in itertools.product(*map(swept_lines, structural)):
         try:
-            base = compose(config_name, [*extra, *fixed, *choice], return_hydra_config=True)
+            base = compose(config_name, [*extra, *fixed, *choice])
         except COMPOSE_ERRORS as error:
             swept = [sweep.input_line or "" for sweep in plain]
             mistakes += diagnose(config_name, [*fixed, *choice, *swept], extra, str(error))
+            continue
+        if strangers := untrusted(base, config_name, [*extra, *fixed, *choice], overrides if typed is None else typed):
+            mistakes += strangers
             continue
         HydraConfig.instance().set_config(base)
         is_multirun = is_multirun or base.hydra.mode == RunMode.MULTIRUN
@@ -81,6 +84,8 @@ def _grid_mistakes(parsed: list[Override]) -> list[Mistake]:
             mistakes.append(_sweep_mistake(override, allowed, "{key}=... once"))
         elif override.is_interval_sweep():
             mistakes.append(_sweep_mistake(override, "an interval has no list of values to run", "{key}=128,256,512"))
+        elif override.is_sweep_override() and not swept_lines(override):
+            mistakes.append(_sweep_mistake(override, "a list or range without a value", "{key}=128,256,512"))
     return mistakes
 
 
@@ -107,14 +112,6 @@ def _sweep_mistake(override: Override, allowed: str, mend: str) -> Mistake:
     return Mistake(key, value, allowed, mend.format(key=key, value=value))
 
 
-def without_hydra(base: DictConfig) -> DictConfig:
-    """A copy of a composed configuration without Hydra's node, which is most of it."""
-    config = base.copy()
-    with open_dict(config):
-        del config["hydra"]
-    return config
-
-
 def with_values(base: DictConfig, values: tuple[str, ...], parser: OverridesParser) -> DictConfig:
     """A configuration without Hydra's node, with plain values set on a copy."""
     config = deepcopy(base)
@@ -129,8 +126,8 @@ def gate_one(config: DictConfig) -> tuple[list[Config], list[Mistake]]:
     try:
         typed = resolved(config)
     except WrongInput as error:
-        if any(OmegaConf.select(config, mistake.key, throw_on_missing=False) for mistake in error.mistakes):
-            return [], list(error.mistakes)  # keys that do not belong there
+        if any(mistake.value != MISSING for mistake in error.mistakes):
+            return [], list(error.mistakes)  # keys that do not belong there, or were deleted
         for mistake in error.mistakes:
             OmegaConf.update(config, mistake.key, None)
         return [], [*error.mistakes, *check_config(resolved(config))]

@@ -69,12 +69,13 @@ def origin() -> str:
     if not HydraConfig.initialized():
         return ""
     hydra = HydraConfig.get()
-    folders = [each.path for each in hydra.runtime.config_sources if each.provider not in OWN_SOURCES]
-    words = ["python", "train.py", *(["-cd", folders[0]] if folders else [])]
+    added = [each for each in hydra.runtime.config_sources if each.provider not in OWN_SOURCES]
+    words = ["python", "train.py", *(["-cd", added[0].path] if len(added) == 1 else [])]
     words += ["-cn", str(hydra.job.config_name)] if hydra.job.config_name != "train" else []
     arm = hydra.sweeper.get("arm")
     own = {line.partition("=")[0] for line in hydra.sweeper.arms[arm]} if arm else set()
     task = [word for word in hydra.overrides.task if word.lstrip("+~").partition("=")[0] not in {*NOT_ORIGIN, *own}]
+    task += [f"hydra.searchpath=[{','.join(f'{each.schema}://{each.path}' for each in added)}]"] if added[1:] else []
     return masked(shlex.join([*words, *(["-m", *task, f"hydra.sweeper.arm={arm}"] if arm else task)]))
 
 

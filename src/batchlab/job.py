@@ -70,6 +70,7 @@ def train_trial(config: Config, sweep_id: str, trial: SearchTrial) -> tuple[floa
     Returns:
         The objectives; NaN where the trial has none.
     """
+    trial.check_data(load_dataset(config.data).digest)
     nothing = (math.nan,) * len(config.objectives)
     if (known := trial.known(trial_identity(config))) is not None:
         make_console().print(f"trial {trial.number}: {trial.tried}: measured before, as trial {known.number}")

@@ -1,5 +1,6 @@
 """What a person typed wrong, said so that it can be mended."""
 
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -40,6 +41,28 @@ class WrongInput(ValueError):
 def wrong(key: str, value: object, allowed: str, mend: str) -> WrongInput:
     """The error for one wrong setting; see `Mistake` for the four parts."""
     return WrongInput(Mistake(key, value, allowed, mend))
+
+
+def raised(error: BaseException) -> str:
+    """What an exception says and where it was raised, e.g. ``raised KeyError: 'x' (mine.py line 3)``.
+
+    The place is the last one that is no library's; an exception of Hydra's stands for the one that it wraps.
+    """
+    cause = error.__cause__ or error
+    said = str(cause).strip().split("\n", 1)[0]
+    return f"raised {type(cause).__name__}{': ' if said else ''}{said} ({place_of(cause)})"
+
+
+def place_of(error: BaseException) -> str:
+    """Where an exception was raised, ``mine.py line 3``: the last place that is no library's, if there is one."""
+    places = traceback.extract_tb(error.__traceback__)
+    place = next((each for each in reversed(places) if "site-packages" not in each.filename), places[-1])
+    return f"{place.filename.rsplit('/', 1)[-1]} line {place.lineno}"
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what an exception says, or its name where it says nothing."""
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

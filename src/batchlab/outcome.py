@@ -11,7 +11,7 @@ from pathlib import Path
 from batchlab.checkpoint import remove_stale
 from batchlab.job import show_page, train_seed
 from batchlab.picked import ending, least_accuracy, picks_of
-from batchlab.report.best import write_best
+from batchlab.report.best import best_command, write_best
 from batchlab.report.comparison import estimate, shown
 from batchlab.report.pareto import FrontRow, PickRow, draw_front, draw_picks, endings
 from batchlab.report.watch import make_console
@@ -154,9 +154,12 @@ def write_files(plan: SearchPlan, study: Study, found: Candidates, picks: Mappin
     said = {name: about(study, found, trial, known.get(str(trial.number), {})) for name, trial in by_name.items()}
     for stale in set((folder / "best").glob("*.yaml")) - {folder / "best" / f"{name}.yaml" for name in by_name}:
         stale.unlink()  # left the front
+    commands = {}
     for name, trial in by_name.items():
-        write_best(folder, name, said[name], *plan.composed(trial))
-    commands = {name: f"python train.py -cd {folder} +best={name}" for name in picks}
+        config, choices = plan.composed(trial)
+        write_best(folder, name, said[name], config, choices)
+        commands[name] = best_command(folder, name, config)
+    commands = {name: commands[name] for name in picks}
     make_console().print(f"Run one as it is: {list(commands.values())[-1]}", soft_wrap=True)
     settings = {
         name: " ".join(f"{k}={v}" for k, v in plan.space.shown(trial.params).items()) for name, trial in picks.items()

@@ -5,24 +5,29 @@ search, go through Hydra's own parser and compose API first, so that every mista
 """
 
 import sys
-from dataclasses import dataclass
-from pathlib import Path
+from argparse import Namespace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
-from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
+from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from batchlab.arms import compose_arms
+from batchlab.check_hydra import check_hydra, params_of
 from batchlab.check_stores import check_stores
+from batchlab.composition import COMPOSE_ERRORS, compose
 from batchlab.config import REPOSITORY, Config, is_arms_sweeper, is_search_sweeper
-from batchlab.diagnosis import not_a_setting
+from batchlab.diagnosis import diagnose
 from batchlab.experiment import Experiment, experiment_of, possible_configs
-from batchlab.grid import COMPOSE_ERRORS, grid
+from batchlab.fault import masked
+from batchlab.flags import folders_from_elsewhere, is_only_shown, read_flags, search_path
+from batchlab.grid import grid
 from batchlab.mistake import Mistake, WrongInput
+from batchlab.passwords import in_files
+from batchlab.trust import has_folders_from_elsewhere, untrusted, untrusted_jobs
 
 if TYPE_CHECKING:
     from batchlab.search.plan import SearchPlan
@@ -53,46 +58,56 @@ def preflight(arguments: list[str], config_name: str = "train") -> Asked:
     Returns:
         What is asked for; nothing where the command line only asks to be shown something (--help, --cfg).
     """
-    parser = get_args_parser()
-    args, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        stop([not_a_setting(word) for word in unknown])
-    if args.help or args.hydra_help or args.cfg or args.info or args.shell_completion:
+    args, mistakes = read_flags(arguments)
+    if mistakes := mistakes or _two_sweepers(args.overrides):
+        stop(mistakes)
+    folders = folders_from_elsewhere(args)
+    if is_only_shown(args) and not args.cfg and not folders:
         return Asked([], None)
-    folders = [f"file://{Path(args.config_dir).absolute()}"] if args.config_dir else []
-    extra = [f"hydra.searchpath=[{','.join(folders)}]"] if folders else []
+    name, extra = args.config_name or config_name, search_path(folders)
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3", job_name="train"):
-        name, plan, experiment = args.config_name or config_name, None, None
-        if mistakes := _two_sweepers(args.overrides):
+        base, mistakes = _base(name, args.overrides, extra)
+        if mistakes:
             stop(mistakes)
-        base = _base(name, args.overrides, extra)
-        if base is not None and is_search_sweeper(base.hydra.sweeper):
-            from batchlab.survey import survey  # optuna: only where it searches
-
-            found, mistakes = survey(name, args.overrides, extra, base, args.multirun)
-            configs, plan = found.corners, found.plan
-        elif base is not None and is_arms_sweeper(base.hydra.sweeper):
-            experiment, mistakes = _experiment(name, args.overrides, extra, base)
-            configs = possible_configs(experiment) if experiment else []
-        else:
-            configs, mistakes = grid(name, args.overrides, extra, args.multirun)
-    mistakes += [
-        mistake for folder in sorted({config.mlruns for config in configs}) for mistake in check_stores(folder)
-    ]
-    mistakes = mistakes or _gate_two(configs, plan)
-    if plan is not None and base is not None:
+        if is_only_shown(args):  # what files from elsewhere say may be resolved to be shown
+            if base is None:
+                stop(diagnose(name, args.overrides, extra, "it cannot be composed"))
+            return Asked([], None)
+        found, mistakes = _found(name, args, extra, base)
+    if base is not None and has_folders_from_elsewhere(base):
+        mistakes += untrusted_jobs(found.configs, args.overrides)
+    folders = sorted({config.mlruns for config in found.configs})
+    mistakes += [mistake for folder in folders for mistake in check_stores(folder)]
+    mistakes = mistakes or _gate_two(found.configs, found.search)
+    if found.search is not None and base is not None:
         from batchlab.survey import as_begun, check_study, in_space
 
-        plan = plan if mistakes else as_begun(plan, base)
+        plan = found.search if mistakes else as_begun(found.search, base)
         mistakes = [in_space(mistake, plan.space) for mistake in mistakes] or check_study(plan)
+        found = replace(found, search=plan)
     if mistakes:
         stop(mistakes)
-    return Asked([] if plan else configs, plan, experiment)
+    return replace(found, configs=[]) if found.search else found
+
+
+def _found(name: str, args: Namespace, extra: list[str], base: DictConfig | None) -> tuple[Asked, list[Mistake]]:
+    """What is asked for, with every job of a grid or an experiment, or the corners of a search; what gate 1 says."""
+    if base is not None and is_search_sweeper(base.hydra.sweeper):
+        from batchlab.survey import survey  # optuna: only where it searches
+
+        found, mistakes = survey(name, args.overrides, extra, base, args.multirun)
+        return Asked(found.corners, found.plan), mistakes
+    if base is not None and is_arms_sweeper(base.hydra.sweeper):
+        experiment, mistakes = _experiment(name, args.overrides, extra, base)
+        return Asked(possible_configs(experiment) if experiment else [], None, experiment), mistakes
+    params = params_of(base, args.overrides) if base is not None and args.multirun else []
+    configs, mistakes = grid(name, [*args.overrides, *params], extra, args.multirun, args.overrides)
+    return Asked(configs, None), mistakes
 
 
 def stop(mistakes: list[Mistake]) -> NoReturn:
     """Print every mistake once, to stderr, and exit with code 2."""
-    lines = list(dict.fromkeys(str(mistake) for mistake in mistakes))
+    lines = list(dict.fromkeys(masked(str(mistake)) for mistake in mistakes))
     count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
     print(
         f"{count}; nothing was run, nothing was written.",
@@ -111,23 +126,29 @@ def _two_sweepers(overrides: list[str]) -> list[Mistake]:
     if len(names) > 1:
         several = f"one experiment; `python scripts/claims.py {' '.join(names)}` runs several"
         return [Mistake("experiment", ",".join(names), several, f"-m experiment={names[0]}")]
+    if names and names[0].startswith("_"):
+        allowed = "what experiments share, and none itself"
+        return [Mistake("experiment", names[0], allowed, "-m experiment=accumulation")]
     if "experiment" in typed and typed.get("search", "none") != "none":
         allowed = "an experiment brings its own arms; there is nothing to search"
         return [Mistake("search", typed["search"], allowed, f"-m experiment={typed['experiment']}")]
     return []
 
 
-def _base(config_name: str, overrides: list[str], extra: list[str]) -> DictConfig | None:
-    """The configuration of what is typed with one value; None where it cannot be composed."""
+def _base(config_name: str, overrides: list[str], extra: list[str]) -> tuple[DictConfig | None, list[Mistake]]:
+    """The configuration of what is typed with one value, None where it cannot be composed; and what it may not run."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     try:
         parsed = parser.parse_overrides(overrides)
         fixed = [override.input_line or "" for override in parsed if not override.is_sweep_override()]
-        base = compose(config_name, [*extra, *fixed], return_hydra_config=True)
+        base = compose(config_name, [*extra, *fixed])
     except COMPOSE_ERRORS:
-        return None
+        return None, []
+    mistakes = untrusted(base, config_name, [*extra, *fixed], overrides) or in_files(base.hydra.sweeper)
+    if mistakes := mistakes or list(check_hydra(base)):
+        return None, mistakes
     HydraConfig.instance().set_config(base)
-    return base
+    return base, []
 
 
 def _experiment(

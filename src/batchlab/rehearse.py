@@ -1,6 +1,5 @@
 """Gate 2: the data is loaded, everything is built, one batch goes forward; nothing is written."""
 
-import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -8,21 +7,15 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from batchlab.build import (
-    build_model,
-    build_optimizer,
-    load_dataset,
-    make_schedule,
-    pick_device,
-    scaled_settings,
-)
+from batchlab.build import build_model, load_dataset, make_schedule, pick_device
 from batchlab.check_contrastive import is_contrastive
 from batchlab.config import OPEN_GROUPS, Config
 from batchlab.dataset import Dataset
+from batchlab.first_step import check_first_step
 from batchlab.identity import config_key
 from batchlab.learner import precise
 from batchlab.loss import Views
-from batchlab.mistake import Mistake, WrongInput, wrong
+from batchlab.mistake import Mistake, WrongInput, place_of, raised, reason, wrong
 from batchlab.model.norm import GhostBatchNorm
 from batchlab.place import torchrun_place
 from batchlab.plan import Plan, make_plan
@@ -129,7 +122,7 @@ def _data_and_sizes(config: Config) -> Iterator[Mistake]:
             allowed = f"at most {num_train}, the size of the training split"
             mend = "batch_size=full" if key == "batch_size" else f"{key}={num_train}"
             yield Mistake(key, value, allowed, mend)
-    largest = max((size for size in batch_sizes_along(config, num_train)), default=0)
+    largest = max(_sizes_along(config, num_train), default=0)
     every = config.eval.every_examples
     if every is not None and every < largest <= num_train:
         allowed = f"at least the largest batch, {largest}"
@@ -143,6 +136,18 @@ def _data_and_sizes(config: Config) -> Iterator[Mistake]:
         yield Mistake("loss", loss, f"says nothing of the targets of {dataset.name}", "data=surface model=surface")
     if is_regression and config.budget.kind == "target":
         yield Mistake("budget", "target", f"needs an accuracy; {dataset.name} has numbers as targets", "budget=epochs")
+
+
+def _sizes_along(config: Config, num_train: int) -> list[int]:
+    """The same; whatever the schedules raise is the person's to mend."""
+    try:
+        return batch_sizes_along(config, num_train)
+    except WrongInput:
+        raise
+    except Exception as error:
+        targets = f"{config.lr_schedule['_target_']}, {config.batch_schedule['_target_']}"
+        mend = "other settings of lr_schedule.* or batch_schedule.*"
+        raise wrong("lr_schedule, batch_schedule", targets, raised(error), mend) from None
 
 
 def batch_sizes_along(config: Config, num_train: int) -> list[int]:
@@ -168,13 +173,16 @@ def _built(config: Config, dataset: Dataset) -> nn.Module:
     """The model; whatever its constructor raises is the person's to mend."""
     try:
         with torch.random.fork_rng():
-            return build_model(config, dataset)
+            model = build_model(config, dataset)
     except WrongInput:
         raise
     except Exception as error:
-        cause = error.__cause__ or error
-        allowed = f"its constructor raised {type(cause).__name__}: {str(cause).splitlines()[0]}"
+        allowed = f"its constructor {raised(error)}"
         raise wrong("model._target_", config.model["_target_"], allowed, "other settings of model.*") from None
+    if not isinstance(model, nn.Module):
+        allowed = f"must make a torch.nn.Module, made {type(model).__name__}"
+        raise wrong("model._target_", config.model["_target_"], allowed, "model=mlp, or a class of modules")
+    return model
 
 
 def check_norms(config: Config, model: nn.Module, plan: Plan) -> Iterator[Mistake]:
@@ -217,11 +225,7 @@ def _forward(config: Config, dataset: Dataset, model: nn.Module) -> Iterator[Mis
             with torch.no_grad(), torch.random.fork_rng():
                 output = forward(inputs)
         except Exception as error:
-            place = traceback.extract_tb(error.__traceback__)
-            frame = next((each for each in reversed(place) if "site-packages" not in each.filename), place[-1])
-            where = f"{frame.filename.rsplit('/', 1)[-1]} line {frame.lineno}"
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            allowed = f"refused examples of shape {shape} ({mode}, {where}): {reason}"
+            allowed = f"refused examples of shape {shape} ({mode}, {place_of(error)}): {reason(error)}"
             yield Mistake(key, name, allowed, "it again when the model is mended, or a model for this shape: model=mlp")
             return
         mistakes = list(_output(config, output, [len(index), dataset.num_classes or 1], mode))
@@ -245,12 +249,7 @@ def _output(config: Config, output: object, wanted: list[int], mode: str) -> Ite
 
 def _optimizer(config: Config) -> Iterator[Mistake]:
     dataset = load_dataset(config.data)
-    settings = scaled_settings(config, make_plan(config, len(dataset.train)).batch_size)
-    try:
-        build_optimizer(config, _built(config, dataset), settings)
-    except Exception as error:
-        allowed = f"refused its settings: {str(error).splitlines()[0]}"
-        yield Mistake("optimizer", config.optimizer["_target_"], allowed, "other settings of optimizer.* or lr")
+    yield from check_first_step(config, dataset, _built(config, dataset).to(pick_device(config.device)))
     is_flat = config.lr_schedule["_target_"].endswith(".constant") and not config.lr_schedule.get("warmup")
     if config.optimizer["_target_"].endswith(".Rprop") and not is_flat:
         allowed = "has no effect: Rprop reads lr once, as its first step size"

@@ -5,25 +5,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
+from hydra.utils import get_method
 from omegaconf import DictConfig
 
+from batchlab.build import made
+from batchlab.composition import COMPOSE_ERRORS, compose, without_hydra
 from batchlab.config import OPEN_GROUPS, Config
 from batchlab.diagnosis import diagnose
 from batchlab.fault import masked
-from batchlab.grid import COMPOSE_ERRORS, gate_one, with_values, without_hydra
-from batchlab.mistake import Mistake, WrongInput
+from batchlab.grid import gate_one, with_values
+from batchlab.mistake import Mistake, WrongInput, raised, reason
 from batchlab.place import torchrun_place
 from batchlab.rehearse import check_source
 from batchlab.search.compose import is_active, parse_space
 from batchlab.search.fingerprint import fingerprint
 from batchlab.search.first_points import check_first_points, default_point
 from batchlab.search.plan import SearchPlan, typed_config
-from batchlab.search.sampler import sampler_of
+from batchlab.search.sampler import try_out
 from batchlab.search.settings import Settings, read_settings
 from batchlab.search.space import Dimension, Space
 from batchlab.search.storage import open_storage
@@ -31,6 +33,7 @@ from batchlab.search.study import Study, check_fingerprint, found_study
 from batchlab.search.time_objective import settle_time
 from batchlab.signature import without
 from batchlab.stores import optuna_url
+from batchlab.trust import untrusted
 
 NO_DIMENSIONS = {
     "seed": ("a search does not choose seeds, it averages over them", "num_seeds=3"),
@@ -38,6 +41,7 @@ NO_DIMENSIONS = {
     "study": ("one name", "study=first-search"),
     "mlruns": ("one folder", "mlruns=/a/folder/of/yours"),
     "data_root": ("one folder", "data_root=/a/folder/of/yours"),
+    "trust": ("one list, on the command line", "trust=[mypackage]"),
     "objectives": ("one list for all trials", "objectives=[cost/train_seconds,final/val_accuracy]"),
 }
 
@@ -74,15 +78,12 @@ def survey(
         space = parse_space(settings, overrides, GlobalHydra.instance().config_loader())
         settings, space = settle_time(settings, space, base, None)
         mistakes = [*_no_dimensions(space), *_launcher(settings, base), *check_first_points(settings, space, base)]
-        sampler_of(settings, space)(0, 0)  # whatever Optuna says of its settings, it says now
     except WrongInput as error:
         return Found([], None), list(error.mistakes)
     except COMPOSE_ERRORS as error:
         return Found([], None), diagnose(config_name, list(overrides), list(extra), str(error))
-    except (TypeError, ValueError) as error:
-        allowed = f"refused its settings: {str(error).splitlines()[0]}"
-        return Found([], None), [Mistake("hydra.sweeper.sampler", settings.sampler["_target_"], allowed, "others")]
-    corners, wrong = Corners(config_name, extra, space).checked()
+    mistakes += _names(settings, space)
+    corners, wrong = Corners(config_name, extra, space, overrides).checked()
     mistakes += wrong
     if mistakes:
         return Found([], None), mistakes
@@ -103,6 +104,30 @@ def _no_dimensions(space: Space) -> Iterator[Mistake]:
             yield Mistake(key, each.described(), *NO_DIMENSIONS[key])
 
 
+def _names(settings: Settings, space: Space) -> Iterator[Mistake]:
+    """What sampler, pruner and suggesting function say of their settings, they say now."""
+    try:
+        try_out(settings, space)
+    except WrongInput as error:
+        yield from error.mistakes
+    except Exception as error:
+        target = settings.sampler.get("_target_")
+        allowed = f"refused its settings: {reason(error)}"
+        yield Mistake("hydra.sweeper.sampler", target, allowed, "hydra/sweeper/sampler=tpe")
+    if settings.pruner is not None:
+        try:
+            made(settings.pruner)
+        except Exception as error:
+            target, mend = settings.pruner.get("_target_"), "hydra.sweeper.pruner=null"
+            yield Mistake("hydra.sweeper.pruner", target, f"refused its settings: it {raised(error)}", mend)
+    if settings.custom_search_space:
+        try:
+            get_method(settings.custom_search_space)
+        except Exception as error:
+            key = "hydra.sweeper.custom_search_space"
+            yield Mistake(key, settings.custom_search_space, raised(error), "package.module.function, or null")
+
+
 def _launcher(settings: Settings, base: DictConfig) -> Iterator[Mistake]:
     is_basic = base.hydra.launcher._target_.endswith("BasicLauncher")
     if settings.num_workers and not is_basic:
@@ -121,10 +146,11 @@ class Corners:
         config_name: primary configuration.
         extra: overrides of our own.
         space: whose.
+        typed: overrides of the command line.
     """
 
-    def __init__(self, config_name: str, extra: Sequence[str], space: Space) -> None:
-        self._config_name, self._extra, self._space = config_name, list(extra), space
+    def __init__(self, config_name: str, extra: Sequence[str], space: Space, typed: Sequence[str]) -> None:
+        self._config_name, self._extra, self._space, self._typed = config_name, list(extra), space, typed
         self._parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
 
     def checked(self) -> tuple[list[Config], list[Mistake]]:
@@ -137,9 +163,12 @@ class Corners:
         ):
             lines = [*self._space.fixed, *choice]
             try:
-                base = compose(self._config_name, [*self._extra, *lines], return_hydra_config=True)
+                base = compose(self._config_name, [*self._extra, *lines])
             except COMPOSE_ERRORS as error:
                 mistakes += diagnose(self._config_name, lines, self._extra, str(error))
+                continue
+            if strangers := untrusted(base, self._config_name, [*self._extra, *lines], self._typed):
+                mistakes += strangers
                 continue
             HydraConfig.instance().set_config(base)
             active = [each for each in self._space.plain if is_active(base, each)]
@@ -195,8 +224,8 @@ def check_study(plan: SearchPlan) -> list[Mistake]:
     try:
         study = find_begun(settings)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        allowed = f"cannot be opened as SQLAlchemy's address, grpc://host:port or a journal file .log: {masked(reason)}"
+        kinds = "SQLAlchemy's address, grpc://host:port or a journal file .log"
+        allowed = f"cannot be opened as {kinds}: {masked(reason(error))}"
         mend = "hydra.sweeper.storage=null for optuna.db in mlruns"
         return [Mistake("hydra.sweeper.storage", masked(str(address)), allowed, mend)]
     return check_fingerprint(study, plan.fingerprint) if study else []

@@ -48,7 +48,7 @@ class BatchlabSweeper(Sweeper):
             search(self._context, self._task, self._launcher, self._config, arguments)
         except (WrongInput, TooManyFailures, WorkersFailed, StoreAway) as error:
             print(error, file=sys.stderr)  # Hydra would put a traceback around it
-            raise SystemExit(2 if isinstance(error, WrongInput) else 1) from None
+            raise SystemExit(2 if isinstance(error, WrongInput) else getattr(error, "code", 1)) from None
 
 
 @dataclass

@@ -93,7 +93,11 @@ def load_table(
         mean=torch.zeros(width),
         std=torch.ones(width),
         augment=None,
-        facts=(*_target_facts(target, used, task, goal, splits[0].targets), *_feature_facts(features)),
+        facts=(
+            *_target_facts(target, used, task, goal, splits[0].targets),
+            *_feature_facts(features),
+            *_gap_facts(columns, features),
+        ),
         digest=digest_of(*tensors),  # type: ignore[arg-type]
     )
 
@@ -198,6 +202,17 @@ def _feature_facts(features: Features) -> list[str]:
     if features.constant:
         facts += _wrap(f"{len(features.constant)} constant columns left out: {', '.join(features.constant)}")
     return facts
+
+
+def _gap_facts(columns: pd.DataFrame, features: Features) -> list[str]:
+    """Where numbers are missing or infinite; the rows of a frame have the file's places."""
+    missing = {name: np.flatnonzero(columns[name].isna().to_numpy()) for name in features.numbers}
+    counts = {name: len(found) for name, found in missing.items() if len(found)}
+    if not counts:
+        return []
+    rows = columns.index.to_numpy() + 1
+    cells = (f"{name} {count:,} (first in row {rows[missing[name][0]]:,})" for name, count in counts.items())
+    return _wrap(f"{sum(counts.values()):,} numbers missing or infinite, set to the median: {', '.join(cells)}")
 
 
 def _wrap(text: str) -> list[str]:

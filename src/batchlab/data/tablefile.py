@@ -12,6 +12,8 @@ from batchlab.mistake import nearest, wrong
 
 FORMATS = (".csv", ".tsv", ".parquet")
 MEND = "data.path=/folder/table.csv.gz"
+BYTES_OF_A_LINE = 2**20
+"""Longer lines are not looked at."""
 
 
 def read_table(path: str | None) -> pd.DataFrame:
@@ -47,6 +49,7 @@ def read_table(path: str | None) -> pd.DataFrame:
         raise wrong("data.path", path, f"the file cannot be read as {suffix} ({reason})", mend) from None
     if frame.empty:
         raise wrong("data.path", path, "the file has no rows", MEND)
+    _check_whole(path, file, frame)
     if len(frame.columns) == 1 and ";" in str(frame.columns[0]):
         raise wrong("data.path", path, "its columns are separated by ';'", "it again when it is saved with commas")
     frame = frame.rename(columns=str)
@@ -75,3 +78,21 @@ def _parse(file: Path, suffix: str) -> pd.DataFrame:
     # low_memory reads in pieces and guesses the type of each: the same column may then hold text and numbers
     separator = "\t" if suffix == ".tsv" else ","
     return pd.read_csv(file, sep=separator, compression="gzip" if packed else None, low_memory=False)
+
+
+def _check_whole(path: str, file: Path, frame: pd.DataFrame) -> None:
+    """A file that was cut in the middle of a line: pandas would take the rest of the row for missing values."""
+    if file.suffix not in (".csv", ".tsv"):
+        return  # the others know their own length
+    last = _end(file).rsplit(b"\n", 1)[-1].decode(errors="replace")
+    cells = last.count("\t" if file.suffix == ".tsv" else ",") + 1
+    if last and '"' not in last and cells < len(frame.columns):
+        what = f"row {len(frame):,}, the last, has {cells} of {len(frame.columns)} columns and no end of line"
+        raise wrong("data.path", path, f"the file is truncated: {what}", MEND)
+
+
+def _end(file: Path) -> bytes:
+    """The last bytes of a file: its last line, unless that is very long."""
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - BYTES_OF_A_LINE))
+        return stream.read()

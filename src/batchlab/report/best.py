@@ -1,5 +1,6 @@
 """A trial as a file that runs it: `python train.py -cd mlruns/reports/<study> +best=<name>`."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -7,9 +8,10 @@ from typing import Any
 
 import yaml
 
-from batchlab.config import Config
+from batchlab.config import REPOSITORY, Config
+from batchlab.trust import packages_to_trust
 
-NOT_OF_THE_TRIAL = ("study", "mlruns", "data_root", "objectives")
+NOT_OF_THE_TRIAL = ("study", "mlruns", "data_root", "objectives", "trust")
 
 
 def write_best(folder: Path, name: str, about: str, config: Config, choices: Mapping[str, str]) -> Path:
@@ -29,9 +31,27 @@ def write_best(folder: Path, name: str, about: str, config: Config, choices: Map
     if settings["data"].get("root") == config.data_root:
         del settings["data"]["root"]
     groups = {group: option for group, option in choices.items() if group not in ("search",) and "/" not in group}
-    defaults: list[Any] = [{f"override /{group}": option} for group, option in groups.items() if option]
+    own = {  # an option from elsewhere is not found again without its folder; all that it says stands below
+        group: option if (REPOSITORY / "conf" / group / f"{option}.yaml").exists() else None
+        for group, option in groups.items()
+        if option
+    }
+    defaults: list[Any] = [{f"override /{group}": option} for group, option in own.items()]
     path = folder / "best" / f"{name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump({"defaults": defaults} | settings, sort_keys=False)
     path.write_text(f"# @package _global_\n# {about}\n{text}")
     return path
+
+
+def best_command(folder: Path, name: str, config: Config) -> str:
+    """What to type to run such a file, quoted for a shell; with trust=[...] where its targets need it.
+
+    Args:
+        folder: the study's folder of reports.
+        name: of the file.
+        config: what stands in it.
+    """
+    packages = packages_to_trust(config)
+    trust = [f"trust=[{','.join(packages)}]"] if packages else []
+    return shlex.join(["python", "train.py", "-cd", str(folder), f"+best={name}", *trust])

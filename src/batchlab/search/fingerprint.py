@@ -11,6 +11,7 @@ from batchlab.objectives import is_measured
 from batchlab.search.plan import typed_config
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
+from batchlab.search.study import DIGEST
 
 
 def fingerprint(settings: Settings, space: Space, base: DictConfig) -> dict[str, str]:
@@ -42,4 +43,4 @@ def fingerprint(settings: Settings, space: Space, base: DictConfig) -> dict[str,
         fixed = {key: value for key, value in fixed.items() if key not in SPREAD}
     moved = {"lr", "epochs"} if any(each.key in ("optimizer", "budget") for each in space.structural) else set()
     fixed = {key: value for key, value in fixed.items() if key not in moved}
-    return {key: str(value) for key, value in fixed.items()} | stamp | {"data_digest": load_dataset(typed.data).digest}
+    return {key: str(value) for key, value in fixed.items()} | stamp | {DIGEST: load_dataset(typed.data).digest}

@@ -21,6 +21,7 @@ from batchlab.search.handle import SWEEP_ID, TRIAL, Handle
 from batchlab.search.outage import StoreAway
 from batchlab.search.settings import Settings
 from batchlab.search.space import in_words
+from batchlab.search.study import DataChanged
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,9 @@ class Jobs:
 
         Returns:
             How each ended, as far as the job's return says.
+
+        Raises:
+            DataChanged: where a job found the data set changed.
         """
         if isinstance(self._launcher, BasicLauncher) and not self._needs_dirname():
             return [_ending(self._run_here(job)) for job in jobs]
@@ -124,6 +128,8 @@ def _ending(returned: JobReturn) -> Ending:
             return Ending("lost")
         if isinstance(error, StoreAway):  # the job could not say what it found; that is no fault of the point
             return Ending("stopped")
+        if isinstance(error, DataChanged):
+            raise error
         return Ending("crashed", "".join(traceback.format_exception(error)))
     values: Any = returned.return_value
     return Ending("returned", values=values if isinstance(values, list | tuple) else [values])

@@ -9,8 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from optuna.trial import FrozenTrial
 
+from batchlab.composition import without_hydra
 from batchlab.config import REPOSITORY, Config, resolved
-from batchlab.grid import without_hydra
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
 

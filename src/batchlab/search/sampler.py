@@ -10,9 +10,11 @@ from functools import partial
 from typing import Any
 
 from hydra.utils import get_object
+from optuna import logging
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection, create_study
 
 from batchlab.build import bound, made
 from batchlab.mistake import wrong
@@ -57,6 +59,21 @@ def sampler_of(settings: Settings, space: Space) -> Callable[[int, int], BaseSam
         shared = make(random.SystemRandom().getrandbits(31))
         return lambda _slot, _attempt: shared
     return lambda slot, attempt: make(zlib.crc32(f"{seed} {slot} {attempt}".encode()) >> 1)
+
+
+def try_out(settings: Settings, space: Space) -> None:
+    """Have the sampler draw one point that nobody keeps: it raises whatever it says of its settings.
+
+    Args:
+        settings: its node.
+        space: what it draws from.
+    """
+    logging.set_verbosity(logging.WARNING)
+    directions = [StudyDirection[each.upper()] for each in settings.directions]
+    study = create_study(sampler=sampler_of(settings, space)(0, 0), directions=directions)
+    trial = study.ask()
+    for each in space.dimensions:
+        trial._suggest(each.name, each.distribution)
 
 
 def grid_of(space: Space) -> dict[str, list[Any]]:

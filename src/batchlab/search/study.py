@@ -10,13 +10,19 @@ from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from batchlab.mistake import Mistake
+from batchlab.mistake import Mistake, WrongInput
 from batchlab.search.settings import Settings
 from batchlab.search.storage import study_lock
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+DIGEST = "data_digest"
+"""Of the fingerprint: what the examples of a study are known by."""
 FEW = 5
 """The failure rate is a share of at least so many trials."""
+
+
+class DataChanged(WrongInput):
+    """A job has read other examples than the study was begun with; the search cannot go on."""
 
 
 class TooManyFailures(RuntimeError):
@@ -79,10 +85,21 @@ def check_fingerprint(study: Study, fingerprint: dict[str, Any]) -> list[Mistake
         before, now = known.get(key, "(nothing)"), fingerprint.get(key, "(nothing)")
         if before != now:
             allowed = f"the study {study.study_name} was begun with {before}"
-            mistakes.append(
-                Mistake(key, now, allowed, "another name for another study, study=..., or what it was begun with")
-            )
+            mend = "another name for another study, study=..., or what it was begun with"
+            mistakes.append(changed_data(study, now) if key == DIGEST else Mistake(key, now, allowed, mend))
     return mistakes
+
+
+def changed_data(study: Study, digest: str) -> Mistake:
+    """What is said where the data set is not the one that a study was begun with.
+
+    Args:
+        study: has the digest of the data that it was begun with.
+        digest: of the data as it is now.
+    """
+    before = study.user_attrs["fingerprint"].get(DIGEST, "(nothing)")
+    allowed = f"the data has changed: the study {study.study_name} was begun with other examples, {before[:12]}"
+    return Mistake(DIGEST, digest[:12], allowed, "study=... for another study, or have the data as it was")
 
 
 def is_done(trial: FrozenTrial) -> bool:

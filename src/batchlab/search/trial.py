@@ -23,6 +23,7 @@ from batchlab.search.front import pareto_front
 from batchlab.search.handle import TRIAL, Handle
 from batchlab.search.pruning import Curve, Front, is_dominated
 from batchlab.search.storage import open_storage
+from batchlab.search.study import DIGEST, DataChanged, changed_data
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_OF_A_FRONT = 1.0
@@ -52,6 +53,7 @@ class Shared:
 
     def __init__(self, study: Study) -> None:
         self.study = study
+        self.digest: str | None = study.user_attrs.get("fingerprint", {}).get(DIGEST)
         self._fronts: dict[str, tuple[float, Front]] = {}
 
     def front(self, handle: Handle, curve_key: str) -> Front:
@@ -121,6 +123,18 @@ class SearchTrial:
             if not any(twin.state is TrialState.RUNNING and twin.number < self.number for twin in twins):
                 return None
             time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def check_data(self, digest: str) -> None:
+        """A job's own process reads the data set itself, maybe after it was changed.
+
+        Args:
+            digest: of the data as this process has read it.
+
+        Raises:
+            DataChanged: where the study was begun with other examples.
+        """
+        if self._shared.digest not in (None, digest):
+            raise DataChanged(changed_data(self._study, digest))
 
     def begin_run(self, run_id: str, curve_key: str, resumed_from: int | None = None) -> None:
         """A run of this trial begins.

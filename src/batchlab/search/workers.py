@@ -33,8 +33,20 @@ KILLS_PER_ERROR = 6
 PR_SET_PDEATHSIG = 1
 
 
+REFUSED = 2
+"""Exit code of a worker that found other data, or another space, than the study was begun with."""
+
+
 class WorkersFailed(RuntimeError):
-    """Worker processes end with an error; the text has the last one's words."""
+    """Worker processes end with an error; the text has the last one's words.
+
+    Attributes:
+        code: exit code of the command.
+    """
+
+    def __init__(self, text: str, code: int = 1) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def supervise(
@@ -65,6 +77,8 @@ def supervise(
             now_done = display.show()
             fruitless, num_done = (0, now_done) if now_done > num_done else (fruitless, num_done)
             if died := crew.bury():
+                if REFUSED in died:
+                    raise WorkersFailed(f"A worker refuses to go on. {crew.last_words()}", REFUSED)
                 display.say(f"A worker {', one '.join(map(death, died))}; its trial is run again.")
                 slots.reap()
                 check_failures(study, settings.max_failure_rate)

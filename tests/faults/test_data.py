@@ -1,0 +1,235 @@
+"""Data that is cut, foreign, without numbers, or that changes under a study: real processes, as a person meets it."""
+
+import gzip
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from optuna import load_study
+from PIL import Image
+
+from batchlab.config import REPOSITORY
+from batchlab.search.storage import open_storage
+from batchlab.search.study import FrozenTrial, TrialState, is_done
+
+pytestmark = pytest.mark.slow
+STUDY = "under-change"
+TABLE = ("data=table", "data.target=y", "measure=none", "num_threads=1")
+SEARCH = ("search=joint", f"study={STUDY}", "batch_size=32,64", "epochs=tag(log,int(interval(5,40)))", *TABLE)
+
+
+def rows(seed: int = 0, count: int = 300) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    return pd.DataFrame({"a": random.normal(size=count), "b": random.normal(size=count), "y": np.arange(count) % 3})
+
+
+def as_csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False).encode()
+
+
+def as_parquet(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer)
+    return buffer.getvalue()
+
+
+def as_png() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+CUT = as_csv(rows())[: as_csv(rows()).rindex(b",")]  # in the middle of the last row
+FILES: dict[str, tuple[bytes, str]] = {
+    "cut.csv": (CUT, "the file is truncated: row 300, the last, has 2 of 3 columns and no end of line"),
+    "cut.csv.gz": (gzip.compress(as_csv(rows()))[:-40], "the file is truncated: its gzip stream ends early"),
+    "cut.parquet": (as_parquet(rows())[:-20], "the file cannot be read as .parquet"),
+    "image.csv": (as_png(), "the file cannot be read as .csv"),
+    "page.csv": (b"<!DOCTYPE html>\n<html><body>404, not found</body></html>\n", "there is no column 'y'"),
+    "page.parquet": (b"<!DOCTYPE html>\n", "the file cannot be read as .parquet"),
+    "array.npz": (b"PK", "a name that ends in .csv, .tsv, .parquet"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_table_that_is_cut_or_foreign_is_refused_with_its_name(type_command, tmp_path, name):
+    content, said = FILES[name]
+    (tmp_path / name).write_bytes(content)
+    done = type_command(*TABLE, f"data.path={name}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert f"={name}: " in done.stderr or "data.target=y" in done.stderr
+    assert "Type data.path=" in done.stderr or "another column" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "said"),
+    [
+        ("mnist", "MNIST/raw/train-images-idx3-ubyte.gz", "idx3-ubyte.gz (9 bytes) is incomplete or changed"),
+        ("mnist", "MNIST/raw/train-images-idx3-ubyte", "train-images-idx3-ubyte is no file of the MNIST format"),
+        ("cifar10", "cifar-10-python.tar.gz", "cifar-10-python.tar.gz (9 bytes) is incomplete or changed"),
+        ("svhn", "train_32x32.mat", "train_32x32.mat (9 bytes) is incomplete or changed"),
+    ],
+)  # fmt: skip
+def test_an_archive_that_is_cut_or_foreign_is_refused_before_anything_of_it_is_unpacked(
+    type_command, tmp_path, option, name, said
+):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(b"cos\nsyst\n")  # what a pickle begins with that runs a command
+    done = type_command(f"data={option}", f"data.root={tmp_path}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Type data.download=true, or put these files into" in done.stderr
+    assert not (tmp_path / "mlruns").exists()
+
+
+def test_a_broken_image_of_a_folder_is_named(type_command, tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for index in range(20):
+            (tmp_path / "images" / name / f"{index}.png").write_bytes(as_png())
+    (tmp_path / "images" / "dog" / "7.png").write_bytes(as_png()[:-30])
+    done = type_command("data=folder", f"data.path={tmp_path / 'images'}", "data.image_size=8", "batch_size=8")
+    assert done.returncode == 2
+    assert f"data.path={tmp_path}/images/dog/7.png: this image cannot be decoded" in done.stderr
+    assert "replace or remove this file" in done.stderr
+
+
+def test_missing_numbers_of_a_table_are_said_with_column_and_row_and_do_no_harm(type_command, tmp_path):
+    frame = rows()
+    frame.loc[16, "a"], frame.loc[[3, 5], "b"], frame.loc[40, "y"] = np.nan, np.inf, np.nan
+    (tmp_path / "table.csv").write_bytes(as_csv(frame))
+    done = type_command(*TABLE, "data.path=table.csv", "epochs=1")
+    assert done.returncode == 0, done.stderr
+    assert (
+        "3 numbers missing or infinite, set to the median: a 1 (first in row 17), b 2 (first in row 4)" in done.stdout
+    )
+    assert "1 of 300 rows dropped: no target, y is missing" in done.stdout
+    assert re.search(r"val accuracy 0\.\d{4}", done.stdout)
+
+
+LOADER = """
+import numpy, torch
+from batchlab.dataset import Split, as_made
+
+def load(inputs, targets):
+    x = torch.arange(400.).reshape(100, 4) / 400
+    y = x.sum(1)
+    x[17, 3], y[20] = inputs, targets
+    split = Split(x, y)
+    return as_made("mine", split, split, split, None, ())
+"""
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "said"),
+    [
+        ("nan", "0", "inputs of train: nan in row 17, place [3]; 1 of 100 rows"),
+        ("0", "inf", "targets of train: inf in row 20; 1 of 100 rows"),
+    ],
+)
+def test_data_of_ones_own_without_numbers_is_refused_with_row_and_place(type_command, tmp_path, inputs, targets, said):
+    (tmp_path / "mine.py").write_text(LOADER.replace("inputs, targets\n", f"float('{inputs}'), float('{targets}')\n"))
+    typed = ["data._target_=mine.load", "+data.inputs=0", "+data.targets=0", "loss=squared_error"]
+    typed += ["~data.val_fraction", "~data.test_fraction", "~data.split_seed"]
+    done = type_command(*typed, PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert not (tmp_path / "mlruns").exists()
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """A function: arguments -> the running search on table.csv, which is there."""
+    (tmp_path / "table.csv").write_bytes(as_csv(rows()))
+    env = os.environ | {"BATCHLAB_MLRUNS": str(tmp_path / "mlruns"), "OMP_NUM_THREADS": "1"}
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(REPOSITORY / "train.py"), *SEARCH, "data.path=table.csv", *arguments]
+        return subprocess.Popen(
+            command, env=env, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+
+    return start
+
+
+def trials_of(tmp_path: Path) -> list[FrozenTrial]:
+    try:
+        return load_study(study_name=STUDY, storage=open_storage(str(tmp_path / "mlruns"))).get_trials(deepcopy=False)
+    except KeyError:
+        return []
+
+
+def wait_for_trials(tmp_path: Path, count: int) -> list[FrozenTrial]:
+    until = time.monotonic() + 240
+    while not (tmp_path / "mlruns" / "optuna.db").exists() or len(done(tmp_path)) < count:
+        assert time.monotonic() < until, "nothing happened"
+        time.sleep(0.05)
+    return trials_of(tmp_path)
+
+
+def done(tmp_path: Path) -> list[int]:
+    return sorted(trial.user_attrs["slot"] for trial in trials_of(tmp_path) if is_done(trial))
+
+
+def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
+    output, _ = process.communicate(timeout=300)
+    assert "Traceback" not in output
+    return process.returncode, output
+
+
+def refused(tmp_path: Path, code: int, output: str) -> None:
+    assert code == 2, output
+    assert re.search(rf"data_digest=\w+: the data has changed: the study {STUDY} was begun with other examples", output)
+    assert "Type study=... for another study, or have the data as it was" in output
+    assert not [trial for trial in trials_of(tmp_path) if trial.state is TrialState.RUNNING]
+
+
+def ends_with_the_old_data(tmp_path: Path, process: subprocess.Popen[str], count: int) -> None:
+    code, output = end_of(process)
+    assert code == 0, output
+    assert done(tmp_path) == list(range(count))
+    assert not [trial for trial in trials_of(tmp_path) if trial.state is TrialState.RUNNING]
+
+
+def test_a_process_goes_on_with_the_data_that_it_read_and_the_next_command_is_refused(study, tmp_path):
+    running = study("hydra.sweeper.n_trials=30")
+    wait_for_trials(tmp_path, 2)
+    (tmp_path / "table.csv").write_bytes(as_csv(rows(seed=1)))
+    ends_with_the_old_data(tmp_path, running, 30)
+    refused(tmp_path, *end_of(study("hydra.sweeper.n_trials=32")))
+    assert done(tmp_path) == list(range(30))
+    (tmp_path / "table.csv").write_bytes(as_csv(rows()))
+    ends_with_the_old_data(tmp_path, study("hydra.sweeper.n_trials=32"), 32)
+
+
+def test_a_worker_that_starts_after_the_data_changed_ends_the_search(study, tmp_path):
+    running = study("hydra.sweeper.n_trials=40", "hydra.sweeper.num_workers=1")
+    trials = wait_for_trials(tmp_path, 2)
+    (tmp_path / "table.csv").write_bytes(as_csv(rows(seed=1)))
+    os.kill(next(trial.user_attrs["lease"]["pid"] for trial in trials if "lease" in trial.user_attrs), signal.SIGKILL)
+    code, output = end_of(running)
+    refused(tmp_path, code, output)
+    assert "A worker refuses to go on." in output
+    (tmp_path / "table.csv").write_bytes(as_csv(rows()))
+    ends_with_the_old_data(tmp_path, study("hydra.sweeper.n_trials=40", "hydra.sweeper.num_workers=1"), 40)
+
+
+def test_a_job_of_a_launcher_that_reads_the_changed_data_ends_the_search(study, tmp_path):
+    typed = ("hydra/launcher=submitit_local", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=6")
+    running = study(*typed)
+    wait_for_trials(tmp_path, 2)
+    (tmp_path / "table.csv").write_bytes(as_csv(rows(seed=1)))
+    refused(tmp_path, *end_of(running))
+    (tmp_path / "table.csv").write_bytes(as_csv(rows()))
+    ends_with_the_old_data(tmp_path, study(*typed), 6)
