@@ -7,7 +7,7 @@ from typing import Any
 from hydra._internal.utils import _locate
 from omegaconf import DictConfig, OmegaConf
 
-from batchlab.mistake import Mistake, raised
+from batchlab.mistake import Mistake, reason
 
 
 def check_hydra(composed: DictConfig) -> Iterator[Mistake]:
@@ -53,9 +53,7 @@ def _target(key: str, node: Any) -> Iterator[Mistake]:
     try:
         found = _locate(target)
     except Exception as error:
-        yield Mistake(
-            f"{key}._target_", target, f"cannot be imported: it {raised(error)}", f"the command without {key}"
-        )
+        yield Mistake(f"{key}._target_", target, f"cannot be imported: {reason(error)}", f"the command without {key}")
         return
     if not callable(found):
         yield Mistake(f"{key}._target_", target, "is no class or function", f"the command without {key}")

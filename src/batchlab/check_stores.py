@@ -71,7 +71,8 @@ def check_stores(mlruns: str) -> list[Mistake]:
         mlruns: folder of results, existing or not.
     """
     address, folder = os.environ.get(TRACKING, ""), Path(mlruns).absolute()
-    mistakes = [*unwritable(mlruns), *_address(address)]
+    if mistakes := [*unwritable(mlruns), *_address(address)]:
+        return mistakes
     named = Mistake("mlruns", mlruns, "", "mlruns=/another/folder")
     if not address:
         mistakes += _database(folder / "mlflow.db", MLFLOW, named)
@@ -83,9 +84,9 @@ def check_stores(mlruns: str) -> list[Mistake]:
 
 def unwritable(folder: str) -> Iterator[Mistake]:
     """A mistake where results cannot be written into a folder, existing or not."""
-    path = Path(folder).absolute()
-    found = next(parent for parent in (path, *path.parents) if parent.exists())
+    path = found = Path(folder).absolute()
     try:
+        found = next(parent for parent in (path, *path.parents) if parent.exists())
         with TemporaryDirectory(dir=found) as trial:  # root passes every os.access, and still cannot write everywhere
             (Path(trial) / "space").write_bytes(bytes(ENOUGH))
     except OSError as error:

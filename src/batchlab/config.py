@@ -214,7 +214,7 @@ def resolved(config: DictConfig) -> Config:
     """
     missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra."))
     if missing:
-        raise WrongInput(*(Mistake(key, MISSING, "must be given", f"{key}=...") for key in missing))
+        raise WrongInput(*map(_missing, missing))
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     settings = {str(key): value for key, value in values.items() if key != "hydra"}
@@ -222,9 +222,7 @@ def resolved(config: DictConfig) -> Config:
     if added := [key for key in settings if key not in allowed]:
         raise WrongInput(*(_added(key, settings[key]) for key in added))
     if deleted := [key for key in Config.__dataclass_fields__ if key not in settings]:
-        raise WrongInput(
-            *(Mistake(f"~{key}", "", "every run has it", f"the command without ~{key}") for key in deleted)
-        )
+        raise WrongInput(*map(_deleted, deleted))
     return typed({key: value for key, value in settings.items() if key in Config.__dataclass_fields__})
 
 
@@ -232,6 +230,18 @@ def typed(settings: dict[str, Any]) -> Config:
     """The configuration of plain settings, as `asdict` gives them; their types were checked against the schema."""
     groups = {"budget": Budget, "eval": Eval, "memory": Memory, "measure": Measure, "checkpoint": Checkpoint}
     return Config(**settings | {name: group(**settings[name]) for name, group in groups.items()})
+
+
+def _missing(key: str) -> Mistake:
+    """A key of an open group waits for its value; of another group it stands in one of the group's files."""
+    group, _, name = key.partition(".")
+    if name and group not in OPEN_GROUPS:
+        return _deleted(group)
+    return Mistake(key, MISSING, "must be given", f"{key}=...")
+
+
+def _deleted(key: str) -> Mistake:
+    return Mistake(f"~{key}", "", "every run has it", f"the command without ~{key}")
 
 
 def _added(key: str, value: Any) -> Mistake:

@@ -130,5 +130,6 @@ def gate_one(config: DictConfig) -> tuple[list[Config], list[Mistake]]:
             return [], list(error.mistakes)  # keys that do not belong there, or were deleted
         for mistake in error.mistakes:
             OmegaConf.update(config, mistake.key, None)
-        return [], [*error.mistakes, *check_config(resolved(config))]
+        _, others = gate_one(config)
+        return [], [*error.mistakes, *others]
     return [typed], check_config(typed)
