@@ -69,3 +69,10 @@ def test_a_command_of_the_readme_passes_the_gates(command, monkeypatch, tmp_path
 def test_the_readme_names_every_option(group):
     for path in (REPOSITORY / "conf" / group).glob("*.yaml"):
         assert f"`{path.stem}`" in README, f"{group}={path.stem}"
+
+
+def test_every_test_that_the_table_of_faults_names_is_there():
+    named = set(re.findall(r"`(test_\w+)`", (REPOSITORY / "docs" / "faults.md").read_text()))
+    tests = "\n".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
+    assert len(named) > 40
+    assert named <= set(re.findall(r"^def (test_\w+)", tests, flags=re.MULTILINE))

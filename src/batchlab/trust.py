@@ -33,6 +33,7 @@ STORE = "hydra.sweeper.storage"
 PARAMS, ARMS = "hydra.sweeper.params.", ("hydra.sweeper.arms.", "hydra.sweeper.presets.")
 """Where overrides of jobs stand: as keys, and as lines."""
 RESOLVERS = "oc[.]env:|oc[.]select:|now:|hydra:(?:runtime|job)[.]|times:|repository:|default_study:|process_id:"
+RESOLVERS += "|time_objective:|launch_of:"
 PLAIN = re.compile(rf"\$\{{(?:{RESOLVERS}|[\w.@\[\]-]*\}})")
 """An interpolation that gives a value that stands elsewhere: it makes no node out of text, and loads no data."""
 LOADS_DATA = "${quarter_of_train:}"

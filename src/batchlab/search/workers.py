@@ -122,6 +122,7 @@ class Crew:
         self._deadline, self._folder = deadline, Path(settings.mlruns) / "hydra" / settings.study
         self._folder.mkdir(parents=True, exist_ok=True)
         self._shares = core_shares(settings.num_workers)
+        self._pins = len({core for share in self._shares for core in share}) >= settings.num_workers
         self._environments = worker_environments(settings.num_workers, gpus)
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
         self._last_place = 0
@@ -180,7 +181,8 @@ class Crew:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which tells its workers
             if sys.platform == "linux":
                 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # no worker without its supervisor
-                os.sched_setaffinity(0, cores)
+                if self._pins:  # workers that share a core would wait for it while another is free
+                    os.sched_setaffinity(0, cores)
 
         environment = os.environ | {WORKER: str(place), UNTIL: str(self._deadline)} | self._environments[place]
         environment.setdefault("OMP_NUM_THREADS", str(len(cores)))
