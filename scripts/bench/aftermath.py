@@ -6,12 +6,13 @@ from contextlib import suppress
 import psutil
 from mlflow.entities import Run
 
+from batchlab.objectives import CALIBRATED, MEASURED
 from batchlab.search.study import FrozenTrial, TrialState, is_done
 
 
 def findings(trials: list[FrozenTrial], runs: list[Run], num_trials: int) -> list[str]:
     """What is wrong at the end; nothing where all is well."""
-    wrong = []
+    wrong = [f"run {run.info.run_id} seems to run" for run in runs if run.info.status == "RUNNING"]
     done = [trial for trial in trials if is_done(trial)]
     slots = Counter(trial.user_attrs["slot"] for trial in done)
     if slots != Counter(range(num_trials)):
@@ -38,10 +39,9 @@ def disagreements(trial: FrozenTrial, by_trial: dict[int, list[Run]]) -> list[st
     outcome = run.data.tags.get("outcome")
     if (outcome, run.info.status) != (result.get("outcome"), "FINISHED"):
         return [f"trial {trial.number}: {result.get('outcome')}, its run {outcome} {run.info.status}"]
-    names = ("cost/train_seconds", "final/val_accuracy")
-    pairs = dict(zip(names, trial.values or (), strict=False))
+    pairs = dict(zip((CALIBRATED, "final/val_accuracy"), trial.values or (), strict=False))
     if result["outcome"] == "pruned":
-        pairs = {"cost/train_seconds": result["last_train_seconds"]}
+        pairs = {MEASURED: result["last_train_seconds"]}
     told = {name: run.data.metrics.get(name) for name in pairs}
     return [] if told == pairs else [f"trial {trial.number}: {pairs}, its run {told}"]
 

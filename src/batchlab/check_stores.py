@@ -157,7 +157,9 @@ def _database(path: Path, owner: Owner, named: Mistake) -> Iterator[Mistake]:
 
 def _look_into(path: Path) -> tuple[set[str], str | None]:
     """Names of the tables, and the schema's revision where one is noted."""
-    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+    is_open = path.with_name(f"{path.name}-wal").exists()
+    how = "mode=ro" if is_open else "immutable=1"  # without it SQLite makes the files beside that nobody else has made
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if "alembic_version" not in tables:
             return tables, None

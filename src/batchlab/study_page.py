@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from batchlab.fault import cannot_write
 from batchlab.picked import search_of
 from batchlab.report.contents import Contents, contents_of
 from batchlab.report.page import FIGURES, page_of
@@ -45,8 +46,12 @@ def write_study_page(mlruns: str, name: str, storage: Any = None) -> tuple[Path,
 def write_whole(path: Path, text: str) -> None:
     """Write a file in one move: who has it open, or writes it too, finds a whole one."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise cannot_write(path, error, "Lost: this page; scripts/report.py makes it again.") from error
 
 
 def write_figures(contents: Contents, folder: Path) -> list[Path]:

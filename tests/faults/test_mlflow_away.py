@@ -165,6 +165,7 @@ def test_a_search_goes_on_while_the_server_is_away_and_both_stores_agree_afterwa
     wait_until(lambda: sum(each.state.is_finished() for each in trials_of(tmp_path, "away")) > before + 4, process)
     server.start()
     ended(process)
+    ended(start(tmp_path, *typed, MLFLOW_TRACKING_URI=server.address))  # sends what a slow server was not back for
     check_study(tmp_path, "away", 16, server.address)
     assert spooled(tmp_path) == []
 

@@ -18,7 +18,8 @@ from batchlab.search.study import TrialState
 pytestmark = pytest.mark.slow
 NUM_SLOTS = 60
 HOST = """
-import sys
+import sys, time
+from pathlib import Path
 from batchlab.search.ending import Ending, settle
 from batchlab.search.lease import own_lease
 from batchlab.search.settings import Settings
@@ -32,6 +33,8 @@ settings = Settings("test", ("x",), ("minimize",), address, mlruns, num_slots, N
                     None)
 study = open_study(settings, open_storage(mlruns, address), {"x": space})
 print("opened", *check_fingerprint(study, {"x": space}), flush=True)
+while not (Path(mlruns).parent / "go").exists():
+    time.sleep(0.01)
 slots = Slots(study, settings, own_lease(), [])
 with slots.held():
     while trial := slots.take(lambda slot, attempt: RandomSampler(seed=slot)):
@@ -50,21 +53,19 @@ def database(postgres):
 
 
 def hosts(address, folder, count, spaces=None):
-    """Processes that share nothing but the server, as on several machines: each has a folder of its own."""
-    commands = [
-        [
-            sys.executable,
-            "-c",
-            HOST,
-            address,
-            str(folder / f"host{place}"),
-            str(NUM_SLOTS),
-            (spaces or ["a"] * 9)[place],
-        ]
-        for place in range(count)
-    ]
+    """Processes that share nothing but the server, as on several machines: each has a folder of its own.
+
+    They begin with trials when all have opened the study; returned with what each said of it.
+    """
+    spaces = spaces or ["a"] * count
+    names = [[str(folder / f"host{place}"), str(NUM_SLOTS), spaces[place]] for place in range(count)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return [subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, **pipes) for command in commands]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    processes = [subprocess.Popen([sys.executable, "-c", HOST, address, *each], env=environment, **pipes)
+                 for each in names]  # fmt: skip
+    said = [process.stdout.readline().strip() for process in processes]
+    (folder / "go").touch()
+    return processes, said
 
 
 def ended(processes):
@@ -95,15 +96,16 @@ def wait_for_trials(server, name, count):
 
 def test_hosts_that_begin_together_make_one_study_and_do_each_slot_once(database, tmp_path):
     _, _, address = database
-    outputs = ended(hosts(address, tmp_path, 3))
-    assert [out.strip() for out, _ in outputs] == ["opened"] * 3
+    processes, said = hosts(address, tmp_path, 3)
+    ended(processes)
+    assert said == ["opened"] * 3
     trials = check_slots(address, tmp_path)
     assert len({trial.user_attrs["pid"] for trial in trials}) > 1
 
 
 def test_a_server_that_is_stopped_and_started_costs_no_trial(database, tmp_path):
     server, name, address = database
-    processes = hosts(address, tmp_path, 3)
+    processes, _ = hosts(address, tmp_path, 3)
     for count in (10, 35):
         wait_for_trials(server, name, count)
         server.stop()
@@ -120,7 +122,7 @@ def test_a_server_that_is_stopped_and_started_costs_no_trial(database, tmp_path)
 
 def test_connections_that_are_cut_cost_no_trial(database, tmp_path):
     server, name, address = database
-    processes, num_cut, over = hosts(address, tmp_path, 2), [], threading.Event()
+    (processes, _), num_cut, over = hosts(address, tmp_path, 2), [], threading.Event()
 
     def cut() -> None:
         while not over.wait(0.5):
@@ -141,8 +143,9 @@ def test_connections_that_are_cut_cost_no_trial(database, tmp_path):
 
 def test_of_two_spaces_under_one_name_the_second_is_refused_with_the_difference(database, tmp_path):
     _, _, address = database
-    outputs = ended(hosts(address, tmp_path, 2, spaces=["16 to 64", "16 to 128"]))
-    refused = sorted(out.strip() for out, _ in outputs)
+    processes, said = hosts(address, tmp_path, 2, spaces=["16 to 64", "16 to 128"])
+    ended(processes)
+    refused = sorted(said)
     assert refused[0] == "opened"
     assert refused[1].startswith("opened x=16 to ")
     assert "the study test was begun with 16 to " in refused[1]
