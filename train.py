@@ -104,7 +104,7 @@ def check() -> Asked:
 def report(asked: Asked, code: int) -> int:
     """Show what was recorded, also where a signal ended the command."""
     if asked.configs:
-        from batchlab.job import show_comparison
+        from batchlab.show import show_comparison
 
         show_comparison(asked.configs, os.environ[SWEEP_ID])
     if asked.experiment is not None:

@@ -27,10 +27,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 import batchlab.build
-import batchlab.job
 import train
 from batchlab.config import REPOSITORY, register_schema
-from batchlab.record import open_store
+from batchlab.tracking import _client, forget_stores
 
 NUM_EXAMPLES = int(os.environ.get("BATCHLAB_FUZZ_EXAMPLES", "0"))
 GROUPS = ("data", "model", "loss", "optimizer", "lr_scaling", "lr_schedule", "batch_schedule", "budget", "measure")
@@ -246,7 +245,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FileConfigSource, "load_config", load_once)
         patch.setattr(batchlab.build, "make_plan", two_steps)
-        patch.setattr(batchlab.job, "show_page", lambda *_: None)
+        patch.setattr("batchlab.show.show_page", lambda *_: None)
         patch.setattr("batchlab.outcome.show_page", lambda *_: None)
         yield place
     os.chdir(here)
@@ -268,7 +267,8 @@ def check(words: list[str], folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     (folder / "work").mkdir()
     if any(word.lstrip("+~").startswith("mlruns") for word in words):
-        open_store.cache_clear()  # its folder has gone
+        forget_stores()  # their folder has gone
+        _client.cache_clear()
 
 
 @settings(

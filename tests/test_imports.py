@@ -35,7 +35,7 @@ LAYERS = [
     {"survey", "report"},
     {"picked"},
     {"study_page"},
-    {"preflight", "job"},
+    {"preflight", "job", "show"},
     {"command"},
     {"benchmark", "advise", "noise", "claims", "report_study"},
     {"outcome"},

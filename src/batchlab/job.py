@@ -6,7 +6,6 @@ import sys
 from collections.abc import Generator
 from dataclasses import asdict, replace
 from functools import lru_cache
-from typing import Any
 
 from batchlab.build import Built, build, load_dataset, pick_device
 from batchlab.checkpoint import kept
@@ -21,15 +20,11 @@ from batchlab.place import RanksFailed
 from batchlab.probe.calibration import counts_alone, step_seconds
 from batchlab.probe.memory_process import NothingFits
 from batchlab.probe.micro_batch import settle
-from batchlab.record import Recorder, recorded_runs
-from batchlab.report.comparison import comparison_rows, draw_table, time_spent, verdict
-from batchlab.report.convergence import convergence_in_words, draw_targets, targets_of
-from batchlab.report.sharpness import draw_sharpness, how_measured
+from batchlab.record import Recorder
 from batchlab.report.watch import Watch, make_console
 from batchlab.run import RunResult, run, stopped
 from batchlab.search.trial import SearchTrial, current_trial, identity_of
 from batchlab.stopping import check_stop
-from batchlab.tracking import Away
 
 
 def train(config: Config, sweep_id: str) -> tuple[float, ...]:
@@ -216,57 +211,3 @@ def show_facts(facts: tuple[str, ...]) -> None:
     """Print what is worth knowing of a data set, or of its memory, once per process."""
     for fact in facts:
         make_console().print(fact, soft_wrap=True)
-
-
-def show_comparison(configs: list[Config], sweep_id: str) -> None:
-    """Print the table of a command's runs, from what was recorded; nothing where no run was.
-
-    Args:
-        configs: the command's jobs.
-        sweep_id: names the command.
-    """
-    console = make_console()
-    runs = recorded_runs(configs[0], sweep_id, lambda line: console.print(line, soft_wrap=True, markup=False))
-    rows = comparison_rows(runs)
-    if not rows:
-        return
-    num_runs = sum(row.n for row in rows)
-    studies = ", ".join(dict.fromkeys(config.study for config in configs))
-    console.print(draw_table(rows, f"{studies}: {num_runs} run{'s' if num_runs > 1 else ''}"))
-    if any(row.n > 1 for row in rows):
-        console.print("± is the half width of a 95 % t interval over n seeds.")
-    is_asked = len(rows) > 1 or len(configs[0].measure.sharpness) > 2  # a lone run of brief has nothing to compare
-    if is_asked and (table := draw_sharpness(rows)):
-        console.print(table)
-        console.print(how_measured(runs[0]["params"]))
-    if (targets := targets_of(runs)) is not None:
-        console.print(draw_targets(targets))
-        for line in convergence_in_words(targets):
-            console.print(line)
-    console.print(time_spent(runs))
-    if said := verdict(rows):
-        console.print(said)
-    console.print(f"Recorded in {configs[0].mlruns}: `make ui` shows curves and every setting.")
-    if len(configs) > 1:
-        for config in {config.study: config for config in configs}.values():
-            show_page(config.mlruns, config.study)
-
-
-def show_page(mlruns: str, study: str, storage: Any = None) -> None:
-    """Write a study's page and say where it is, or why there is none.
-
-    Args:
-        mlruns: folder of results.
-        study: its name.
-        storage: Optuna's store; None = optuna.db in `mlruns`.
-    """
-    from batchlab.study_page import write_study_page  # plotly and matplotlib: a second that a run's start does not need
-
-    try:
-        written = write_study_page(mlruns, study, storage)
-    except Away as error:
-        later = f"python scripts/report.py study={study}"
-        make_console().print(f"No report page: {error}. Later: {later}", soft_wrap=True, markup=False)
-        return
-    if written is not None:
-        make_console().print(f"Report: {written[0]}", soft_wrap=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from batchlab.checkpoint import remove_stale
-from batchlab.job import show_page, train_seed
+from batchlab.job import train_seed
 from batchlab.picked import ending, least_accuracy, picks_of
 from batchlab.report.best import best_command, write_best
 from batchlab.report.comparison import estimate, shown
@@ -23,6 +23,7 @@ from batchlab.search.plan import SearchPlan
 from batchlab.search.storage import open_storage, study_lock
 from batchlab.search.study import FrozenTrial, Study, TrialState, done_trials, found_study
 from batchlab.search.workers import core_shares
+from batchlab.show import show_page
 
 FRESH_SEEDS = 3
 GIVES_WAY = {
