@@ -26,7 +26,14 @@ def read_flags(arguments: Sequence[str]) -> tuple[Namespace, list[Mistake]]:
     mistakes = [
         Mistake(ascii(word), "", "is no UTF-8, so that no file could hold it", "it anew") for word in unreadable
     ]
-    return args, [*mistakes, *map(not_a_setting, unknown), *_not_followed(args)]
+    return args, [*mistakes, *map(_unknown, unknown), *_not_followed(args)]
+
+
+def _unknown(word: str) -> Mistake:
+    """A word that is left over; settings on both sides of a flag are among them."""
+    if "=" in word and not word.startswith("-"):
+        return Mistake(word, "", "settings stand together, before or behind all flags", "them side by side")
+    return not_a_setting(word)
 
 
 def is_only_shown(args: Namespace) -> bool:

@@ -48,8 +48,9 @@ def made(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("name", ["mlflow.db", "optuna.db"])
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-@pytest.mark.parametrize("program", ["train.py", "scripts/report.py"])
+@pytest.mark.parametrize(
+    ("program", "damage"), [*(("train.py", damage) for damage in DAMAGES), ("scripts/report.py", garbage)]
+)
 def test_a_database_that_is_not_ours_is_named_and_left_as_it_is(tmp_path, made, name, damage, program):
     mlruns = tmp_path / "mlruns"
     mlruns.mkdir()

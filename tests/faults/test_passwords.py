@@ -93,7 +93,7 @@ def test_a_password_in_a_file_is_refused(type_command, tmp_path):
     node = f"hydra: {{sweeper: {{storage: '{STORE}:1/x'}}}}"
     (tmp_path / "mine" / "extra" / "mine.yaml").write_text(f"# @package _global_\n{node}\n")
     (tmp_path / "results").mkdir()
-    done = type_command(*SEARCH, "-cd", "mine", "+extra=mine", "trust=[hydra]")
+    done = type_command("-cd", "mine", *SEARCH, "+extra=mine", "trust=[hydra]")
     assert done.returncode == 2
     assert "user:***@127.0.0.1:1/x: a password in a file is copied into the folder of each job" in done.stderr
     assert told(done, tmp_path / "results", SECRET) == []
