@@ -18,7 +18,6 @@ from batchlab.rehearse import check_data
         (["num_processes=2", "micro_batch_size=auto"], "micro_batch_size", "micro_batch_size=32"),
         (["num_processes=2", "sync_batch_norm=true", "micro_batch_size=8"], "sync_batch_norm", "micro_batch_size=none"),
         (["num_processes=2", "device=cuda:0"], "device", "device=cuda"),
-        (["num_processes=2", "checkpoint.every_seconds=60"], "checkpoint.every_seconds", "num_processes=1"),
     ],
 )
 def test_how_a_run_is_spread_is_checked_by_key(config_of, overrides, key, mend):

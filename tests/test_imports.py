@@ -24,7 +24,7 @@ LAYERS = [
     {"build"},
     {"state"},
     {"probe", "rehearse", "first_step", "measure", "checkpoint"},
-    {"run", "grid"},
+    {"run", "grid", "rank_parts"},
     {"ranks", "process_group"},
     {"leader", "follower"},
     {"arms"},

@@ -15,6 +15,7 @@ from torch import nn
 
 from batchlab import leader
 from batchlab.build import build
+from batchlab.checkpoint import kept
 from batchlab.config import REPOSITORY
 from batchlab.gradient import whole_gradient
 from batchlab.identity import config_key
@@ -143,6 +144,54 @@ class RefusesTheLastShare(nn.Linear):
         if self.passes > 2 and torch.distributed.is_initialized() and torch.distributed.get_rank() == 1:
             raise torch.OutOfMemoryError("no more memory here")
         return super().forward(inputs.flatten(1))
+
+
+DROPPING = """
+from torch import nn
+
+def Net(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Dropout(0.3), nn.Linear(32, num_classes))
+"""
+
+
+def resumable(config, stop_at=None):
+    """Points and result of a run with checkpoints after every step; without a result where it is stopped at a step."""
+    points, built = [], build(config, seed=3)
+    with kept(built, lambda text: None) as keeper, leader.shared(built) as together:
+        training = run(together, keeper=keeper)
+        while True:
+            try:
+                points.append(next(training))
+            except StopIteration as end:
+                return points, end.value, keeper.resumed_from if keeper else None
+            if points[-1].counts.steps == stop_at:
+                training.close()
+                return points, None, None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model=own", "model._target_=dropping.Net", "optimizer=adam"],
+        ["data.resident=false", "batch_size=101", "micro_batch_size=20"],
+        ["model.norm=batch", "sync_batch_norm=true", "lr_schedule=cosine"],
+    ],
+)
+def test_a_run_of_two_processes_goes_on_from_its_checkpoint_to_the_last_bit(
+    config_of, facts_of, monkeypatch, tmp_path, overrides
+):
+    (tmp_path / "dropping.py").write_text(DROPPING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("batchlab.fit.TICK_SECONDS", 0.0)
+    fixed = ["epochs=2", "measure=none", "num_threads=1", TWO, *overrides]
+    *whole, _ = resumable(config_of(*fixed))
+    kept_often = config_of(*fixed, "checkpoint.every_seconds=1e-9")
+    resumable(kept_often, stop_at=13)
+    leader.dismiss()  # other processes go on
+    *resumed, resumed_from = resumable(kept_often)
+    assert resumed_from == 12
+    assert facts_of(*resumed) == facts_of(*whole)
 
 
 @pytest.mark.slow

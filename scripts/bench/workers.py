@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,10 @@ def measured(notes: list[list[Any]]) -> dict[str, float]:
 
 def seconds_of_cpu(pid: int) -> float:
     """CPU seconds of a process and of all that it ever started."""
-    process = psutil.Process(pid)
-    living = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+    process, living = psutil.Process(pid), []
+    for each in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # it has ended since; its parent has waited for it
+            living.append(each.cpu_times())
     waited = process.cpu_times()
     return sum(each.user + each.system for each in living) + waited.children_user + waited.children_system
 

@@ -37,9 +37,6 @@ def _shared(config: Config) -> Iterator[Mistake]:
         yield Mistake("device", config.device, "each process takes a GPU of its own", "device=cuda")
     elif config.device == "mps":
         yield Mistake("device", "mps", "processes share a CPU or CUDA devices", "device=cpu")
-    if config.checkpoint.every_seconds is not None:
-        allowed = "has no effect where several processes share a run: it begins anew"
-        yield Mistake("checkpoint.every_seconds", config.checkpoint.every_seconds, allowed, "num_processes=1")
     if is_contrastive(config):
         allowed = "compares the examples of a whole batch, which no process has"
         yield Mistake("loss", "contrastive", allowed, "num_processes=1")

@@ -3,6 +3,7 @@
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,12 @@ from batchlab.fit import set_lr
 from batchlab.gradient import whole_gradient
 from batchlab.memory import is_out_of_memory
 from batchlab.process_group import join, join_torchrun, local_rank
+from batchlab.rank_parts import give_own, take_over
 from batchlab.ranks import Ranks, Say, count_of, joined, receive
 from batchlab.run import pass_once
+
+ASIDE: dict[Say, Callable[[Built], None]] = {Say.WARM_UP: pass_once, Say.GIVE: give_own, Say.TAKE_OVER: take_over}
+"""What is announced beside steps and the end."""
 
 
 def follow() -> int:
@@ -63,8 +68,8 @@ def _obey(built: Built) -> None:
         if say is Say.END:
             return
         try:
-            if say is Say.WARM_UP:
-                pass_once(built)
+            if say in ASIDE:
+                ASIDE[say](built)
                 continue
             if factor != known_factor:
                 known_factor = set_lr(learner.optimizer, base_lrs, factor)

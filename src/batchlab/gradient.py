@@ -6,7 +6,7 @@ gradient of the whole batch's mean loss.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,18 @@ class Ranks(Protocol):
 
     def announce_warm_up(self) -> None:
         """Have every other process make the passes before the first step."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the other processes have for themselves, for a checkpoint."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> object:
+        """Keep that until `hand_on`."""
+        ...
+
+    def hand_on(self) -> None:
+        """Have every other process stand where this one does."""
         ...
 
     def seed(self, seed: int) -> int:

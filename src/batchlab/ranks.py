@@ -22,6 +22,7 @@ from batchlab.gradient import Learner, Source, accumulate
 from batchlab.memory import is_out_of_memory
 from batchlab.model.sync_batch_norm import SyncBatchNorm, shared_norms, synchronise
 from batchlab.plan import part_sizes, share_of
+from batchlab.rank_parts import collect, hand_on
 
 
 class Say(IntEnum):
@@ -30,23 +31,25 @@ class Say(IntEnum):
     STEP = 1
     WARM_UP = 2
     END = 3
+    GIVE = 4
+    TAKE_OVER = 5
 
 
 class Ranks:
     """One process's side of a run that several processes make together.
 
     Args:
-        model: the same in all processes; its parameters are trained.
-        wants_norms: whether the gradients' norms are asked for, see `Tally`.
+        built: the run in this process; its model is the same in all of them.
 
     Attributes:
         has_failed: the memory of a process did not do; all of them know, and wait for the end of the run.
     """
 
-    def __init__(self, model: nn.Module, wants_norms: bool) -> None:
+    def __init__(self, built: Built) -> None:
         self.rank, self.num_processes = dist.get_rank(), dist.get_world_size()
-        self._sum, self._wants_norms = GradientSum(model), wants_norms
-        self.has_failed = False
+        model, self._built = built.learner.model, built
+        self._sum, self._wants_norms = GradientSum(model), built.learner.tally is not None
+        self._own, self.has_failed = list[dict[str, Any]](), False
         self._norms = [module for module in model.modules() if isinstance(module, SyncBatchNorm)]
 
     def announce(self, start: int, batch_size: int, lr_factor: float) -> None:
@@ -57,11 +60,11 @@ class Ranks:
             batch_size: its examples, over all processes.
             lr_factor: on every parameter group's own learning rate.
         """
-        _broadcast(torch.tensor([Say.STEP, start, batch_size, lr_factor], dtype=torch.float64))
+        self._say(Say.STEP, start, batch_size, lr_factor)
 
     def announce_warm_up(self) -> None:
         """Have the other processes make the passes that come before the first step."""
-        _broadcast(torch.tensor([Say.WARM_UP, 0, 0, 0], dtype=torch.float64))
+        self._say(Say.WARM_UP)
 
     def seed(self, seed: int) -> int:
         """This process's seed of what is drawn in a forward pass: the leader's is the run's, as in one process."""
@@ -69,7 +72,25 @@ class Ranks:
 
     def end(self) -> None:
         """The run is over: the other processes wait for the next one."""
-        _broadcast(torch.tensor([Say.END, 0, 0, 0], dtype=torch.float64))
+        self._say(Say.END)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the other processes have for themselves, as a checkpoint keeps it; see `rank_parts`."""
+        self._say(Say.GIVE)
+        return {"own": collect()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Keep it until `hand_on`, when this process stands where the checkpoint was written."""
+        self._own = state["own"]
+
+    def hand_on(self) -> None:
+        """Have the other processes stand where this one does, which has been taken up from a checkpoint."""
+        self._say(Say.TAKE_OVER)
+        hand_on(self._built, self._own)
+        self._own = []
+
+    def _say(self, what: Say, start: int = 0, batch_size: int = 0, lr_factor: float = 0.0) -> None:
+        _broadcast(torch.tensor([what, start, batch_size, lr_factor], dtype=torch.float64))
 
     def hear(self) -> tuple[Say, int, int, float]:
         """What the leader announced: what, start, batch size, lr factor."""
@@ -190,8 +211,7 @@ def joined(built: Built) -> Built:
         synchronise(model)
     for tensor in [*model.parameters(), *model.buffers()]:
         dist.broadcast(tensor.detach(), src=0)
-    ranks = Ranks(model, built.learner.tally is not None)
-    return replace(built, learner=replace(built.learner, ranks=ranks))
+    return replace(built, learner=replace(built.learner, ranks=Ranks(built)))
 
 
 def send(message: Any) -> None:

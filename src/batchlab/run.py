@@ -68,11 +68,15 @@ def run(built: Built, with_test: bool = True, keeper: Keeper | None = None) -> G
     loop, course = LoopState(), Course()
     evaluator, measurer, meter = Evaluator(built), Measurer(built), NoiseMeter(built)
     parts = {"loop": loop, "course": course, "evaluator": evaluator, "measurer": measurer, "meter": meter}
+    ranks = built.learner.ranks
+    parts |= {} if ranks is None else {"ranks": ranks}
     reset_peak(built.device)
     outcome, cause, warmup_seconds = "done", "", 0.0
     try:
         warmup_seconds = warm_up(built)
         if keeper is not None and keeper.resume(parts):
+            if ranks is not None:
+                ranks.hand_on()
             yield from course.again(built.clock)
         for point in fit(built.learner, built.stream, built.plan, built.schedule, built.clock, loop):
             if point.is_due and math.isfinite(point.train_loss):
