@@ -17,7 +17,7 @@ from batchlab.fault import masked
 
 NOT_IDENTITY = (
     *("study", "seed", "num_seeds", "objectives", "mlruns", "data_root", "data.root", "data.path"),
-    "checkpoint.every_seconds",
+    *("checkpoint.every_seconds", "trust"),
 )
 SPREAD = ("launch", "num_processes", "sync_batch_norm")
 """Keys of how a run is spread over processes: part of what it is only where it is spread."""

@@ -21,7 +21,7 @@ from batchlab.stores import locked
 NAME = "step_times.json"
 NO_TIME = (
     *("seed", "num_seeds", "lr", "epochs", "batch_size", "num_threads", "device", "study", "objectives", "mlruns"),
-    *("data_root", "data.root", "data.path"),
+    *("data_root", "data.root", "data.path", "trust"),
 )
 """Settings that do not move the time of a step, or stand in the key in another form."""
 ROUGH_GROUPS = ("model.", "optimizer.", "loss.")
