@@ -231,5 +231,5 @@ def _objectives(config: Config) -> Iterator[Mistake]:
 def _no_step_time(config: Config) -> str:
     """Why nobody can say what a step takes alone; empty where that is known."""
     if config.optimizer.get("_target_", "").endswith(".LBFGS"):
-        return "is not told of L-BFGS, whose steps take as many passes as they need"
-    return "is not told of steps that several processes share" if config.num_processes > 1 else ""
+        return "is not known for L-BFGS, whose steps take as many passes as they need"
+    return "is not known for steps that several processes share" if config.num_processes > 1 else ""
