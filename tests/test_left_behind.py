@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from batchlab.left_behind import at_end, in_lines, meant_for, send_left_behind, spool_folder
+from batchlab.left_behind import at_end, at_start, in_lines, meant_for, send_left_behind, spool_folder
 from batchlab.record import recorded_runs
 from batchlab.sink import RUN_ID, send
 from batchlab.spool import End, Header, Spool, Value, begin
@@ -106,7 +106,8 @@ def test_runs_that_cannot_be_sent_stay_and_are_said_and_shown(mlruns, monkeypatc
     assert (found.num_waiting, found.is_away) == (2, True)
     [line] = in_lines(found, mlruns, is_end=True)
     folder = spool_folder(mlruns)
-    assert line == f"2 runs in {folder}: MLflow at {CLOSED}: connection refused. The next command sends them."
+    how = f"The next command with MLFLOW_TRACKING_URI={CLOSED} sends them."
+    assert line == f"2 runs in {folder}: MLflow at {CLOSED}: connection refused. {how}"
     said = []
     shown = recorded_runs(config_of(f"mlruns={mlruns}"), "sweep", said.append)
     assert [run["metrics"]["val/loss"] for run in shown] == [VALUES[-1].value] * 2
@@ -114,9 +115,10 @@ def test_runs_that_cannot_be_sent_stay_and_are_said_and_shown(mlruns, monkeypatc
     assert "connection refused" in said[0]
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert at_end(mlruns) == 0
-    assert (
-        f"2 runs in {folder} for another MLflow: a command with MLFLOW_TRACKING_URI={CLOSED}" in capsys.readouterr().err
-    )
+    assert capsys.readouterr().err == ""  # said when a command begins
+    at_start(mlruns)
+    where = f"a command with MLFLOW_TRACKING_URI={CLOSED}"
+    assert f"2 runs in {folder} for another MLflow: {where}" in capsys.readouterr().err
     assert len(list(folder.glob("*.jsonl"))) == 2
 
 

@@ -161,17 +161,19 @@ def in_lines(found: LeftBehind, mlruns: str, is_end: bool) -> Iterator[str]:
     if found.num_sent and not is_end:
         yield f"{_runs(found.num_sent)} of earlier commands, kept in {folder}: sent to MLflow."
     if found.died:
-        lost = "lost is what came after the last evaluation"
+        lost = "lost is what came after the last evaluation, or after the checkpoint where it keeps one"
         yield f"{_runs(len(found.died))} had no end, because the process died: KILLED; {lost}."
     for name in found.cut:
         yield f"{folder / name}: its last line was cut off and is left out."
     for name in found.unreadable:
         yield f"{folder / name}: cannot be read as a run; it was left as it is."
-    for address, count in found.elsewhere.items():
+    for address, count in () if is_end else found.elsewhere.items():
         how = "without MLFLOW_TRACKING_URI" if address == "mlflow.db" else f"with MLFLOW_TRACKING_URI={address}"
         yield f"{_runs(count)} in {folder} for another MLflow: a command {how} sends them."
     if found.num_waiting:
-        yield f"{_runs(found.num_waiting)} in {folder}: {found.why}. The next command sends them."
+        address = meant_for(mlruns)
+        how = f" with MLFLOW_TRACKING_URI={address}" if address else ""
+        yield f"{_runs(found.num_waiting)} in {folder}: {found.why}. The next command{how} sends them."
 
 
 def _runs(count: int) -> str:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from batchlab.config import Config
+from batchlab.left_behind import spooled
 from batchlab.record import recorded_runs
 from batchlab.report.comparison import comparison_rows, draw_table, time_spent, verdict
 from batchlab.report.convergence import convergence_in_words, draw_targets, targets_of
@@ -36,10 +37,11 @@ def show_comparison(configs: list[Config], sweep_id: str) -> None:
         console.print(draw_targets(targets))
         for line in convergence_in_words(targets):
             console.print(line)
-    console.print(time_spent(runs))
-    if said := verdict(rows):
+    for said in filter(None, (time_spent(runs), verdict(rows))):
         console.print(said)
-    console.print(f"Recorded in {configs[0].mlruns}: `make ui` shows curves and every setting.")
+    waiting = any(spooled(folder, sweep_id) for folder in {config.mlruns for config in configs})
+    where = "written down, but not in MLflow yet" if waiting else "`make ui` shows curves and every setting"
+    console.print(f"Recorded in {configs[0].mlruns}: {where}.")
     if len(configs) > 1:
         for config in {config.study: config for config in configs}.values():
             show_page(config.mlruns, config.study)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from batchlab.laws.step_cost import Timed, blocks_of, fit_step_cost
+from batchlab.laws.step_cost import Timed, blocks_of, extended, fit_step_cost
 
 ALPHA, BETA = 2e-3, 1e-5
 UPDATE, PART = 5e-4, 1.5e-3
@@ -67,3 +67,26 @@ def test_sizes_with_more_blocks_than_others_keep_their_median():
     blocks = blocks_of([Timed(8, 1, [1.0, 2.0, 3.0]), Timed(16, 1, [5.0, 1.0, 2.0, 3.0, 4.0])])
     assert blocks.shape == (3, 2)
     assert np.median(blocks, axis=0).tolist() == [2.0, 3.0]
+
+
+def test_sizes_that_are_timed_later_change_nothing_that_was_told_before():
+    known = [Timed(size, 1, [1e-3 + 1e-5 * size] * 5) for size in (8, 16, 32, 64)]
+    cost = fit_step_cost(known)
+    assert cost is not None
+    slower = [Timed(size, 1, [3 * (1e-3 + 1e-5 * size)] * 5) for size in (64, 128, 256)]  # a busier hour
+    longer = extended(cost, known, slower)
+    for size in (8, 20, 64):
+        assert longer.seconds(size) == cost.seconds(size)
+    assert longer.seconds(128) == pytest.approx(1e-3 + 1e-5 * 128, rel=1e-6)
+    assert longer.seconds(192) == pytest.approx(1e-3 + 1e-5 * 192, rel=1e-6)
+
+
+def test_the_law_of_several_parts_is_added_to_that_of_one():
+    known = [Timed(size, 1, [1e-3 + 1e-5 * size] * 5) for size in (8, 16, 32)]
+    cost = fit_step_cost(known)
+    assert cost is not None
+    assert cost.seconds(64, 2) is None
+    parts = [Timed(size, -(-size // 32), [5e-4 + 1e-3 * -(-size // 32) + 1e-5 * size] * 5) for size in (33, 64, 128)]
+    longer = extended(cost, known, [known[-1], *parts])
+    assert longer.seconds(16) == cost.seconds(16)
+    assert longer.seconds(96, 3) == pytest.approx(5e-4 + 3e-3 + 96e-5, rel=1e-3)

@@ -1,7 +1,7 @@
 """What a step takes at any batch size, from step times at a few: in one part, and in several."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import nnls
@@ -86,6 +86,34 @@ def fit_step_cost(timed: Sequence[Timed]) -> StepCost | None:
     alpha, beta, worst, beyond = _line(one)
     update, part, part_beta = _several(several) if several else (None, None, None)
     return StepCost(alpha, beta, worst, beyond, update, part, part_beta)
+
+
+def extended(cost: StepCost, known: Sequence[Timed], more: Sequence[Timed]) -> StepCost:
+    """The laws as they are, and what lies beyond them: what was told by them before stays told by them.
+
+    Args:
+        cost: through `known`.
+        known: what was timed before.
+        more: timed since, at other sizes, together with the largest of the known ones in one part: their seconds are
+            taken relative to it, because a host is never twice the same.
+    """
+    one = sorted((each for each in more if each.num_parts == 1), key=lambda each: each.batch_size)
+    several = [each for each in more if each.num_parts > 1]
+    sizes = [each.batch_size for each in known if each.num_parts == 1]
+    if not sizes and one:
+        alpha, beta, worst, beyond = _line(one)
+        cost = replace(cost, alpha_seconds=alpha, beta_seconds=beta, worst=worst, beyond=beyond)
+    elif one:
+        largest = max(sizes)
+        medians = {each.batch_size: float(np.median(each.seconds)) for each in one}
+        there = cost.seconds(largest)
+        scale = there / medians[largest] if there is not None and largest in medians else 1.0
+        ends = cost.beyond or ((largest, there if there is not None else medians[min(medians)]),)
+        cost = replace(cost, beyond=(*ends, *((size, scale * t) for size, t in medians.items() if size > largest)))
+    if several and cost.update_seconds is None:
+        update, part, beta = _several(several)
+        cost = replace(cost, update_seconds=update, part_seconds=part, part_beta_seconds=beta)
+    return cost
 
 
 def _line(

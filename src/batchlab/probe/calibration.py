@@ -19,7 +19,7 @@ from batchlab.build import build, load_dataset
 from batchlab.config import Config, shares_host
 from batchlab.host import host_alone
 from batchlab.identity import environment, load_average
-from batchlab.laws.step_cost import StepCost, Timed, fit_step_cost
+from batchlab.laws.step_cost import StepCost, Timed, extended, fit_step_cost
 from batchlab.model.norm import GhostBatchNorm
 from batchlab.objectives import CALIBRATED, parse_objective
 from batchlab.plan import part_sizes
@@ -117,7 +117,9 @@ def sizes_to_time(largest: int, num_train: int, micro_batch_size: int | None = N
 
 
 def measured(config: Config, entry: StepTimes, batch_sizes: list[int], is_alone: bool) -> StepTimes:
-    """The entry with these sizes timed; those that were timed before stay as they are.
+    """The entry with these sizes timed; those that were timed before stay as they are, and so does what they told.
+
+    The largest of them is timed again beside the new ones, see `extended`.
 
     Args:
         config: whose steps.
@@ -129,7 +131,8 @@ def measured(config: Config, entry: StepTimes, batch_sizes: list[int], is_alone:
     micro, failed = built.plan.micro_batch_size, dict(entry.failed)
     unfit = {size: "a size that the model's norm does not take" for size in batch_sizes
              if not is_fit(built.learner.model, part_sizes(size, micro))}  # fmt: skip
-    sizes = [size for size in batch_sizes if size not in unfit]
+    known = [each.batch_size for each in entry.timed if each.num_parts == 1]
+    sizes = [*([max(known)] if known else []), *(size for size in batch_sizes if size not in unfit)]
     cells = [Cell(built, size, micro_batch_size=micro) for size in sizes]
     # an optimizer that does more at every tenth step is timed over ten
     at_least = int(config.optimizer.get("precondition_frequency") or 1)
@@ -141,10 +144,11 @@ def measured(config: Config, entry: StepTimes, batch_sizes: list[int], is_alone:
         for place, size in enumerate(sizes)
         if place not in timings.failed
     ]
-    everything = (*entry.timed, *timed)
+    cost = fit_step_cost(timed) if entry.cost is None else extended(entry.cost, entry.timed, timed)
+    everything = (*entry.timed, *(each for each in timed if each.batch_size not in known))
     facts = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": environment()["commit"]}
     facts |= {"load_average": load_average(), "is_alone": is_alone, "seconds": time.perf_counter() - started}
-    return replace(entry, timed=everything, failed=failed, cost=fit_step_cost(everything), measured=facts)
+    return replace(entry, timed=everything, failed=failed, cost=cost, measured=facts)
 
 
 def is_fit(model: nn.Module, sizes: list[int]) -> bool:

@@ -218,15 +218,20 @@ def tied_with(best: Row, rows: Sequence[Row]) -> list[Row]:
 
 
 def time_spent(runs: Sequence[Run]) -> str:
-    """Where the seconds of all runs together went, on the training clock and off it."""
+    """Where the seconds of all runs together went, on the training clock and off it; of those that ended by themselves.
+
+    Empty where none did.
+    """
 
     def total(metric: str) -> float:
         return sum(value for run in runs if not math.isnan(value := float(run["metrics"].get(metric, math.nan))))
 
     whole, training, evaluation = total("cost/total_seconds"), total("cost/train_seconds"), total("cost/eval_seconds")
+    if not whole:
+        return ""
     said = f"All runs together took {whole:.1f} s: {training:.1f} s training, {evaluation:.1f} s evaluation"
     measuring = total("cost/measure_seconds")
-    return f"{said}, {measuring:.1f} s measuring." if measuring else f"{said}."
+    return f"{said}, {measuring:.1f} s measuring (measure=none leaves that out)." if measuring else f"{said}."
 
 
 def _name(row: Row) -> str:
@@ -239,8 +244,9 @@ def number(value: float) -> str:
 
 
 def shown(value: Estimate, digits: int) -> str:
-    """``mean ± half width``; no ± at n = 1, a dash for NaN."""
+    """``mean ± half width``; no ± at n = 1 and where all are one number (computed seconds), a dash for NaN."""
     if math.isnan(value.mean):
         return "-"
     text = f"{value.mean:.{digits}f}"
-    return text if math.isnan(value.half_width) else f"{text} ± {value.half_width:.{digits}f}"
+    is_known = not math.isnan(value.half_width) and value.half_width > 0.0
+    return f"{text} ± {value.half_width:.{digits}f}" if is_known else text

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from batchlab.laws.step_time import StepTime, fit_step_time
-from batchlab.objectives import CALIBRATED, MEASURED
+from batchlab.objectives import MEASURED
 from batchlab.report.by_size import BATCH_SIZE
 from batchlab.report.comparison import Estimate, Run, estimate
 from batchlab.report.panel import Axis, Panel, Trace
@@ -53,9 +53,12 @@ def step_points(study: Study) -> list[StepPoints]:
 
 
 def step_seconds(run: Run) -> float | None:
-    """Mean seconds of a step of one run, alone where that is known; None where it does not say, or its batch grew."""
+    """Mean seconds of a step of one run, as measured; None where it does not say, or its batch grew.
+
+    Seconds as if alone are a law times steps already: through them the law would only be found again.
+    """
     metrics = run["metrics"]
-    seconds = float(metrics.get(CALIBRATED, metrics.get(MEASURED, math.nan)))
+    seconds = float(metrics.get(MEASURED, math.nan))
     steps = float(metrics.get("cost/num_steps", math.nan))
     grows = str(run["params"].get("batch_schedule._target_", "")).endswith(".grow")
     return seconds / steps if seconds > 0 and steps > 0 and not grows else None
