@@ -221,6 +221,7 @@ def _objectives(config: Config) -> Iterator[Mistake]:
     for objective in config.objectives:
         name = parse_objective(objective)[0]
         if name == CALIBRATED and (why := _no_step_time(config)):
+            why = f"the seconds of a search with several workers, which are {why}"
             yield Mistake("objectives", objective, why, "objectives=[cost/train_seconds,final/val_accuracy]")
         if name.startswith("target/") and config.budget.kind != "target":
             yield Mistake("objectives", objective, "is measured with budget=target only", "budget=target")
@@ -231,5 +232,5 @@ def _objectives(config: Config) -> Iterator[Mistake]:
 def _no_step_time(config: Config) -> str:
     """Why nobody can say what a step takes alone; empty where that is known."""
     if config.optimizer.get("_target_", "").endswith(".LBFGS"):
-        return "is not known for L-BFGS, whose steps take as many passes as they need"
-    return "is not known for steps that several processes share" if config.num_processes > 1 else ""
+        return "not known for L-BFGS, whose steps take as many passes as they need"
+    return "not known for steps that several processes share" if config.num_processes > 1 else ""

@@ -26,6 +26,9 @@ SYNONYMS = {
     "amp": "precision",
     "n_trials": "hydra.sweeper.n_trials",
     "num_workers": "hydra.sweeper.num_workers",
+    "checkpoint_every": "checkpoint.every_seconds",
+    "checkpoint_every_seconds": "checkpoint.every_seconds",
+    "storage": "hydra.sweeper.storage",
 }
 """What other programs call a key of ours."""
 
@@ -133,6 +136,10 @@ def _value_or_key(key: str, value: str, error: Exception, default: DictConfig) -
         close = SYNONYMS.get(close, close)
         mend = f"{close}={value}" if "=" not in close and " " not in close else close
         return Mistake(key, value, f"no such key; the nearest is {close}", mend)
+    if OmegaConf.is_dict(known) and known is not None and len(known):
+        first = next(iter(known))
+        allowed = f"holds settings of its own: {', '.join(f'{key}.{name}' for name in known)}"
+        return Mistake(key, value, allowed, f"{key}.{first}={value}")
     if OmegaConf.is_list(known) and not value.startswith("["):
         return Mistake(key, value, "a list stands in brackets", shlex.quote(f"{key}=[{value}]"))
     cause = error.__cause__ or error

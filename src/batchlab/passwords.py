@@ -83,4 +83,6 @@ def _not_handed_on(word: str) -> Iterator[Mistake]:
     if OTHER.search(word):
         key, _, address = word.partition("=")
         allowed = "a password in this address would be written down; only postgresql://user:password@ is handed on"
-        yield Mistake(key, address, allowed, "the address without it, and the password where its driver looks for one")
+        mend = "the address without it, and the password where its driver looks for one"
+        is_short = address.startswith("postgres://")
+        yield Mistake(key, address, allowed, "postgresql+psycopg:// instead of postgres://" if is_short else mend)

@@ -224,11 +224,25 @@ def check_study(plan: SearchPlan) -> list[Mistake]:
     try:
         study = find_begun(settings)
     except Exception as error:
-        kinds = "SQLAlchemy's address, grpc://host:port or a journal file .log"
-        allowed = f"cannot be opened as {kinds}: {masked(reason(error))}"
-        mend = "hydra.sweeper.storage=null for optuna.db in mlruns"
-        return [Mistake("hydra.sweeper.storage", masked(str(address)), allowed, mend)]
+        return [_no_store(masked(str(address)), masked(reason(error)))]
     return check_fingerprint(study, plan.fingerprint) if study else []
+
+
+MENDS = {
+    "password": "PGPASSWORD=... in front of python, or write a line into ~/.pgpass",
+    "does not exist": "the name of a database that is there, or make it with createdb",
+    "GRPC connection": "the address at which scripts/proxy.py listens, when it runs",
+    "refused": "the address at which the server listens, when it runs",
+    "dialects:postgres": "postgresql+psycopg:// at its beginning",
+}
+"""What mends a store that cannot be opened, by a word of the reason."""
+
+
+def _no_store(address: str, why: str) -> Mistake:
+    mend = next((mend for word, mend in MENDS.items() if word in why), "")
+    kinds = "an address of SQLAlchemy, grpc://host:port or a journal file .log"
+    allowed = f"cannot be opened: {why}" if mend else f"cannot be opened as {kinds}: {why}"
+    return Mistake("hydra.sweeper.storage", address, allowed, mend or "hydra.sweeper.storage=null for mlruns/optuna.db")
 
 
 def find_begun(settings: Settings) -> Study | None:

@@ -147,7 +147,8 @@ def _forbidden(file: Foreign) -> Iterator[Mistake]:
     """What no file from elsewhere may do, trusted or not: trust itself, or make settings out of text."""
     for key, value in file.settings.items():
         if key.partition(".")[0] == "trust":
-            yield Mistake("trust", value, f"a file cannot trust itself: {file.path}", f"trust=[{value}], and not there")
+            mend = f"'trust=[{value}]' on the command line"
+            yield Mistake("trust", value, f"a file cannot trust itself: {file.path}", mend)
         text = value if isinstance(value, str) else ""
         text = text.replace(LOADS_DATA, "") if key.startswith(PARAMS) else text
         if text.count("${") > len(PLAIN.findall(text)) or "\\$" in text or (_is_target(key) and "${" in text):
@@ -159,7 +160,7 @@ def _commands(file: Foreign) -> Iterator[Mistake]:
     for key, value in file.settings.items():
         if _is_command(key, value):
             allowed = f"has Hydra run commands or write files, and stands in a file from elsewhere: {file.path}"
-            yield Mistake(key, value, allowed, f"trust=[hydra] where you trust that file, or {key}=... yourself")
+            yield Mistake(key, value, allowed, f"'trust=[hydra]' where you trust that file, or {key}=... yourself")
 
 
 def _is_command(key: str, value: Any) -> bool:
@@ -185,7 +186,7 @@ def _strangers(
     for key, target in strange.items():
         where = [file.path for file in files if key in file.settings] or [file.path for file in files]
         allowed = f"runs code, and stands in a file from elsewhere{': ' if where else ''}{', '.join(where)}"
-        mistakes.append(Mistake(key, target, allowed, f"trust=[{','.join(packages)}] too, where you trust it"))
+        mistakes.append(Mistake(key, target, allowed, f"'trust=[{','.join(packages)}]' too, where you trust it"))
     return mistakes
 
 

@@ -153,7 +153,7 @@ class Double(nn.Module):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate more than there is.")
         if len(inputs) < 14:
             return logits * float("nan")
-        if not os.path.exists(os.environ["DOUBLE_FLAG"]):
+        if "BATCHLAB_TRIAL" in os.environ and not os.path.exists(os.environ["DOUBLE_FLAG"]):
             open(os.environ["DOUBLE_FLAG"], "w").close()
             raise RuntimeError("a bug of the model")
         return logits
@@ -214,7 +214,8 @@ class Double(Base):
     """Its process is killed the first time."""
 
     def forward(self, inputs):
-        if self.training and len(inputs) > 2 and not os.path.exists(os.environ["DOUBLE_FLAG"]):
+        is_trial = "BATCHLAB_TRIAL" in os.environ  # and no rehearsal
+        if self.training and is_trial and not os.path.exists(os.environ["DOUBLE_FLAG"]):
             open(os.environ["DOUBLE_FLAG"], "w").close()
             os.kill(os.getpid(), signal.SIGKILL)
         return self.layer(inputs.flatten(1))

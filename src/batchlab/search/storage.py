@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna import load_study
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
@@ -65,7 +67,9 @@ def _open(mlruns: str, address: str) -> BaseStorage:
         return JournalStorage(JournalFileBackend(address))
     is_known = bool({WORKER, TRIAL} & set(os.environ))  # it has answered before; an address just typed may be wrong
     if match := re.fullmatch(r"grpc://([^:/]+):(\d+)", address):
-        proxy = GrpcStorageProxy(host=match[1], port=int(match[2]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            proxy = GrpcStorageProxy(host=match[1], port=int(match[2]))
         if not is_known:
             proxy.wait_server_ready(SECONDS_TO_ANSWER)
         return PatientStorage(proxy, address)
