@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 READY = .venv/.ready
 
-.PHONY: help demo test proofs fuzz check chaos ui lock clean
+.PHONY: help demo test proofs long fuzz check chaos ui lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -22,7 +22,10 @@ test: $(READY)  ## the tests, without the slow proofs, on two cores
 	$(RUN) -m pytest -n 2
 
 proofs: $(READY)  ## the slow proofs
-	$(RUN) -m pytest -m slow -n 2 --dist loadfile
+	$(RUN) -m pytest -m "slow and not long" -n 2 --dist loadfile
+
+long: $(READY)  ## the longest proofs, which CI leaves out
+	$(RUN) -m pytest -m long -n 2
 
 fuzz: $(READY)  ## 2,000 random command lines, others each time
 	BATCHLAB_FUZZ_EXAMPLES=2000 $(RUN) -m pytest -q tests/test_fuzz.py

@@ -213,6 +213,7 @@ def test_a_process_goes_on_with_the_data_that_it_read_and_the_next_command_is_re
     ends_with_the_old_data(tmp_path, study("hydra.sweeper.n_trials=32"), 32)
 
 
+@pytest.mark.long
 def test_a_worker_that_starts_after_the_data_changed_ends_the_search(study, tmp_path):
     running = study("hydra.sweeper.n_trials=40", "hydra.sweeper.num_workers=1")
     trials = wait_for_trials(tmp_path, 2)
@@ -225,6 +226,7 @@ def test_a_worker_that_starts_after_the_data_changed_ends_the_search(study, tmp_
     ends_with_the_old_data(tmp_path, study("hydra.sweeper.n_trials=40", "hydra.sweeper.num_workers=1"), 40)
 
 
+@pytest.mark.long
 def test_a_job_of_a_launcher_that_reads_the_changed_data_ends_the_search(study, tmp_path):
     typed = ("hydra/launcher=submitit_local", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=6")
     running = study(*typed)

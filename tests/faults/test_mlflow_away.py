@@ -150,6 +150,7 @@ def test_a_killed_run_is_ended_by_the_next_command_with_the_curve_it_had(tmp_pat
     assert spooled(tmp_path) == []
 
 
+@pytest.mark.long
 def test_a_search_goes_on_while_the_server_is_away_and_both_stores_agree_afterwards(tmp_path, server):
     typed = (
         "search=joint",

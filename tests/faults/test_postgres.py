@@ -179,6 +179,7 @@ def test_an_address_that_does_not_answer_is_refused_at_once(database, type_comma
     assert "wrong-sesame" not in done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_a_study_survives_killed_workers_a_killed_supervisor_restarts_and_cuts(tmp_path):
     """The short form of `make chaos`, which checks the end and says what is wrong."""
     script, typed = REPOSITORY / "scripts" / "bench" / "chaos.py", ["num_trials=16", "restarts=1", "away=3"]

@@ -118,6 +118,7 @@ def test_a_size_that_takes_too_long_does_not_fit_and_says_so(config_of):
     assert (tested.fits, tested.cause) == (False, "took longer than 2 s")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_effective_batch_stays_and_the_run_is_that_of_the_typed_number(config_of):
     run_of = ["batch_size=200", "budget=steps", "budget.num_steps=3", "+model.width=65536"]

@@ -63,6 +63,7 @@ def check_slots(trials: list[FrozenTrial], count: int) -> None:
     assert not [trial.number for trial in trials if trial.state in (TrialState.RUNNING, TrialState.WAITING)]
 
 
+@pytest.mark.long
 def test_a_study_killed_three_times_is_done_by_the_same_command(tmp_path):
     typed = (*SHORT, "hydra.sweeper.n_trials=30", "hydra.sweeper.num_workers=2")
     for count in (4, 10, 16):

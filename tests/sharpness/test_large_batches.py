@@ -15,6 +15,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "FashionMNIST").exists(), reason=f"{DATA}/FashionMNIST is missing")
 def test_large_batches_are_sharper_by_phi_and_lambda_max_but_not_by_adaptive_sam(config_of):
