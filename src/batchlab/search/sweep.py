@@ -40,7 +40,7 @@ from batchlab.search.storage import open_storage
 from batchlab.search.study import check_failures, check_fingerprint, done_trials, found_study, open_study
 from batchlab.search.time_objective import settle_time
 from batchlab.search.workers import supervise, visible_gpus
-from batchlab.stopping import check_stop
+from batchlab.stopping import check_stop, signals_wait
 
 
 def search(
@@ -135,8 +135,9 @@ class SearchLoop:
             while time.monotonic() < deadline:
                 check_stop()
                 trials: list[Trial] = []
-                while len(trials) < self._settings.num_jobs and (trial := self._slots.take(self._sampler)):
-                    trials.append(trial)
+                with signals_wait():  # a trial that has begun is somebody's
+                    while len(trials) < self._settings.num_jobs and (trial := self._slots.take(self._sampler)):
+                        trials.append(trial)
                 if not trials:
                     return
                 active[:] = [trial._trial_id for trial in trials]
@@ -152,8 +153,9 @@ class SearchLoop:
             endings = self._jobs.run(jobs, self._space.fixed)
             check_stop()  # a job that a signal cut off may have ended with another error, and has not crashed
         except BaseException:
-            for trial in trials:
-                settle(self._study, trial._trial_id, Ending("stopped"))
+            with signals_wait():  # a worker gets two: its group's, and its supervisor's
+                for trial in trials:
+                    settle(self._study, trial._trial_id, Ending("stopped"))
             raise
         has_crashed = False
         for trial, ending in zip(trials, endings, strict=True):
