@@ -141,6 +141,7 @@ def mistakes_of(monkeypatch, capsys, tmp_path):
         (["mlruns=" + 300 * "x"], "is not writable. Type mlruns="),
         (["batch_schedule=0"], "batch_schedule=0: config group override must be a string"),
         (["lr=0.1", "-cd", ".", "epochs=1"], "epochs=1: settings stand together, before or behind all flags"),
+        (["checkpoint=60"], "holds settings of its own: checkpoint.every_seconds. Type checkpoint.every_seconds=60"),
         (["~budget"], "~budget: every run has it. Type the command without ~budget"),
         (["+batchsize=0.0", "model=own"], "batchsize=0.0: no such key; nothing reads it"),
         (["-m", "lr=range(4,1)"], "a list or range without a value"),

@@ -75,7 +75,7 @@ def test_a_target_of_a_file_from_elsewhere_is_refused_before_it_is_imported(refu
     message = refused(TARGETS[said])
     assert said in message
     assert f"stands in a file from elsewhere: {tmp_path}/theirs/extra/it.yaml" in message
-    assert "Type trust=[" in message
+    assert "Type 'trust=[" in message
 
 
 SEARCHES = {
@@ -106,7 +106,7 @@ COMMANDS = {
 def test_keys_by_which_hydra_runs_commands_need_trust_in_hydra(refused, said):
     message = refused(COMMANDS[said])
     assert f"{said}: has Hydra run commands or write files" in message
-    assert "Type trust=[hydra]" in message
+    assert "Type 'trust=[hydra]'" in message
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_trust_in_one_package_is_none_in_another(refused):
     message = refused("model: {_target_: trap.Net}\nloss: {_target_: traps.Loss}", "trust=[trap]")
     assert "loss._target_=traps.Loss" in message
     assert "model._target_" not in message
-    assert "Type trust=[trap,traps] too" in message
+    assert "Type 'trust=[trap,traps]' too" in message
 
 
 def test_targets_of_conf_may_stand_anywhere(elsewhere):

@@ -136,7 +136,8 @@ def _value_or_key(key: str, value: str, error: Exception, default: DictConfig) -
         close = SYNONYMS.get(close, close)
         mend = f"{close}={value}" if "=" not in close and " " not in close else close
         return Mistake(key, value, f"no such key; the nearest is {close}", mend)
-    if OmegaConf.is_dict(known) and known is not None and len(known):
+    is_group = key in GlobalHydra.instance().config_loader().list_groups("")
+    if isinstance(known, DictConfig) and len(known) and not is_group:
         first = next(iter(known))
         allowed = f"holds settings of its own: {', '.join(f'{key}.{name}' for name in known)}"
         return Mistake(key, value, allowed, f"{key}.{first}={value}")
