@@ -32,7 +32,7 @@ LAYERS = [
     {"run_header", "record"},
     {"record_study", "record_probe", "study_record"},
     {"search"},
-    {"survey", "report"},
+    {"survey", "begun", "report"},
     {"picked"},
     {"study_page"},
     {"preflight", "job", "show"},

@@ -80,10 +80,14 @@ def preflight(arguments: list[str], config_name: str = "train") -> Asked:
     mistakes += [mistake for folder in folders for mistake in check_stores(folder)]
     mistakes = mistakes or _gate_two(found.configs, found.search)
     if found.search is not None and base is not None:
-        from batchlab.survey import as_begun, check_study, in_space
+        from batchlab.begun import as_begun
+        from batchlab.survey import in_space
 
-        plan = found.search if mistakes else as_begun(found.search, base)
-        mistakes = [in_space(mistake, plan.space) for mistake in mistakes] or check_study(plan)
+        plan = found.search
+        if mistakes:
+            mistakes = [in_space(mistake, plan.space) for mistake in mistakes]
+        else:
+            plan, mistakes = as_begun(plan, base)
         found = replace(found, search=plan)
     if mistakes:
         stop(mistakes)

@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,7 +15,6 @@ from batchlab.build import made
 from batchlab.composition import COMPOSE_ERRORS, compose, without_hydra
 from batchlab.config import OPEN_GROUPS, Config
 from batchlab.diagnosis import diagnose
-from batchlab.fault import masked
 from batchlab.grid import gate_one, with_values
 from batchlab.mistake import Mistake, WrongInput, raised, reason
 from batchlab.place import torchrun_place
@@ -28,11 +26,8 @@ from batchlab.search.plan import SearchPlan, typed_config
 from batchlab.search.sampler import try_out
 from batchlab.search.settings import Settings, read_settings
 from batchlab.search.space import Dimension, Space
-from batchlab.search.storage import open_storage
-from batchlab.search.study import Study, check_fingerprint, found_study
 from batchlab.search.time_objective import settle_time
 from batchlab.signature import without
-from batchlab.stores import optuna_url
 from batchlab.trust import untrusted
 
 NO_DIMENSIONS = {
@@ -211,65 +206,3 @@ def in_space(mistake: Mistake, space: Space) -> Mistake:
         return replace(mistake, mend=f"another range of {dimension.key}; it is {dimension.described()}")
     others = [item for item in dimension.items if item != str(mistake.value)]
     return replace(mistake, mend=f"{dimension.key}={','.join(others)}") if others else mistake
-
-
-def check_study(plan: SearchPlan) -> list[Mistake]:
-    """Whether the store can be opened, and the study of this name is the one that is asked for.
-
-    Args:
-        plan: everything else about it is right.
-    """
-    settings = plan.settings
-    address = settings.storage or optuna_url(settings.mlruns)
-    try:
-        study = find_begun(settings)
-    except Exception as error:
-        return [_no_store(masked(str(address)), masked(reason(error)))]
-    return check_fingerprint(study, plan.fingerprint) if study else []
-
-
-MENDS = {
-    "password": "PGPASSWORD=... in front of python, or write a line into ~/.pgpass",
-    "does not exist": "the name of a database that is there, or make it with createdb",
-    "GRPC connection": "the address at which scripts/proxy.py listens, when it runs",
-    "refused": "the address at which the server listens, when it runs",
-    "dialects:postgres": "postgresql+psycopg:// at its beginning",
-}
-"""What mends a store that cannot be opened, by a word of the reason."""
-
-
-def _no_store(address: str, why: str) -> Mistake:
-    mend = next((mend for word, mend in MENDS.items() if word in why), "")
-    kinds = "an address of SQLAlchemy, grpc://host:port or a journal file .log"
-    allowed = f"cannot be opened: {why}" if mend else f"cannot be opened as {kinds}: {why}"
-    return Mistake("hydra.sweeper.storage", address, allowed, mend or "hydra.sweeper.storage=null for mlruns/optuna.db")
-
-
-def find_begun(settings: Settings) -> Study | None:
-    """The study where there is one; a store that is made when the search begins is not made now.
-
-    Args:
-        settings: name and store; an error of the store is raised as it is.
-    """
-    address = settings.storage or optuna_url(settings.mlruns)
-    if isinstance(address, str) and address.startswith("sqlite:///"):
-        path = Path(address.removeprefix("sqlite:///"))
-        if (not path.exists() and path.parent.exists()) or (not settings.storage and not path.exists()):
-            return None
-    return found_study(settings, open_storage(settings.mlruns, settings.storage))
-
-
-def as_begun(plan: SearchPlan, base: DictConfig) -> SearchPlan:
-    """The plan with the seconds that its study optimises already, where a person typed none.
-
-    Args:
-        plan: everything about it is right.
-        base: the composed configuration of the fixed settings.
-    """
-    HydraConfig.instance().set_config(base)  # corners have been composed since
-    try:
-        study = find_begun(plan.settings)
-    except Exception:  # `check_study` says it
-        return plan
-    settings, space = settle_time(plan.settings, plan.space, base, study)
-    return replace(plan, settings=settings, space=space, fingerprint=fingerprint(settings, space, base))
