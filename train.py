@@ -2,7 +2,7 @@
 
 import sys
 
-from batchlab.stopping import check_stop, heed_signals, ignore_signals, note_signals, stop_code
+from batchlab.system.signals import check_stop, heed_signals, ignore_signals, note_signals, stop_code
 
 if __name__ == "__main__":
     note_signals()  # what follows takes a second to import, and is not to be cut off in the middle
@@ -14,14 +14,14 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from batchlab.arms import arm_probe
-from batchlab.config import REPOSITORY, is_arms_sweeper, register_schema, resolved
-from batchlab.exit_code import exit_code, faults_end_the_command, have_hydra_raise
-from batchlab.left_behind import at_end, at_start
-from batchlab.mistake import WrongInput
-from batchlab.passwords import hide_passwords
-from batchlab.place import Place, torchrun_place, with_torchrun
-from batchlab.preflight import Asked, preflight, stop
+from batchlab.commands.train.preflight import Asked, preflight, stop
+from batchlab.config.schema import REPOSITORY, is_arms_sweeper, register_schema, resolved
+from batchlab.errors import WrongInput
+from batchlab.experiments.arms import arm_probe
+from batchlab.system.exit_codes import exit_code, faults_end_the_command, have_hydra_raise
+from batchlab.system.secrets import hide_passwords
+from batchlab.system.torchrun_env import Place, torchrun_place, with_torchrun
+from batchlab.tracking.unsent_runs import at_end, at_start
 
 register_schema()
 SWEEP_ID = "BATCHLAB_SWEEP_ID"
@@ -32,13 +32,15 @@ WORKER = "BATCHLAB_WORKER"
 
 @hydra.main(config_path=str(REPOSITORY / "conf"), config_name="train", version_base="1.3")
 def main(config: DictConfig) -> tuple[float, ...]:
-    from batchlab.job import train  # torch and mlflow take seconds to import; --help and --cfg do without
+    from batchlab.commands.train.job import (
+        train,  # torch and mlflow take seconds to import; --help and --cfg do without
+    )
 
     check_stop()
     sweeper = HydraConfig.get().sweeper
     with faults_end_the_command():
         if is_arms_sweeper(sweeper) and (probe := arm_probe(sweeper)) is not None:
-            from batchlab.claims.probing import probe_seeds
+            from batchlab.experiments.probe_runs import probe_seeds
 
             probe_seeds(resolved(config), probe, os.environ[SWEEP_ID])
             return ()
@@ -54,7 +56,7 @@ def begin() -> int:
 def start_among(place: Place) -> int:
     """One of the processes that torchrun started: the first does everything, the others share its batches."""
     if place.rank:
-        from batchlab.follower import main_of_torchrun
+        from batchlab.distributed.follower import main_of_torchrun
 
         return main_of_torchrun()
     try:
@@ -62,7 +64,7 @@ def start_among(place: Place) -> int:
     except WrongInput as error:
         stop(list(error.mistakes))
     if not (code := start()):
-        from batchlab.leader import dismiss
+        from batchlab.distributed.leader import dismiss
 
         dismiss()
     return code
@@ -104,15 +106,15 @@ def check() -> Asked:
 def report(asked: Asked, code: int) -> int:
     """Show what was recorded, also where a signal ended the command."""
     if asked.configs:
-        from batchlab.show import show_comparison
+        from batchlab.commands.train.results import show_comparison
 
         show_comparison(asked.configs, os.environ[SWEEP_ID])
     if asked.experiment is not None:
-        from batchlab.claims.show import show_experiment
+        from batchlab.experiments.experiment_summary import show_experiment
 
         show_experiment(asked.experiment, os.environ[SWEEP_ID])
     if asked.search is not None:
-        from batchlab.outcome import finish
+        from batchlab.commands.train.finish_search import finish
 
         return int(not finish(asked.search, os.environ[SWEEP_ID], may_train=code == 0))
     return 0

@@ -2,12 +2,12 @@
 
 import sys
 
-from batchlab.claims.keys import Claims
-from batchlab.stopping import note_signals
+from batchlab.commands.claims.claims_keys import Claims
+from batchlab.system.signals import note_signals
 
 if __name__ == "__main__":
     note_signals()
-    from batchlab.command import run_script  # a second, in which a signal is only noted
+    from batchlab.commands.command_line import run_script  # a second, in which a signal is only noted
 
     names = [word for word in sys.argv[1:] if "=" not in word and not word.startswith("-") and word != "job"]
     rest = [word for word in sys.argv[1:] if word not in names]

@@ -12,8 +12,8 @@ import signal
 import sys
 from types import FrameType
 
-from batchlab.config import REPOSITORY
-from batchlab.fault import masked
+from batchlab.config.schema import REPOSITORY
+from batchlab.system.environment_errors import masked
 
 KEYS = ("storage", "host", "port", "threads", "mlruns")
 

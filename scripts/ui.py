@@ -14,9 +14,9 @@ from types import FrameType
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from batchlab.config import REPOSITORY
+from batchlab.config.schema import REPOSITORY
 from batchlab.search.storage import open_storage
-from batchlab.stores import optuna_artifacts, optuna_url, tracking_uri
+from batchlab.tracking.stores import optuna_artifacts, optuna_url, tracking_uri
 
 SECONDS_TO_START = 120
 

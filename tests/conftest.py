@@ -10,7 +10,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from batchlab.config import REPOSITORY, Config, register_schema, resolved
+from batchlab.config.schema import REPOSITORY, Config, register_schema, resolved
 from scripts.bench.postgres import NoPostgres, Postgres, serving
 
 torch.set_num_threads(1)  # tiny models: threads only wait for each other, all the more on a shared machine
@@ -51,7 +51,7 @@ def type_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[st
 @pytest.fixture
 def refused_by_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """A function: a script's name, keys, check and arguments -> what it says of wrong input; nothing is written."""
-    from batchlab.command import read_command
+    from batchlab.commands.command_line import read_command
 
     def refused(name: str, kind: type, check, *arguments: str) -> str:
         monkeypatch.setenv("BATCHLAB_MLRUNS", str(tmp_path / "mlruns"))
@@ -72,11 +72,11 @@ def train_resumable(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list
     Checkpoints are written when they are due after each step, and not four times a second. Without a step the run goes
     to its end; cut off it has no result. `change` makes another run of what was built.
     """
-    from batchlab.build import build
-    from batchlab.checkpoint import kept
-    from batchlab.run import run
+    from batchlab.run.training_run import run
+    from batchlab.training.build import build
+    from batchlab.training.checkpoint import kept
 
-    monkeypatch.setattr("batchlab.fit.TICK_SECONDS", 0.0)
+    monkeypatch.setattr("batchlab.training.loop.TICK_SECONDS", 0.0)
 
     def train(config: Config, stop_at: int | None = None, change: Callable[[Any], Any] = lambda built: built):
         built, said, points = change(build(config, seed=3)), [], []

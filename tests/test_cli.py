@@ -12,8 +12,8 @@ import pexpect
 import pytest
 from mlflow import MlflowClient
 
-from batchlab.config import REPOSITORY
-from batchlab.stores import tracking_uri
+from batchlab.config.schema import REPOSITORY
+from batchlab.tracking.stores import tracking_uri
 
 TRAIN = [sys.executable, str(REPOSITORY / "train.py")]
 

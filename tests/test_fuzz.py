@@ -26,10 +26,10 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-import batchlab.build
+import batchlab.training.build
 import train
-from batchlab.config import REPOSITORY, register_schema
-from batchlab.tracking import _client, forget_stores
+from batchlab.config.schema import REPOSITORY, register_schema
+from batchlab.tracking.mlflow_store import _client, forget_stores
 
 NUM_EXAMPLES = int(os.environ.get("BATCHLAB_FUZZ_EXAMPLES", "0"))
 GROUPS = ("data", "model", "loss", "optimizer", "lr_scaling", "lr_schedule", "batch_schedule", "budget", "measure")
@@ -231,7 +231,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """
     place, here = tmp_path_factory.mktemp("fuzz"), Path.cwd()
     (place / "work").mkdir()
-    make_plan, load, parsed = batchlab.build.make_plan, FileConfigSource.load_config, {}
+    make_plan, load, parsed = batchlab.training.build.make_plan, FileConfigSource.load_config, {}
 
     def load_once(source, config_path):
         key = source.path, config_path
@@ -244,9 +244,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FileConfigSource, "load_config", load_once)
-        patch.setattr(batchlab.build, "make_plan", two_steps)
-        patch.setattr("batchlab.show.show_page", lambda *_: None)
-        patch.setattr("batchlab.outcome.show_page", lambda *_: None)
+        patch.setattr(batchlab.training.build, "make_plan", two_steps)
+        patch.setattr("batchlab.commands.train.results.show_page", lambda *_: None)
+        patch.setattr("batchlab.commands.train.finish_search.show_page", lambda *_: None)
         yield place
     os.chdir(here)
     register_schema()

@@ -4,86 +4,87 @@ import ast
 import os
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-from batchlab.config import REPOSITORY
+from batchlab.config.schema import REPOSITORY
 
-LAYERS = [
-    {"mistake", "stopping", "place", "lockfile", "fault", "passwords"},
-    {"config", "objectives", "dataset", "memory", "stores", "check_stores", "exit_code", "host"},
-    {"plan", "clock", "prepare", "identity", "spool", "tracking", "trust", "composition"}
-    | {"check_contrastive", "check_hydra", "check_kinds", "check_launch", "check_measure"},
-    {"batches", "results", "check", "sink", "left_behind"},
-    {"diagnosis", "signature", "flags"},
-    {"data", "model", "loss", "optim", "metrics", "sharpness", "laws", "tally"},
-    {"gradient"},
-    {"fit"},
-    {"learner", "target"},
-    {"build"},
-    {"state"},
-    {"probe", "rehearse", "first_step", "measure", "checkpoint"},
-    {"run", "grid", "rank_parts"},
-    {"ranks", "process_group"},
-    {"leader", "follower"},
-    {"arms"},
-    {"experiment"},
-    {"run_header", "record"},
-    {"record_study", "record_probe", "study_record"},
-    {"search"},
-    {"survey", "begun", "report"},
-    {"picked"},
-    {"study_page"},
-    {"preflight", "job", "show"},
-    {"command"},
-    {"benchmark", "advise", "noise", "claims", "report_study"},
-    {"outcome"},
-]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+PACKAGES = (
+    *("errors", "system", "laws", "config", "tasks", "data", "models", "optim", "training", "measures", "run"),
+    *("distributed", "validation", "tracking", "profiling", "search", "report", "experiments", "commands", "api"),
+    "hydra_plugins",
+)
+"""Bottom first: a module imports from its own package and from those before it."""
 OWNERS = {
-    "mlflow": {"tracking", "sink", "study_record"},
+    "mlflow": {"tracking"},
     "optuna": {"search"},
     "plotly": {"report"},
     "jinja2": {"report"},
     "matplotlib": {"report"},
 }
-MODULES = sorted((REPOSITORY / "src" / "batchlab").rglob("*.py"))
+SOURCE = REPOSITORY / "src"
+MODULES = sorted(SOURCE.rglob("*.py"))
+each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 
 
-def layer_of(path: Path) -> str:
-    return path.relative_to(REPOSITORY / "src" / "batchlab").parts[0].removesuffix(".py")
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+
+
+NAMES = {name_of(path) for path in MODULES}
+
+
+def package_of(name: str) -> str:
+    first, *rest = name.split(".")
+    return rest[0] if first == "batchlab" and rest else first
 
 
 def imported(path: Path) -> set[str]:
+    """Modules that a file imports anywhere, in functions and for type checkers too."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names |= {node.module} if node.module != "batchlab" else {f"batchlab.{alias.name}" for alias in node.names}
-    return {name for name in names if name}
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= inner & NAMES or {str(node.module)}
+    return names
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_imports_point_one_way(path):
-    if path.name == "__init__.py" and path.parent.name == "batchlab":
+@each_module
+def test_a_package_imports_only_from_those_below_it(path):
+    name = name_of(path)
+    if name in ("batchlab", "batchlab.api"):
         return
-    mine = layer_of(path)
-    for name in imported(path):
-        if name.startswith("batchlab."):
-            theirs = name.split(".")[1]
-            assert theirs == mine or LEVEL[theirs] <= LEVEL[mine], f"{mine} imports {theirs}"
+    mine = PACKAGES.index(package_of(name))
+    above = {each for each in imported(path) & NAMES if PACKAGES.index(package_of(each)) > mine}
+    assert not above, f"{name} imports {above}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_no_module_imports_itself_by_way_of_others():
+    imports = {name_of(path): imported(path) & NAMES for path in MODULES}
+    graph = TopologicalSorter(imports)
+    try:
+        graph.prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {error.args[1]}")
+
+
+def test_the_top_of_the_package_has_at_most_three_modules():
+    assert {path.name for path in (SOURCE / "batchlab").glob("*.py")} <= {"__init__.py", "errors.py", "api.py"}
+
+
+@each_module
 def test_each_library_has_one_owner(path):
     for name in imported(path):
-        assert layer_of(path) in OWNERS.get(name.split(".")[0], {layer_of(path)})
+        mine = package_of(name_of(path))
+        assert mine in OWNERS.get(name.split(".")[0], {mine})
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+@each_module
 def test_instantiate_is_called_in_one_place(path):
     called = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)]
     assert path.name == "build.py" or "instantiate" not in {node.id for node in called}
@@ -121,7 +122,8 @@ def test_importing_a_module_changes_nothing():
     code = (
         "import logging, os, torch\n"
         "before = torch.initial_seed(), torch.get_num_threads(), logging.root.level, logging.root.handlers[:]\n"
-        "import batchlab.preflight, batchlab.build, batchlab.run, batchlab.report.watch\n"
+        "import batchlab.commands.train.preflight, batchlab.training.build\n"
+        "import batchlab.run.training_run, batchlab.report.run_progress\n"
         "after = torch.initial_seed(), torch.get_num_threads(), logging.root.level, logging.root.handlers[:]\n"
         "assert before == after, (before, after)\n"
     )

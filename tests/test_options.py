@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from batchlab.build import build
-from batchlab.check import check_config
-from batchlab.config import REPOSITORY
-from batchlab.rehearse import check_data
-from batchlab.run import finish, run
+from batchlab.config.schema import REPOSITORY
+from batchlab.run.training_run import finish, run
+from batchlab.training.build import build
+from batchlab.validation.dry_run import check_data
+from batchlab.validation.rules import check_config
 
 GROUPS = (
     "data",

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from batchlab.config import REPOSITORY, register_schema
-from batchlab.preflight import preflight
+from batchlab.commands.train.preflight import preflight
+from batchlab.config.schema import REPOSITORY, register_schema
 
 README = (REPOSITORY / "README.md").read_text()
 COMMANDS = re.findall(r"^\$ (python train.py.*)$", README, flags=re.MULTILINE)

@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 from optuna import load_study
 
-from batchlab.config import REPOSITORY
+from batchlab.config.schema import REPOSITORY
 from batchlab.search.storage import open_storage
 from batchlab.search.study import TrialState
 from scripts.bench.postgres import NoPostgres, free_port, not_root, programs

@@ -7,7 +7,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from batchlab.config import REPOSITORY
+from batchlab.config.schema import REPOSITORY
 
 
 @pytest.mark.slow

@@ -21,14 +21,14 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from rich.table import Table
 
-from batchlab.advise.advice import advise
-from batchlab.advise.fill import fill_then_reduce
-from batchlab.advise.keys import Advise
-from batchlab.advise.measure import Measured, measure, train_at_sizes
-from batchlab.advise.trainings import MAX_EPOCHS, Trainings
-from batchlab.config import REPOSITORY, Config, register_schema, resolved
-from batchlab.report.watch import make_console
-from batchlab.results import write_results
+from batchlab.commands.advise.advice import advise
+from batchlab.commands.advise.advise_keys import Advise
+from batchlab.commands.advise.advise_measurements import Measured, measure, train_at_sizes
+from batchlab.commands.advise.fill_then_reduce import fill_then_reduce
+from batchlab.commands.advise.trainings import MAX_EPOCHS, Trainings
+from batchlab.config.schema import REPOSITORY, Config, register_schema, resolved
+from batchlab.report.result_files import write_results
+from batchlab.report.run_progress import make_console
 
 PAIRS = {
     "digits-mlp": ["data=digits", "model=mlp"],

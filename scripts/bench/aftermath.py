@@ -6,7 +6,7 @@ from contextlib import suppress
 import psutil
 from mlflow.entities import Run
 
-from batchlab.objectives import CALIBRATED, MEASURED
+from batchlab.config.objectives import CALIBRATED, MEASURED
 from batchlab.search.study import FrozenTrial, TrialState, is_done
 
 

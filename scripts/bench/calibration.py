@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from batchlab.config import REPOSITORY
-from batchlab.objectives import CALIBRATED, MEASURED
+from batchlab.config.objectives import CALIBRATED, MEASURED
+from batchlab.config.schema import REPOSITORY
 from batchlab.report.comparison import Estimate, estimate, shown
-from batchlab.report.study import ends
-from batchlab.report.watch import make_console
-from batchlab.results import write_results
-from batchlab.study_record import study_runs
+from batchlab.report.result_files import write_results
+from batchlab.report.run_progress import make_console
+from batchlab.report.study_data import ends
+from batchlab.tracking.study_reader import study_runs
 
 SIZES, WIDTHS = (16, 32, 64, 128, 256, 512), (64, 384)
 CONFIGS = list(itertools.product(WIDTHS, SIZES))

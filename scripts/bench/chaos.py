@@ -34,12 +34,12 @@ from optuna import load_study
 from postgres import PASSWORD, Postgres, serving
 from rich.table import Table
 
-from batchlab.config import REPOSITORY
-from batchlab.results import write_results
-from batchlab.search.handle import WORKER
+from batchlab.config.schema import REPOSITORY
+from batchlab.report.result_files import write_results
 from batchlab.search.storage import open_storage
 from batchlab.search.study import is_done
-from batchlab.stopping import heed_signals
+from batchlab.search.trial_ref import WORKER
+from batchlab.system.signals import heed_signals
 
 STUDY, NUM_WORKERS = "chaos", 4
 SPACE = ("data=digits", "measure=none", "num_threads=1", "epochs=tag(log,int(interval(40,160)))")
@@ -200,7 +200,7 @@ def run(server: Postgres, folder: Path, typed: dict[str, str]) -> tuple[list[str
 
 
 def main() -> int:
-    from batchlab.report.watch import make_console
+    from batchlab.report.run_progress import make_console
 
     heed_signals()  # nothing stays behind
     typed = dict(argument.split("=", 1) for argument in sys.argv[1:])

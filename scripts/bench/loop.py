@@ -33,12 +33,12 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from batchlab.build import Built, build
-from batchlab.config import REPOSITORY, register_schema, resolved
-from batchlab.fit import fit
-from batchlab.plan import Plan
-from batchlab.report.watch import make_console
-from batchlab.results import write_results
+from batchlab.config.schema import REPOSITORY, register_schema, resolved
+from batchlab.report.result_files import write_results
+from batchlab.report.run_progress import make_console
+from batchlab.training.build import Built, build
+from batchlab.training.loop import fit
+from batchlab.training.plan import Plan
 
 LOOP_SECONDS = 0.15
 """A loop runs about so long in each block, at least one step: short, so that a neighbour's load hits all alike."""

@@ -20,12 +20,12 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from rich.table import Table
 
-from batchlab.build import build
-from batchlab.config import REPOSITORY, register_schema, resolved
-from batchlab.fit import EvalPoint
-from batchlab.run import finish, run
-from batchlab.search.front import pareto_front
+from batchlab.config.schema import REPOSITORY, register_schema, resolved
+from batchlab.run.training_run import finish, run
+from batchlab.search.pareto_front import pareto_front
 from batchlab.search.pruning import Curve, Front, is_dominated
+from batchlab.training.build import build
+from batchlab.training.loop import EvalPoint
 
 SCHEDULES = ("constant", "cosine", "linear", "step", "wsd")
 DATA = (["data=digits"], ["data=synthetic", "data.num_examples=6000"])
@@ -144,8 +144,8 @@ def summary(replays: list[Replay], draw: random.Random) -> dict[str, float]:
 
 
 def main() -> None:
-    from batchlab.report.watch import make_console
-    from batchlab.results import write_results
+    from batchlab.report.result_files import write_results
+    from batchlab.report.run_progress import make_console
 
     typed = dict(argument.split("=", 1) for argument in sys.argv[1:])
     num_curves, num_replays = int(typed.get("curves", 240)), int(typed.get("replays", 60))

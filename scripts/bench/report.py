@@ -85,9 +85,9 @@ def curves_of(index: int, seed: int) -> list[tuple[str, int, float]]:
 
 def make_study(mlruns: Path, num_runs: int) -> None:
     """Fill a store of MLflow with a study; through its tables, since its own API would take minutes."""
-    from batchlab.config import flat_params, register_schema, resolved
-    from batchlab.identity import environment
-    from batchlab.record import open_store
+    from batchlab.config.identity import environment
+    from batchlab.config.schema import flat_params, register_schema, resolved
+    from batchlab.tracking.recorder import open_store
 
     register_schema()
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
@@ -142,7 +142,7 @@ def _insert(database: sqlite3.Connection, table: str, rows: list[dict[str, Any]]
 
 def render_seconds(mlruns: Path) -> dict[str, float]:
     """Seconds of rendering in this process, by the wall and by the processor, and of the whole command."""
-    from batchlab.study_page import write_study_page
+    from batchlab.report.study_page import write_study_page
 
     began, worked = time.perf_counter(), time.process_time()
     assert write_study_page(str(mlruns), STUDY) is not None
@@ -172,8 +172,8 @@ def open_seconds(browser: Browser, page: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    from batchlab.report.watch import make_console
-    from batchlab.results import write_results
+    from batchlab.report.result_files import write_results
+    from batchlab.report.run_progress import make_console
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     typed = dict(argument.split("=", 1) for argument in sys.argv[1:])

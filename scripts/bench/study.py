@@ -24,21 +24,21 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.table import Table
 
-from batchlab.config import REPOSITORY
-from batchlab.fit import EvalPoint
-from batchlab.plan import Counts
-from batchlab.results import write_results
-from batchlab.search.ending import Ending
-from batchlab.search.handle import Handle
-from batchlab.search.launch import Job
-from batchlab.search.lease import own_lease
-from batchlab.search.overrides import make_space
+from batchlab.config.schema import REPOSITORY
+from batchlab.report.result_files import write_results
+from batchlab.search.finalize import Ending
 from batchlab.search.settings import Settings
-from batchlab.search.slots import Slots
+from batchlab.search.space_parser import make_space
+from batchlab.search.stale_trials import own_lease
 from batchlab.search.storage import open_storage
 from batchlab.search.study import open_study
 from batchlab.search.sweep import SearchLoop
 from batchlab.search.trial import SearchTrial, Shared
+from batchlab.search.trial_launcher import Job
+from batchlab.search.trial_queue import Slots
+from batchlab.search.trial_ref import Handle
+from batchlab.training.loop import EvalPoint
+from batchlab.training.plan import Counts
 
 SPACE = ("batch_size=tag(pow2,int(interval(16,8192)))", "lr=tag(log,interval(0.0001,1))", "epochs=int(interval(2,40))")
 SAMPLERS = {
@@ -174,7 +174,7 @@ def record_of(what: str, unit: str, values: list[float]) -> dict[str, Any]:
 
 
 def main() -> None:
-    from batchlab.report.watch import make_console
+    from batchlab.report.run_progress import make_console
 
     typed = dict(argument.split("=", 1) for argument in sys.argv[1:])
     few, many, sweeps = int(typed.get("trials", 300)), int(typed.get("many", 3000)), int(typed.get("sweeps", 60))

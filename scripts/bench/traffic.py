@@ -26,17 +26,17 @@ from sqlalchemy import Engine, event
 from study import SAMPLERS, SPACE, AlwaysActive, ConstantJobs
 from workers import seconds_of_cpu
 
-from batchlab.config import REPOSITORY
+from batchlab.config.schema import REPOSITORY
 from batchlab.laws.estimate import median_of
-from batchlab.results import write_results
-from batchlab.search.lease import own_lease
-from batchlab.search.overrides import make_space
+from batchlab.report.result_files import write_results
 from batchlab.search.settings import Settings
-from batchlab.search.slots import Slots
+from batchlab.search.space_parser import make_space
+from batchlab.search.stale_trials import own_lease
 from batchlab.search.storage import open_storage
 from batchlab.search.study import open_study
 from batchlab.search.sweep import SearchLoop
 from batchlab.search.trial import Shared
+from batchlab.search.trial_queue import Slots
 
 
 class TimedSlots(Slots):
@@ -123,7 +123,7 @@ def records_of(server: Postgres, way: str, address: str, num_trials: int) -> lis
 
 
 def main() -> None:
-    from batchlab.report.watch import make_console
+    from batchlab.report.run_progress import make_console
 
     typed = dict(argument.split("=", 1) for argument in sys.argv[1:])
     num_trials = int(typed.get("trials", 300))

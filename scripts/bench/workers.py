@@ -28,10 +28,10 @@ import psutil
 from postgres import Postgres, serving
 from rich.table import Table
 
-from batchlab.config import REPOSITORY
-from batchlab.identity import environment, load_average
+from batchlab.config.identity import environment, load_average
+from batchlab.config.schema import REPOSITORY
 from batchlab.laws.estimate import Estimate, median_of
-from batchlab.results import write_results
+from batchlab.report.result_files import write_results
 
 APP = """
 import json, os, random, time
@@ -185,7 +185,7 @@ def records_of(rows: list[dict[str, Any]], asked: Asked) -> list[dict[str, Any]]
 
 
 def main() -> None:
-    from batchlab.report.watch import make_console
+    from batchlab.report.run_progress import make_console
 
     typed = dict(argument.split("=", 1) for argument in sys.argv[1:])
     asked = Asked(

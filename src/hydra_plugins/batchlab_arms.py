@@ -15,7 +15,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from batchlab.arms import possible_arms
+from batchlab.experiments.arms import possible_arms
 
 
 class ArmsSweeper(Sweeper):

@@ -1,10 +1,9 @@
-"""The Hydra sweeper `hydra/sweeper=batchlab`: settings and a thin class; the search is in batchlab.search.
+"""The Hydra sweeper `hydra/sweeper=batchlab`: a thin class; keys and search are in batchlab.search.
 
 Hydra imports this module before every command, `--help` too: nothing heavy is imported at its top.
 """
 
 import sys
-from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -14,7 +13,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from batchlab.search.ranges import quarter_of_train, times
+from batchlab.search.sweeper_keys import SAMPLERS, BatchlabSweeperConf, quarter_of_train, times
 
 
 class BatchlabSweeper(Sweeper):
@@ -37,8 +36,8 @@ class BatchlabSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Search; what was typed is in `arguments`."""
-        from batchlab.mistake import WrongInput
-        from batchlab.search.outage import StoreAway
+        from batchlab.errors import WrongInput
+        from batchlab.search.retry import StoreAway
         from batchlab.search.study import TooManyFailures
         from batchlab.search.sweep import search
         from batchlab.search.workers import WorkersFailed
@@ -50,100 +49,6 @@ class BatchlabSweeper(Sweeper):
             print(error, file=sys.stderr)  # Hydra would put a traceback around it
             raise SystemExit(2 if isinstance(error, WrongInput) else getattr(error, "code", 1)) from None
 
-
-@dataclass
-class BatchlabSweeperConf:
-    """Keys of hydra.sweeper; those of hydra-optuna-sweeper 1.3 mean what they mean there."""
-
-    _target_: str = "hydra_plugins.batchlab_sweeper.BatchlabSweeper"
-    _recursive_: bool = False
-    defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}])
-    sampler: Any = "???"
-    """Node of an Optuna sampler; hydra/sweeper/sampler= tpe, random, nsgaii, gp, qmc, cmaes, motpe or grid."""
-    pruner: Any = None
-    """Node of an Optuna pruner, for one objective; null = Optuna's default, the median of finished trials."""
-    prune: bool = True
-    """Whether a trial may be stopped before its end."""
-    direction: Any = None
-    """Read only: must agree with the objectives."""
-    storage: Any = None
-    """Optuna's address, a journal file, grpc://host:port or a node; null = optuna.db in mlruns."""
-    study_name: str | None = None
-    """Read only: must agree with study; where study has its default, it names the study."""
-    n_trials: int = 20
-    """Trials of the study in total, over all commands that work on it."""
-    timeout: float | None = None
-    """Seconds after which this command ends; null = none."""
-    num_workers: int = 0
-    """Processes that train side by side; 0 = in this process."""
-    n_jobs: int = 1
-    """Jobs handed to a Hydra launcher at once; has no effect on the basic launcher."""
-    max_failure_rate: float = 0.5
-    """Largest share of crashed trials in the whole study."""
-    first_points: Any = field(default_factory=list)
-    """Points to try first: default, and linear or sqrt for the line of that lr-scaling rule through it."""
-    params: dict[str, Any] | None = None
-    """Dimension -> override text, e.g. batch_size: 32,64 or lr: tag(log, interval(0.001, 1))."""
-    search_space: Any = None
-    """Refused; the released plugin's old form of params."""
-    custom_search_space: str | None = None
-    """Dotted path of a function (config, trial) that suggests more."""
-
-
-SAMPLERS: dict[str, dict[str, Any]] = {
-    "tpe": {
-        "_target_": "optuna.samplers.TPESampler",
-        "seed": None,
-        "n_startup_trials": 10,
-        "n_ei_candidates": 24,
-        "multivariate": True,
-        "constant_liar": None,
-        "warn_independent_sampling": None,
-        "consider_prior": None,
-        "prior_weight": None,
-        "consider_magic_clip": None,
-        "consider_endpoints": None,
-    },
-    "motpe": {
-        "_target_": "optuna.samplers.TPESampler",
-        "seed": None,
-        "n_startup_trials": 10,
-        "n_ehvi_candidates": 24,
-        "multivariate": True,
-        "constant_liar": None,
-        "warn_independent_sampling": None,
-        "consider_prior": None,
-        "prior_weight": None,
-        "consider_magic_clip": None,
-        "consider_endpoints": None,
-    },
-    "random": {"_target_": "optuna.samplers.RandomSampler", "seed": None},
-    "nsgaii": {
-        "_target_": "optuna.samplers.NSGAIISampler",
-        "seed": None,
-        "population_size": 50,
-        "mutation_prob": None,
-        "crossover_prob": 0.9,
-        "swapping_prob": 0.5,
-        "constraints_func": None,
-    },
-    "cmaes": {
-        "_target_": "optuna.samplers.CmaEsSampler",
-        "seed": None,
-        "x0": None,
-        "sigma0": None,
-        "independent_sampler": None,
-        "warn_independent_sampling": True,
-        "consider_pruned_trials": False,
-        "restart_strategy": None,
-        "inc_popsize": None,
-        "use_separable_cma": False,
-        "source_trials": None,
-    },
-    "gp": {"_target_": "optuna.samplers.GPSampler", "seed": None, "n_startup_trials": 10},
-    "qmc": {"_target_": "optuna.samplers.QMCSampler", "seed": None, "scramble": True},
-    "grid": {"_target_": "optuna.samplers.GridSampler", "_partial_": True, "seed": None},
-}
 
 ConfigStore.instance().store(group="hydra/sweeper", name="batchlab", node=BatchlabSweeperConf, provider="batchlab")
 for name, node in SAMPLERS.items():

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from batchlab.data.digits import load_digits
-from batchlab.mistake import WrongInput
+from batchlab.errors import WrongInput
 
 
 def test_digits_are_uint8_images_with_three_stratified_splits():

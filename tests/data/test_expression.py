@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from batchlab.data.expression import evaluate_target
-from batchlab.mistake import WrongInput
+from batchlab.errors import WrongInput
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from PIL import Image
 
 from batchlab.data import folder
 from batchlab.data.folder import load_folder
-from batchlab.mistake import WrongInput
+from batchlab.errors import WrongInput
 
 
 @pytest.fixture

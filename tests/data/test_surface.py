@@ -4,8 +4,8 @@ from itertools import combinations
 import pytest
 import torch
 
-from batchlab.data.surface import load_surface, signs
-from batchlab.mistake import WrongInput
+from batchlab.data.surface_noise import load_surface, signs
+from batchlab.errors import WrongInput
 
 
 def test_the_pushes_sum_to_nothing_and_are_uncorrelated():

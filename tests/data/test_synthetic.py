@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from batchlab.data.synthetic import load_quadratic, load_synthetic, optimal_weights, power_law_spectrum
-from batchlab.mistake import WrongInput
+from batchlab.errors import WrongInput
 
 
 def _synthetic(noise=0.0, seed=0, split_seed=0, num_examples=4000):

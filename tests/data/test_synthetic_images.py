@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from batchlab.data.synthetic_images import load_synthetic_images
-from batchlab.mistake import WrongInput
+from batchlab.errors import WrongInput
 
 
 def _images(size=8, seed=0, num_examples=600):

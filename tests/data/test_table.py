@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 
 from batchlab.data.table import load_table
-from batchlab.mistake import WrongInput
+from batchlab.errors import WrongInput
 
 HFLIGHTS = Path(__file__).resolve().parents[2].parent / "shared/data/hflights/hflights.csv.gz"
 needs_hflights = pytest.mark.skipif(not HFLIGHTS.exists(), reason=f"{HFLIGHTS} is missing")
@@ -98,7 +98,7 @@ def test_preprocessing_is_fitted_on_training_rows_alone(frame, tmp_path):
 
 def _heights_of_training(frame, data):
     # the standardised height keeps its order: the training rows are those whose affine map fits the inputs
-    from batchlab.dataset import split_indices
+    from batchlab.data.dataset import split_indices
 
     targets = torch.from_numpy(frame["y"].to_numpy(dtype=np.int64))
     train = split_indices(targets, 0.2, 0.2, 0)[0]

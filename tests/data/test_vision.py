@@ -14,7 +14,7 @@ import torch
 from torchvision import datasets
 
 from batchlab.data.vision import load_vision
-from batchlab.mistake import WrongInput
+from batchlab.errors import WrongInput
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
 needs_fashion = pytest.mark.skipif(not (DATA / "FashionMNIST/raw").exists(), reason=f"{DATA}/FashionMNIST is missing")

@@ -15,11 +15,11 @@ from urllib.request import urlopen
 from mlflow import MlflowClient
 from optuna import load_study
 
-from batchlab.config import REPOSITORY
+from batchlab.config.schema import REPOSITORY
 from batchlab.search.storage import open_storage
 from batchlab.search.study import FrozenTrial, TrialState, is_done
-from batchlab.spool import read
-from batchlab.stores import tracking_uri
+from batchlab.tracking.spool import read
+from batchlab.tracking.stores import tracking_uri
 
 QUICK = ("data=digits", "measure=none", "num_threads=1")
 

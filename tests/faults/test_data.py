@@ -17,7 +17,7 @@ import pytest
 from optuna import load_study
 from PIL import Image
 
-from batchlab.config import REPOSITORY
+from batchlab.config.schema import REPOSITORY
 from batchlab.search.storage import open_storage
 from batchlab.search.study import FrozenTrial, TrialState, is_done
 
@@ -120,7 +120,7 @@ def test_missing_numbers_of_a_table_are_said_with_column_and_row_and_do_no_harm(
 
 LOADER = """
 import numpy, torch
-from batchlab.dataset import Split, as_made
+from batchlab.data.dataset import Split, as_made
 
 def load(inputs, targets):
     x = torch.arange(400.).reshape(100, 4) / 400

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from batchlab.config import REPOSITORY
+from batchlab.config.schema import REPOSITORY
 from batchlab.search.study import TrialState
 from tests.faults.processes import (
     QUICK,

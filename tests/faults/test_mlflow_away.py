@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from batchlab.spool import read
+from batchlab.tracking.spool import read
 from tests.faults.processes import (
     QUICK,
     MlflowServer,

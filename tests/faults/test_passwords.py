@@ -13,9 +13,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from batchlab.config import REPOSITORY
-from batchlab.passwords import hand_on
-from batchlab.stores import masked
+from batchlab.config.schema import REPOSITORY
+from batchlab.system.secrets import hand_on
+from batchlab.tracking.stores import masked
 
 SECRET = "geheim42"
 STORE = f"postgresql+psycopg://user:{SECRET}@127.0.0.1"

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from optuna import load_study
 
-from batchlab.config import REPOSITORY
+from batchlab.config.schema import REPOSITORY
 from batchlab.search.storage import open_storage
 from batchlab.search.study import TrialState
 
@@ -20,10 +20,10 @@ NUM_SLOTS = 60
 HOST = """
 import sys, time
 from pathlib import Path
-from batchlab.search.ending import Ending, settle
-from batchlab.search.lease import own_lease
+from batchlab.search.finalize import Ending, settle
+from batchlab.search.stale_trials import own_lease
 from batchlab.search.settings import Settings
-from batchlab.search.slots import Slots
+from batchlab.search.trial_queue import Slots
 from batchlab.search.storage import open_storage
 from batchlab.search.study import check_fingerprint, open_study
 from optuna.samplers import RandomSampler

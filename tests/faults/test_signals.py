@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from batchlab.search.study import TrialState
-from batchlab.stores import tracking_uri
+from batchlab.tracking.stores import tracking_uri
 from tests.faults.processes import (
     QUICK,
     check_study,
@@ -34,7 +34,7 @@ import os
 from torch import nn
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-from batchlab.record import Recorder
+from batchlab.tracking.recorder import Recorder
 
 SENT, WHERE = int(os.environ["SENT"]), os.environ["WHERE"]
 

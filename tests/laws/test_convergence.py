@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from batchlab.config import REPOSITORY
+from batchlab.config.schema import REPOSITORY
 from batchlab.laws.convergence import fit_convergence, olympic_mean, pooled_spread, usable
 
 RCP = REPOSITORY / ".." / "shared" / "data" / "mlperf_rcp"

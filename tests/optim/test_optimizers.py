@@ -10,10 +10,10 @@ from omegaconf import OmegaConf
 from sklearn.datasets import load_digits
 from torch import nn
 
-from batchlab.mistake import WrongInput
-from batchlab.model.convnet import convnet
-from batchlab.model.mlp import mlp
-from batchlab.model.vit import ViT
+from batchlab.errors import WrongInput
+from batchlab.models.convnet import convnet
+from batchlab.models.mlp import mlp
+from batchlab.models.vit import ViT
 from batchlab.optim.muon import hidden_matrices, muon_with_adamw
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from batchlab.mistake import WrongInput
+from batchlab.errors import WrongInput
 from batchlab.optim import batch_schedule, lr_schedule
 from batchlab.optim.lr_scaling import adam_sqrt, linear, noise, none, sqrt
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from batchlab.report.study import study_of
+from batchlab.report.study_data import study_of
 
 
 def recorded(batch_size, accuracy=0.9, seed=0, lr=0.1, seconds=1.0, outcome="done", pick="", **more):
@@ -18,7 +18,7 @@ def recorded(batch_size, accuracy=0.9, seed=0, lr=0.1, seconds=1.0, outcome="don
     if outcome != "done":
         metrics = {name: math.nan if name.startswith("final/") else value for name, value in metrics.items()}
     params = {"batch_size": str(batch_size), "lr": str(lr), "lr_used": str(lr), "seed": str(seed), "epochs": "10"}
-    params |= {"data._target_": "batchlab.data.digits.load_digits", "model._target_": "batchlab.model.mlp.mlp"}
+    params |= {"data._target_": "batchlab.data.digits.load_digits", "model._target_": "batchlab.models.mlp.mlp"}
     params |= {"measure.num_examples": "2000", "measure.batch_norm": "eval"}
     params |= {name: value for name, value in more.items() if "/" not in name and name != "trial"}
     settings = sorted((name, value) for name, value in params.items() if name != "seed")

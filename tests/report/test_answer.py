@@ -3,8 +3,8 @@
 import pytest
 
 from batchlab.report.answer import answer_of
-from batchlab.report.pace import step_points
-from batchlab.report.study import Search
+from batchlab.report.step_time_panel import step_points
+from batchlab.report.study_data import Search
 from batchlab.report.summary import limits_said
 
 

@@ -9,13 +9,13 @@ from batchlab.report.contents import contents_of
 from batchlab.report.curves import MAX_SEEDS, MAX_SIZES, curve_panels, curve_points, drawn, noise_panel
 from batchlab.report.failures import failure_points
 from batchlab.report.interactive import figure_of, log_ticks, tick_text
-from batchlab.report.pace import step_panel, step_points
+from batchlab.report.lr_figure import cell, in_words, rate_points
 from batchlab.report.panel import Axis, Panel, Trace
 from batchlab.report.provenance import provenance_points
-from batchlab.report.rate import cell, in_words, rate_points
-from batchlab.report.reach import reach_panels, reach_points
-from batchlab.report.sharpness import sharpness_panels, sharpness_points
-from batchlab.report.study import Search, Trial
+from batchlab.report.sharpness_figure import sharpness_panels, sharpness_points
+from batchlab.report.step_time_panel import step_panel, step_points
+from batchlab.report.study_data import Search, Trial
+from batchlab.report.time_to_target_figure import reach_panels, reach_points
 from batchlab.report.tradeoff import pareto_panel, pareto_points
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-from batchlab.report.study import best_by_size, counted, labelled, num_train
+from batchlab.report.study_data import best_by_size, counted, labelled, num_train
 
 
 def test_a_repeated_seed_is_no_second_one(make_run):

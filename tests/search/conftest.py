@@ -7,13 +7,13 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.study import Study
 
-from batchlab.search.lease import own_lease
-from batchlab.search.overrides import make_space
 from batchlab.search.settings import Settings
-from batchlab.search.slots import Slots
 from batchlab.search.space import Space
+from batchlab.search.space_parser import make_space
+from batchlab.search.stale_trials import own_lease
 from batchlab.search.storage import open_storage
 from batchlab.search.study import open_study
+from batchlab.search.trial_queue import Slots
 
 PARETO = ("cost/train_seconds", "final/val_accuracy")
 

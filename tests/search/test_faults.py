@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from optuna import load_study
 
-from batchlab.config import REPOSITORY
+from batchlab.config.schema import REPOSITORY
 from batchlab.search.storage import open_storage
 from batchlab.search.study import FrozenTrial, TrialState, is_done
 

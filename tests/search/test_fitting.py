@@ -4,7 +4,7 @@ import optuna
 import pytest
 from optuna.samplers import RandomSampler, TPESampler
 
-from batchlab.search.ending import RESULT
+from batchlab.search.finalize import RESULT
 from batchlab.search.fitting import batch_dimension, draw_one_that_fits, smallest_too_large
 
 

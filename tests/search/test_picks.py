@@ -3,7 +3,7 @@
 import pytest
 from optuna.trial import create_trial
 
-from batchlab.search.front import pareto_front
+from batchlab.search.pareto_front import pareto_front
 from batchlab.search.picks import MAX_SHORT, Candidates, all_picks, first_pick
 
 METRICS, DIRECTIONS = ("cost/train_seconds", "final/val_accuracy"), ("minimize", "maximize")

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from batchlab.objectives import TIMES
+from batchlab.config.objectives import TIMES
 from batchlab.search.pruning import Curve, Front, best_accuracy, is_dominated, optimistic_end
 
 METRICS, DIRECTIONS = ("cost/train_seconds", "final/val_accuracy"), ("minimize", "maximize")

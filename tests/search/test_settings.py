@@ -4,8 +4,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
-from batchlab.config import REPOSITORY, register_schema
-from batchlab.mistake import WrongInput
+from batchlab.config.schema import REPOSITORY, register_schema
+from batchlab.errors import WrongInput
 from batchlab.search.sampler import grid_size, sampler_of
 from batchlab.search.settings import read_settings
 from batchlab.search.storage import open_storage

@@ -5,7 +5,7 @@ from optuna.distributions import CategoricalDistribution as Choice
 from optuna.distributions import FloatDistribution as Real
 from optuna.distributions import IntDistribution as Whole
 
-from batchlab.mistake import WrongInput
+from batchlab.errors import WrongInput
 
 FORMS = {
     "b=16,32,64": ("log2(b)", Whole(4, 6)),

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from optuna import load_study
 
-from batchlab.config import REPOSITORY
+from batchlab.config.schema import REPOSITORY
 from batchlab.search.storage import open_storage
 from batchlab.search.study import TrialState
 from scripts.bench.postgres import free_port

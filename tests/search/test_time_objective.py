@@ -7,13 +7,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
-from batchlab.config import REPOSITORY, register_schema, resolved, shares_host
-from batchlab.grid import without_hydra
-from batchlab.objectives import CALIBRATED, MEASURED
+from batchlab.config.objectives import CALIBRATED, MEASURED
+from batchlab.config.schema import REPOSITORY, register_schema, resolved, shares_host
 from batchlab.search.settings import read_settings
 from batchlab.search.storage import open_storage
 from batchlab.search.study import open_study
 from batchlab.search.time_objective import settle_time
+from batchlab.validation.grid import without_hydra
 
 ACCURACY = "final/val_accuracy"
 SEARCH, TWO = "search=joint", "hydra.sweeper.num_workers=2"

@@ -1,1 +1,1 @@
-"""Data sets: each module has a function that loads one kind of data as a `batchlab.dataset.Dataset`."""
+"""Data sets: each module loads one kind of data as a `Dataset`; the stream cuts it into batches."""

@@ -13,7 +13,7 @@ from typing import Any
 from torchvision.datasets import CIFAR10, MNIST, SVHN
 from torchvision.datasets.utils import calculate_md5
 
-from batchlab.mistake import WrongInput, wrong
+from batchlab.errors import WrongInput, wrong
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import torch
 from sklearn.datasets import load_digits as read_digits
 
-from batchlab.data.checks import refuse, split_settings
-from batchlab.dataset import Dataset, Split, digest_of, image_statistics, split_indices
+from batchlab.data.argument_checks import refuse, split_settings
+from batchlab.data.dataset import Dataset, Split, digest_of, image_statistics, split_indices
 
 
 def load_digits(val_fraction: float, test_fraction: float, split_seed: int) -> Dataset:

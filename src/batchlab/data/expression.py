@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from batchlab.mistake import nearest, wrong
+from batchlab.errors import nearest, wrong
 
 ALLOWED = (
     *(ast.Expression, ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple),

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from batchlab.data.checks import class_counts, flag, refuse, split_settings, whole_number
-from batchlab.dataset import Augment, Dataset, Split, image_statistics, split_indices
-from batchlab.mistake import Mistake, WrongInput, wrong
+from batchlab.data.argument_checks import class_counts, flag, refuse, split_settings, whole_number
+from batchlab.data.dataset import Augment, Dataset, Split, image_statistics, split_indices
+from batchlab.errors import Mistake, WrongInput, wrong
 
 MAX_DECODED_BYTES = 2 * 1024**3
 MAX_SHOWN = 8

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from batchlab.data.checks import number, refuse, split_settings, whole_number
-from batchlab.dataset import Dataset, Split, as_made, split_indices
+from batchlab.data.argument_checks import number, refuse, split_settings, whole_number
+from batchlab.data.dataset import Dataset, Split, as_made, split_indices
 
 
 def load_synthetic(

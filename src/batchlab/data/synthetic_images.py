@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from batchlab.data.checks import refuse, split_settings, whole_number
-from batchlab.dataset import Dataset, Split, digest_of, image_statistics, split_indices
+from batchlab.data.argument_checks import refuse, split_settings, whole_number
+from batchlab.data.dataset import Dataset, Split, digest_of, image_statistics, split_indices
 
 PATTERN = 4
 """Each class is a random pattern of so many squares on a side, blown up to the image's size, under noise."""

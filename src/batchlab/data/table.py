@@ -11,12 +11,12 @@ import torch
 from pandas.api.types import infer_dtype
 from torch import Tensor
 
-from batchlab.data.checks import class_counts, refuse, split_settings
+from batchlab.data.argument_checks import class_counts, refuse, split_settings
+from batchlab.data.dataset import Dataset, Split, digest_of, split_indices
 from batchlab.data.expression import evaluate_target
 from batchlab.data.features import Features, as_floats, column_kind, encode, read_columns
 from batchlab.data.tablefile import read_table
-from batchlab.dataset import Dataset, Split, digest_of, split_indices
-from batchlab.mistake import Mistake, WrongInput, nearest, wrong
+from batchlab.errors import Mistake, WrongInput, nearest, wrong
 
 TASKS = ("auto", "classification", "regression")
 MAX_INTEGER_CLASSES = 20

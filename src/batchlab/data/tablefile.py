@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from batchlab.mistake import nearest, wrong
+from batchlab.errors import nearest, wrong
 
 FORMATS = (".csv", ".tsv", ".parquet")
 MEND = "data.path=/folder/table.csv.gz"

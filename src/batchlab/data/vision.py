@@ -8,9 +8,9 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from batchlab.data.checks import flag, refuse, split_settings, whole_number
-from batchlab.dataset import Augment, Dataset, Split, digest_of, image_statistics, split_indices
-from batchlab.mistake import Mistake, nearest, wrong
+from batchlab.data.argument_checks import flag, refuse, split_settings, whole_number
+from batchlab.data.dataset import Augment, Dataset, Split, digest_of, image_statistics, split_indices
+from batchlab.errors import Mistake, nearest, wrong
 
 NAMES = {
     "MNIST": "mnist",

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from batchlab.mistake import wrong
+from batchlab.errors import wrong
 
 Settings = dict[str, Any]
 """Optimizer arguments by name: lr, and where the optimizer has them weight_decay, betas, alpha, eps."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 from torch.optim import Optimizer
 
-from batchlab.mistake import wrong
+from batchlab.errors import wrong
 
 
 def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:

@@ -1,1 +1,1 @@
-"""What people look at: tables at the terminal."""
+"""Tables, figures and pages."""

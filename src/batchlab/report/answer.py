@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batchlab.report.comparison import Row, estimate, shown, tied_with
-from batchlab.report.study import UNFINISHED, Study, digits, rank, score_name, score_of, settings_in_words
+from batchlab.report.study_data import UNFINISHED, Study, digits, rank, score_name, score_of, settings_in_words
 
 NUM_CHOICES = 3
 MANY = 20

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from batchlab.config import REPOSITORY, Config
-from batchlab.trust import packages_to_trust
+from batchlab.config.schema import REPOSITORY, Config
+from batchlab.config.trusted_targets import packages_to_trust
 
 NOT_OF_THE_TRIAL = ("study", "mlruns", "data_root", "objectives", "trust")
 

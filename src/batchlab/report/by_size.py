@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from batchlab.report.comparison import Estimate, Row
 from batchlab.report.panel import Axis, Panel, Trace
-from batchlab.report.study import Study, best_by_size, ends, hover_of, labelled, score_name, score_of
+from batchlab.report.study_data import Study, best_by_size, ends, hover_of, labelled, score_name, score_of
 
 BATCH_SIZE = Axis("batch size (examples per step)", is_log=True)
 MAX_OTHERS = 300

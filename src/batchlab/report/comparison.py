@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 from scipy.stats import t
 
-from batchlab.objectives import CALIBRATED, MEASURED
+from batchlab.config.objectives import CALIBRATED, MEASURED
 
 Run = Mapping[str, Mapping[str, Any]]
 """Params, metrics and tags of a recorded run."""

@@ -9,14 +9,14 @@ from batchlab.report.by_size import accuracy_panel, seconds_panel, size_points, 
 from batchlab.report.comparison import Row, time_spent
 from batchlab.report.curves import ReadCurves, curve_panels, curve_points, noise_panel
 from batchlab.report.failures import failure_listing, failure_points
-from batchlab.report.pace import StepPoints, step_panel, step_points
+from batchlab.report.lr_figure import RatePoints, rate_panel, rate_points
 from batchlab.report.panel import Listing, Panel
 from batchlab.report.provenance import provenance_listing, provenance_points
-from batchlab.report.rate import RatePoints, rate_panel, rate_points
-from batchlab.report.reach import reach_panels, reach_points
-from batchlab.report.sharpness import how_measured, sharpness_panels, sharpness_points
-from batchlab.report.study import Study
+from batchlab.report.sharpness_figure import how_measured, sharpness_panels, sharpness_points
+from batchlab.report.step_time_panel import StepPoints, step_panel, step_points
+from batchlab.report.study_data import Study
 from batchlab.report.summary import summary_of
+from batchlab.report.time_to_target_figure import reach_panels, reach_points
 from batchlab.report.tradeoff import pareto_panel, pareto_points
 
 

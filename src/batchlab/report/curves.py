@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from batchlab.report.comparison import Row, Run
 from batchlab.report.panel import Axis, Panel, Trace
-from batchlab.report.study import Study, best_by_size, score_name, settings_in_words
+from batchlab.report.study_data import Study, best_by_size, score_name, settings_in_words
 
 MAX_SIZES = 8
 MAX_SEEDS = 5

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from batchlab.report.comparison import Run
 from batchlab.report.panel import Listing
-from batchlab.report.study import Study
+from batchlab.report.study_data import Study
 
 MAX_ROWS = 25
 

@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 from batchlab.report.contents import Contents
 from batchlab.report.interactive import DARK, figure_of
 from batchlab.report.panel import Panel
-from batchlab.report.study import digits
+from batchlab.report.study_data import digits
 
 TEMPLATE = Path(__file__).parent / "template"
 FIGURES = "figures"

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from batchlab.host import WORKERS
 from batchlab.report.panel import Listing
-from batchlab.report.study import Study
+from batchlab.report.study_data import Study
+from batchlab.system.host_lock import WORKERS
 
 MAX_VALUES = 3
 """Of one fact are written out."""

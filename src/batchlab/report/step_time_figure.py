@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from batchlab.report.step_time import Series
+from batchlab.report.step_time_table import Series
 
 COLOURS = ("#1b6ca8", "#c4541a", "#3a7d44", "#7a4988", "#b8860b", "#5f6a72")
 NUM_POINTS = 200

@@ -12,10 +12,10 @@ from batchlab.laws.step_time import StepTime
 from batchlab.report.answer import Answer, Choice, accuracy_on_test
 from batchlab.report.comparison import Estimate, Row
 from batchlab.report.limits import UNKNOWN, limits_in_words
-from batchlab.report.pace import StepPoints
-from batchlab.report.rate import RatePoints
-from batchlab.report.reach import ReachPoints
-from batchlab.report.study import Study, label_of, others_in_words, score_name, score_of, settings_in_words
+from batchlab.report.lr_figure import RatePoints
+from batchlab.report.step_time_panel import StepPoints
+from batchlab.report.study_data import Study, label_of, others_in_words, score_name, score_of, settings_in_words
+from batchlab.report.time_to_target_figure import ReachPoints
 from batchlab.report.tradeoff import AXES
 
 

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batchlab.objectives import CALIBRATED, MEASURED
+from batchlab.config.objectives import CALIBRATED, MEASURED
 from batchlab.report.comparison import Estimate, Row, Run, estimate
 from batchlab.report.panel import Axis, Panel, Trace
-from batchlab.report.study import Study, ends, hover_of, is_whole
-from batchlab.search.front import pareto_front
+from batchlab.report.study_data import Study, ends, hover_of, is_whole
+from batchlab.search.pareto_front import pareto_front
 
 AXES = {
     "cost/train_seconds": Axis("training time (s)", is_log=True),

@@ -1,1 +1,1 @@
-"""Optuna's side: the only place that imports optuna."""
+"""Hyper-parameter search with Optuna; the only package that imports it."""

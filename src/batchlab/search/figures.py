@@ -7,7 +7,7 @@ from typing import Any
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 
 from batchlab.search.storage import find_study
-from batchlab.stores import optuna_artifacts
+from batchlab.tracking.stores import optuna_artifacts
 
 
 def attach_figures(mlruns: str, name: str, paths: Sequence[Path], address: Any = None) -> None:

@@ -4,14 +4,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from batchlab.build import load_dataset
-from batchlab.config import flat_params
-from batchlab.identity import NOT_IDENTITY, READ_OFF, SPREAD
-from batchlab.objectives import is_measured
-from batchlab.search.plan import typed_config
+from batchlab.config.identity import NOT_IDENTITY, READ_OFF, SPREAD
+from batchlab.config.objectives import is_measured
+from batchlab.config.schema import flat_params
+from batchlab.search.search_plan import typed_config
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
 from batchlab.search.study import DIGEST
+from batchlab.training.build import load_dataset
 
 
 def fingerprint(settings: Settings, space: Space, base: DictConfig) -> dict[str, str]:

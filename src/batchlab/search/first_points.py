@@ -4,10 +4,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from batchlab.mistake import Mistake
-from batchlab.search.compose import plain_value
+from batchlab.errors import Mistake
 from batchlab.search.settings import Settings
 from batchlab.search.space import Dimension, Space
+from batchlab.search.trial_configs import plain_value
 
 EXPONENTS = {"linear": 1.0, "sqrt": 0.5}
 POINTS_ON_A_LINE = 5

@@ -6,7 +6,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from batchlab.search.ending import RESULT
+from batchlab.search.finalize import RESULT
 from batchlab.search.space import Dimension, Space
 
 TRIES = 5

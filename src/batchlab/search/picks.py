@@ -8,8 +8,8 @@ from statistics import fmean
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from batchlab.objectives import TIMES
-from batchlab.search.front import knee, pareto_front
+from batchlab.config.objectives import TIMES
+from batchlab.search.pareto_front import knee, pareto_front
 from batchlab.search.settings import Settings
 from batchlab.search.study import done_trials
 

@@ -6,8 +6,8 @@ from typing import Any
 from optuna.storages import get_storage
 from optuna.storages._grpc.server import make_server
 
-from batchlab.search.patient import PatientStorage
-from batchlab.search.server import ServerStorage
+from batchlab.search.retrying_storage import PatientStorage
+from batchlab.search.server_storage import ServerStorage
 from batchlab.search.storage import study_lock
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from batchlab.objectives import TIMES
+from batchlab.config.objectives import TIMES
 
 MIN_CURVES = 10
 """Comparable finished curves, below which nothing is said of the end."""

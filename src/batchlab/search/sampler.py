@@ -16,10 +16,10 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection, create_study
 
-from batchlab.build import bound, made
-from batchlab.mistake import wrong
+from batchlab.errors import wrong
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
+from batchlab.training.build import bound, made
 
 
 def sampler_of(settings: Settings, space: Space) -> Callable[[int, int], BaseSampler]:

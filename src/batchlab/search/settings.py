@@ -9,9 +9,10 @@ from typing import Any
 import psutil
 from omegaconf import DictConfig, OmegaConf
 
-from batchlab.config import REPOSITORY
-from batchlab.mistake import Mistake, WrongInput, nearest
-from batchlab.objectives import is_final, parse_objective
+from batchlab.config.objectives import is_final, parse_objective
+from batchlab.config.schema import REPOSITORY
+from batchlab.errors import Mistake, WrongInput, nearest
+from batchlab.search.sweeper_keys import BatchlabSweeperConf
 
 FIRST_POINTS = ("default", "linear", "sqrt")
 BYTES_OF_A_WORKER = 2**30
@@ -109,8 +110,6 @@ def _directions(value: Any) -> list[str]:
 
 def _not_nodes(sweeper: dict[str, Any]) -> Iterator[Mistake]:
     """Names in the place of a node, and keys that nothing reads."""
-    from hydra_plugins.batchlab_sweeper import BatchlabSweeperConf  # the plugin imports this package
-
     sampler, pruner = sweeper["sampler"], sweeper["pruner"]
     if not isinstance(sampler, dict):
         allowed = "options of the group hydra/sweeper/sampler, with a slash"

@@ -16,12 +16,12 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from sqlalchemy import Connection, Engine, create_engine, text
 
-from batchlab.search.handle import TRIAL, WORKER
-from batchlab.search.lease import own_lease
-from batchlab.search.outage import is_away, patiently, taken_again, without_patience
-from batchlab.search.patient import PatientStorage
-from batchlab.search.server import ServerStorage, engine_settings
-from batchlab.stores import create_whole, locked, optuna_url, share_sqlite, sqlite_path
+from batchlab.search.retry import is_away, patiently, taken_again, without_patience
+from batchlab.search.retrying_storage import PatientStorage
+from batchlab.search.server_storage import ServerStorage, engine_settings
+from batchlab.search.stale_trials import own_lease
+from batchlab.search.trial_ref import TRIAL, WORKER
+from batchlab.tracking.stores import create_whole, locked, optuna_url, share_sqlite, sqlite_path
 
 SECONDS_TO_ANSWER = 10.0
 """A proxy whose address was just typed answers within so long."""
@@ -39,7 +39,7 @@ def open_storage(mlruns: str, address: Any = None) -> BaseStorage:
         The storage.
     """
     if isinstance(address, dict):
-        from batchlab.build import made  # torch: seconds that a report does without
+        from batchlab.training.build import made  # torch: seconds that a report does without
 
         return made(address)
     return _open(mlruns, address or optuna_url(mlruns))

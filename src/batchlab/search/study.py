@@ -10,7 +10,7 @@ from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from batchlab.mistake import Mistake, WrongInput
+from batchlab.errors import Mistake, WrongInput
 from batchlab.search.settings import Settings
 from batchlab.search.storage import study_lock
 

@@ -20,27 +20,27 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.study import Study
 from optuna.trial import Trial
 
-from batchlab.mistake import WrongInput
-from batchlab.objectives import CALIBRATED, MEASURED
-from batchlab.search.compose import Composer, parse_space
-from batchlab.search.ending import Ending, has_values, settle
+from batchlab.config.objectives import CALIBRATED, MEASURED
+from batchlab.errors import WrongInput
+from batchlab.search.finalize import Ending, has_values, settle
 from batchlab.search.fingerprint import fingerprint
 from batchlab.search.first_points import first_points
 from batchlab.search.fitting import batch_dimension, draw_one_that_fits, smallest_too_large
-from batchlab.search.handle import UNTIL, WORKER
-from batchlab.search.launch import Job, Jobs
-from batchlab.search.lease import SECONDS_BETWEEN_BEATS, Lease, own_lease
-from batchlab.search.outage import without_patience
+from batchlab.search.retry import without_patience
 from batchlab.search.sampler import grid_size, sampler_of
 from batchlab.search.settings import Settings, read_settings
-from batchlab.search.slots import Slots
 from batchlab.search.solutions import write_solutions
 from batchlab.search.space import Dimension, Space
+from batchlab.search.stale_trials import SECONDS_BETWEEN_BEATS, Lease, own_lease
 from batchlab.search.storage import open_storage
 from batchlab.search.study import check_failures, check_fingerprint, done_trials, found_study, open_study
 from batchlab.search.time_objective import settle_time
+from batchlab.search.trial_configs import Composer, parse_space
+from batchlab.search.trial_launcher import Job, Jobs
+from batchlab.search.trial_queue import Slots
+from batchlab.search.trial_ref import UNTIL, WORKER
 from batchlab.search.workers import supervise, visible_gpus
-from batchlab.stopping import check_stop, signals_wait
+from batchlab.system.signals import check_stop, signals_wait
 
 
 def search(

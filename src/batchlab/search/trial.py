@@ -16,14 +16,14 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from batchlab.build import made
-from batchlab.fit import EvalPoint
-from batchlab.search.ending import RESULT
-from batchlab.search.front import pareto_front
-from batchlab.search.handle import TRIAL, Handle
+from batchlab.search.finalize import RESULT
+from batchlab.search.pareto_front import pareto_front
 from batchlab.search.pruning import Curve, Front, is_dominated
 from batchlab.search.storage import open_storage
 from batchlab.search.study import DIGEST, DataChanged, changed_data
+from batchlab.search.trial_ref import TRIAL, Handle
+from batchlab.training.build import made
+from batchlab.training.loop import EvalPoint
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_OF_A_FRONT = 1.0

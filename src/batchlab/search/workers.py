@@ -14,13 +14,13 @@ from typing import TypeVar
 
 from optuna.study import Study
 
-from batchlab.search.display import Display
-from batchlab.search.handle import UNTIL, WORKER
+from batchlab.search.search_progress import Display
 from batchlab.search.settings import Settings
-from batchlab.search.slots import Slots
 from batchlab.search.space import Space
 from batchlab.search.study import check_failures, done_trials
-from batchlab.stopping import check_stop
+from batchlab.search.trial_queue import Slots
+from batchlab.search.trial_ref import UNTIL, WORKER
+from batchlab.system.signals import check_stop
 
 T = TypeVar("T")
 GPUS = "CUDA_VISIBLE_DEVICES"

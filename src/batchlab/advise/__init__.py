@@ -1,1 +1,0 @@
-"""What scripts/advise.py does: a batch size with an interval, from short probes and short trainings."""

@@ -1,1 +1,0 @@
-"""What scripts/benchmark.py does: its keys, what it times, and the laws fitted to that."""

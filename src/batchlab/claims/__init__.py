@@ -1,1 +1,0 @@
-"""Published claims about batch size: their experiments, what is asked of the numbers, and the verdicts."""

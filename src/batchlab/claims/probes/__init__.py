@@ -1,1 +1,0 @@
-"""What measures an arm that is not simply trained: functions (config, seed, **settings) -> metric -> value."""

@@ -1,0 +1,1 @@
+"""Commands: train, advise, benchmark, noise, report, claims."""

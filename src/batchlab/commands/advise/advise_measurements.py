@@ -1,0 +1,184 @@
+"""What advice rests on, measured in this order: memory, step time, gradient noise, trainings to a target."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from batchlab.commands.advise.advise_keys import Advise
+from batchlab.commands.advise.trainings import FIRST_SHARE, MAX_EPOCHS, Trainings, first_training, noise_at
+from batchlab.config.schema import Config, Measure, Memory
+from batchlab.laws.estimate import Estimate
+from batchlab.laws.step_time import StepTime, fit_step_time
+from batchlab.profiling.largest_batch import largest_batch
+from batchlab.profiling.memory_process import NothingFits
+from batchlab.profiling.micro_batch import free_for_runs
+from batchlab.profiling.timing import Cell, time_cells
+from batchlab.training.build import build, load_dataset
+
+STEP_SECONDS = 6.0
+"""For the step-time probe."""
+STEP_BLOCKS = 10
+SPREAD = 8
+"""Trainings are run at the reference batch size, and at this many times less and more."""
+FIRST_WITHOUT_BUDGET = 3.0
+"""Seconds of the first training where only its gradient noise is wanted."""
+NUM_REPEATS = 2
+PROBED = 64
+"""Memory is probed up to so many times the reference batch size: larger batches are not recommended."""
+PROBE_SECONDS = 10.0
+"""A size whose steps take longer is not probed further."""
+Tell = Callable[[str, float], None]
+"""Is told what is being done, and the share of it that is done."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured.
+
+    Attributes:
+        config: of the run that the advice is about.
+        num_train: N.
+        step: the step-time law, with the run's own loader.
+        throughput: batch size -> examples per second.
+        update_seconds: alpha_0; 0 where every batch goes through whole.
+        ceiling: most examples that fit at once; infinite where no limit was met.
+        memory: in words.
+        noise: gradient noise scale where the first training reached the target; NaN where it is not known.
+        noise_examples: after which it was measured.
+        reference: batch size of the first training.
+        trainings: to the target; None without a budget for them.
+        remarks: what could not be measured, and why.
+    """
+
+    config: Config
+    num_train: int
+    step: StepTime
+    throughput: dict[int, float]
+    update_seconds: float
+    ceiling: float
+    memory: str
+    noise: Estimate
+    noise_examples: float
+    reference: int
+    trainings: Trainings | None
+    remarks: tuple[str, ...]
+
+
+def measure(keys: Advise, config: Config, tell: Tell) -> Measured:
+    """All of it, for method=laws; `fill_then_reduce` uses the same step time and first training.
+
+    Args:
+        keys: of the script.
+        config: passed both gates.
+        tell: progress.
+    """
+    num_train = len(load_dataset(config.data).train)
+    config = replace(config, measure=Measure(gradient_noise=False))
+    plain = replace(config, micro_batch_size="none", memory=Memory())
+    step, throughput = step_time(plain, num_train, tell)
+    reference = power_of_two(min(max(step.half_speed.value, 16), num_train / 8))
+    ceiling, memory = memory_ceiling(config, min(num_train, PROBED * reference), num_train, tell)
+    update = update_time(plain, step, ceiling, num_train)
+    config = plain if math.isinf(ceiling) else replace(plain, micro_batch_size=int(ceiling))
+    seconds = keys.budget_seconds * FIRST_SHARE or FIRST_WITHOUT_BUDGET
+    tell("first training", 0.0)
+    first = first_training(config, reference, num_train, seconds, keys.target)
+    remarks = () if first.outcome == "done" else (f"the first training, at lr {config.lr:g}, {first.cause}",)
+    noise, trainings = Estimate(math.nan, math.nan, math.nan), None
+    if math.isfinite(first.examples):
+        tell("gradient noise", 0.0)
+        noise = noise_at(config, reference, first.examples)
+    if keys.budget_seconds > 0 and math.isfinite(first.target):
+        started = time.perf_counter()
+        deadline = started + (1 - FIRST_SHARE) * keys.budget_seconds
+        trainings = Trainings(config, num_train, first.target, deadline)
+        trainings.tell = lambda: tell("trainings", (time.perf_counter() - started) / keys.budget_seconds)
+    return Measured(
+        config,
+        num_train,
+        step,
+        throughput,
+        update,
+        ceiling,
+        memory,
+        noise,
+        first.examples,
+        reference,
+        trainings,
+        remarks,
+    )
+
+
+def power_of_two(number: float) -> int:
+    """The nearest power of two, in logarithm, at least 1."""
+    return 2 ** max(0, round(math.log2(max(number, 1))))
+
+
+def memory_ceiling(config: Config, largest: int, num_train: int, tell: Tell) -> tuple[float, str]:
+    """Most examples that fit in one part, tested up to `largest`; and what was found, in words."""
+    tell("memory", 0.0)
+    if config.micro_batch_size != "auto":
+        given = math.inf if config.micro_batch_size == "none" else int(config.micro_batch_size)
+        return given, f"memory: not probed, micro_batch_size={config.micro_batch_size} is taken as it is"
+    try:
+        here = replace(config, batch_size=largest)
+        probe = largest_batch(here, largest, free_for_runs(config), timeout=PROBE_SECONDS)
+    except NothingFits as error:
+        return math.inf, f"memory: not known ({error})"
+    if probe.capped_by == "memory":
+        return probe.size, f"memory: {probe.size} examples fit at once, {probe.limit_bytes / 1e9:.3g} GB may be taken"
+    whole = ", the whole training split," if probe.size >= num_train else ""
+    return math.inf, f"memory: {probe.size} examples{whole} fit at once, more were not tried"
+
+
+def step_time(config: Config, largest: int, tell: Tell) -> tuple[StepTime, dict[int, float]]:
+    """The law and the examples per second of each timed batch size, with the run's own stream of examples."""
+    sizes = sorted({min(largest, 8 * 4**place) for place in range(12)})
+    built = build(replace(config, batch_size=sizes[-1]), config.seed)
+    cells = [Cell(built, size) for size in sizes]
+    timings = time_cells(cells, STEP_BLOCKS, STEP_SECONDS, "wall", lambda share: tell("step time", share))
+    good = [place for place in range(len(sizes)) if place not in timings.failed]
+    kept, seconds = [sizes[place] for place in good], timings.seconds[:, good]
+    medians = np.median(seconds, axis=0)
+    return fit_step_time(kept, seconds), {size: size / float(t) for size, t in zip(kept, medians, strict=True)}
+
+
+def update_time(config: Config, step: StepTime, ceiling: float, num_train: int) -> float:
+    """alpha_0, seconds of a step of parts that do not come again with each part: 2 t(m) - t(2m)."""
+    if 2 * ceiling > num_train:
+        return 0.0
+    most = int(ceiling)
+    built = build(replace(config, batch_size=2 * most, micro_batch_size=most), config.seed)
+    cells = [Cell(built, size, micro_batch_size=most) for size in (most, 2 * most)]
+    timings = time_cells(cells, STEP_BLOCKS, STEP_SECONDS)
+    if timings.failed or not len(timings.seconds):
+        return 0.0
+    one, two = np.median(timings.seconds, axis=0)
+    return float(min(max(2 * one - two, 0.0), step.alpha_seconds.value))
+
+
+def train_at_sizes(measured: Measured, config: Config) -> None:
+    """Tune and repeat trainings at three batch sizes, the reference first; each has its share of the time.
+
+    The learning rate starts from the configured one, moved by the square root of the batch size.
+    """
+    trainings, num_train = measured.trainings, measured.num_train
+    assert trainings is not None
+    ends, middle = trainings.deadline, measured.reference
+    sizes = [middle, max(middle // SPREAD, 4), min(middle * SPREAD, power_of_two(num_train / 2.8))]
+    sizes = list(dict.fromkeys(size for size in sizes if size >= 2))
+    base = num_train if config.batch_size == "full" else int(config.batch_size)
+    for place, size in enumerate(sizes):
+        now = time.perf_counter()
+        trainings.deadline = now + (ends - now) / (len(sizes) - place + 1)
+        known = trainings.best_at(middle)
+        start = known.lr * math.sqrt(size / middle) if known else config.lr * math.sqrt(size / base)
+        limit = known.examples * (1 + 2 * size / middle) * 2 if known else MAX_EPOCHS * num_train
+        trainings.tune(size, start, limit)
+    trainings.deadline = ends
+    for repeat in range(NUM_REPEATS):
+        for size in sizes:
+            trainings.repeat(size, config.seed + 1 + repeat)

@@ -1,0 +1,135 @@
+"""Advice for a person at the terminal, and as numbers."""
+
+import math
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from batchlab.commands.advise.advice import Advice
+from batchlab.commands.advise.advise_measurements import Measured
+from batchlab.commands.advise.fill_then_reduce import Filled
+from batchlab.commands.advise.trainings import Trainings
+from batchlab.report.limits import UNKNOWN, in_brackets, limits_in_words
+from batchlab.report.summary import finite
+
+ENDINGS = {"done": "worse, stopped", "no time": "time was over"}
+"""Of trainings that did not reach the target."""
+
+
+def show_advice(console: Console, advice: Advice, measured: Measured) -> None:
+    """The answer first, then what it rests on."""
+    low, high = advice.flat
+    if advice.basis == "noise" and measured.trainings is not None:
+        console.print("No two batch sizes reached the target: this rests on step time and gradient noise alone.")
+    console.print(
+        f"[bold]batch_size={advice.batch_size} lr={advice.lr:.3g}[/bold]: "
+        f"B* = {in_brackets(advice.best)}; from {low:.0f} to {high:.0f} within 10 % of the least time"
+    )
+    if math.isfinite(advice.epochs) and measured.trainings is not None:
+        passes = "1 epoch" if advice.epochs == 1 else f"{advice.epochs:g} epochs"
+        console.print(
+            f"Epochs: val accuracy {measured.trainings.target:.4f} takes {passes} there; a higher target=, more"
+        )
+    console.print(f"What limits: {limits_in_words(advice.limits) or UNKNOWN}")
+    console.print(f"Learning rate: moves with batch_size^{advice.lr_exponent:.2f}, {advice.rule}")
+    law = measured.step
+    console.print(
+        f"Step time: α {in_brackets(law.alpha_seconds, 1e3)} ms per step, "
+        f"β {in_brackets(law.beta_seconds, 1e6)} µs per example; half speed at B = {in_brackets(law.half_speed)}"
+    )
+    console.print(measured.memory[:1].upper() + measured.memory[1:])
+    console.print(
+        f"Gradient noise scale: B_simple = {in_brackets(measured.noise)} after {measured.noise_examples:,.0f} "
+        f"examples, where the first training reached the target; it grows as the loss falls"
+    )
+    basis = "from the trainings" if advice.basis == "trainings" else "from gradient noise alone"
+    console.print(f"Critical batch size: B_crit = {in_brackets(advice.critical)}, {basis}")
+    if measured.trainings is not None:
+        console.print(draw_trainings(measured.trainings))
+    console.print(draw_predictions(advice))
+    for remark in advice.remarks:
+        console.print(f"Note: {remark}")
+
+
+def draw_trainings(trainings: Trainings) -> Table:
+    """Every training to the target, by batch size and learning rate."""
+    title = f"trainings to val accuracy {trainings.target:.4f}"
+    table = Table("B", "lr", "seed", "examples", "epochs", "steps", "s", title=title)
+    for column in table.columns:
+        column.justify = "right"
+    for each in sorted(trainings.done, key=lambda each: (each.batch_size, each.lr, each.seed)):
+        if each.is_reached:
+            passes, steps = each.examples / trainings.num_train, each.examples / each.batch_size
+            numbers = f"{each.examples:,.0f}", f"{passes:.2f}", f"{steps:,.0f}", f"{each.seconds:.3g}"
+        else:
+            why = ENDINGS.get(each.outcome, each.outcome)
+            numbers = f"{why} after {each.limit:,.0f}", "", "", ""
+        table.add_row(str(each.batch_size), f"{each.lr:.3g}", str(each.seed), *numbers)
+    return table
+
+
+def draw_predictions(advice: Advice) -> Table:
+    """What each batch size costs."""
+    has_price = any(math.isfinite(row.dollars) for row in advice.predictions)
+    is_absolute = math.isfinite(advice.predictions[0].seconds.value)
+    price = ["price"] if has_price else []
+    title = "predicted to the target" if is_absolute else "predicted, relative to the best"
+    counts = ["examples", "steps", "seconds", "95 %"] if is_absolute else []
+    table = Table("B", *counts, "× best", "lr", *price, title=title)
+    for column in table.columns:
+        column.justify = "right"
+    for row in advice.predictions:
+        seconds = row.seconds
+        shown = [f"{row.examples:,.0f}", f"{row.steps:,.0f}", f"{seconds.value:.3g}"]
+        shown.append(f"{seconds.low:.3g}-{seconds.high:.3g}")
+        costs = [f"{row.dollars:.3g}"] if has_price else []
+        style = "bold" if row.batch_size == advice.batch_size else None
+        ratio = f"{row.over_best:.2f}"
+        table.add_row(str(row.batch_size), *(shown if is_absolute else []), ratio, f"{row.lr:.3g}", *costs, style=style)
+    return table
+
+
+def show_filled(console: Console, filled: Filled, trainings: Trainings) -> None:
+    """What fill_then_reduce says."""
+    target = trainings.target
+    if filled.batch_size is None:
+        console.print(f"No batch size reached val accuracy {target:.4f} in the time, from {filled.plateau} down.")
+    else:
+        console.print(f"[bold]batch_size={filled.batch_size} lr={filled.lr:.3g}[/bold] by fill_then_reduce")
+    console.print(f"The device is filled at B = {filled.plateau}: 95 % of the greatest throughput.")
+    console.print(draw_trainings(trainings))
+
+
+def advice_record(advice: Advice, measured: Measured) -> dict[str, Any]:
+    """The advice as JSON; numbers that are not known are null."""
+    record = {
+        "batch_size": advice.batch_size,
+        "lr": advice.lr,
+        "epochs": advice.epochs,
+        "lr_exponent": advice.lr_exponent,
+        "lr_rule": advice.rule,
+        "optimal_batch_size": vars(advice.best),
+        "within_10_percent": list(advice.flat),
+        "limits": advice.limits,
+        "alpha_seconds": vars(measured.step.alpha_seconds),
+        "beta_seconds": vars(measured.step.beta_seconds),
+        "half_speed_batch_size": vars(measured.step.half_speed),
+        "memory": measured.memory,
+        "largest_part": measured.ceiling,
+        "gradient_noise_scale": vars(measured.noise),
+        "critical_batch_size": vars(advice.critical),
+        "basis": advice.basis,
+        "target_val_accuracy": measured.trainings.target if measured.trainings else None,
+        "trainings": [vars(each) for each in measured.trainings.done] if measured.trainings else [],
+        "predictions": [{**vars(row), "seconds": vars(row.seconds)} for row in advice.predictions],
+        "remarks": advice.remarks,
+    }
+    return finite(record)
+
+
+def filled_record(filled: Filled, target: float) -> dict[str, Any]:
+    """What fill_then_reduce says, as JSON."""
+    tried = [vars(each) for each in filled.tried]
+    record = {"batch_size": filled.batch_size, "lr": filled.lr, "plateau": filled.plateau}
+    return finite(record | {"method": "fill_then_reduce", "target_val_accuracy": target, "trainings": tried})

@@ -1,0 +1,49 @@
+"""Which learning rate goes with a batch size: from the tuned ones, else by the optimizer's rule."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from batchlab.commands.advise.advise_measurements import Measured
+from batchlab.commands.advise.trainings import Training
+
+ADAPTIVE = ("Adam", "RMSprop", "Rprop", "SOAP", "Lamb", "LAMB")
+"""Optimizers whose step does not grow with the gradient: the square-root rule (Malladi et al. 2022)."""
+
+
+def lr_rule(measured: Measured) -> tuple[float, str]:
+    """Exponent of lr in the batch size: of the tuned learning rates where there are some, else the optimizer's rule."""
+    tuned = tuned_trainings(measured)
+    name = str(measured.config.optimizer["_target_"]).rsplit(".", 1)[-1]
+    if len(tuned) >= 2:
+        x, y = np.log([each.batch_size for each in tuned]), np.log([each.lr for each in tuned])
+        exponent = float(np.polyfit(x, y, 1)[0])
+        sizes = ", ".join(f"{each.lr:.3g} at B = {each.batch_size}" for each in tuned)
+        return min(max(exponent, 0.0), 1.0), f"fitted to the tuned learning rates ({sizes})"
+    if name.startswith(ADAPTIVE):
+        return 0.5, f"the square-root rule for {name} (Malladi et al. 2022), not tuned here"
+    return 1.0, f"the linear rule for {name} (Goyal et al. 2017), not tuned here; it holds up to about B_crit"
+
+
+def tuned_trainings(measured: Measured) -> Sequence[Training]:
+    """The best training of each batch size."""
+    if measured.trainings is None:
+        return []
+    sizes = sorted({each.batch_size for each in measured.trainings.done})
+    return [best for size in sizes if (best := measured.trainings.best_at(size)) is not None]
+
+
+def lr_at(batch_size: int, measured: Measured, exponent: float) -> float:
+    """Learning rate to start from: between tuned sizes on a line in logarithms, beyond them by the exponent."""
+    tuned = tuned_trainings(measured)
+    if not tuned:
+        config = measured.config
+        base = measured.num_train if config.batch_size == "full" else int(config.batch_size)
+        return config.lr * (batch_size / base) ** exponent
+    x, y = [math.log(each.batch_size) for each in tuned], [math.log(each.lr) for each in tuned]
+    at = math.log(batch_size)
+    if x[0] <= at <= x[-1]:
+        return math.exp(float(np.interp(at, x, y)))
+    end = 0 if at < x[0] else -1
+    return math.exp(y[end] + exponent * (at - x[end]))

@@ -1,0 +1,214 @@
+"""Short trainings to a target at a few batch sizes, the learning rate of each tuned by a line search."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from batchlab.config.schema import Budget, Config, Measure
+from batchlab.data.dataset import Split
+from batchlab.laws.estimate import Estimate
+from batchlab.run.target import target_metrics
+from batchlab.run.training_run import finish, run
+from batchlab.training.build import Built, build
+
+LR_FACTOR = 2.0
+"""Learning rates of a line search lie so far apart."""
+PATIENCE = 1.5
+"""A training that has seen so many times the examples of its batch size's best is stopped: it is not better."""
+FIRST_SHARE = 0.05
+"""Of the budget, for the first training, which finds the target."""
+MAX_EPOCHS = 200.0
+EVALS_PER_PASS = 4
+MAX_VAL = 2000
+"""Validation examples that a target is looked for on."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training to the target.
+
+    Attributes:
+        batch_size: B.
+        lr: learning rate.
+        seed: of the run.
+        examples: to the target; NaN where it was not reached.
+        seconds: on the training clock, to the target; NaN where it was not reached.
+        limit: examples after which it was stopped, reached or not.
+        outcome: done, diverged or out_of_memory.
+    """
+
+    batch_size: int
+    lr: float
+    seed: int
+    examples: float
+    seconds: float
+    limit: float
+    outcome: str = "done"
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether it reached the target."""
+        return math.isfinite(self.examples)
+
+
+@dataclass
+class Trainings:
+    """The trainings of one configuration, until their time is over.
+
+    Attributes:
+        config: what is trained; batch size, lr, budget and evaluations are set here.
+        num_train: examples of the training split.
+        target: validation accuracy.
+        deadline: time.perf_counter() after which no training begins, and those that run are stopped.
+        tell: called at every evaluation.
+        done: every training so far.
+    """
+
+    config: Config
+    num_train: int
+    target: float
+    deadline: float
+    tell: Callable[[], None] = lambda: None
+    done: list[Training] = field(default_factory=list)
+
+    def train(self, batch_size: int, lr: float, seed: int, max_examples: float) -> Training:
+        """One training to the target, stopped after so many examples or at the deadline."""
+        every = max(batch_size, self.num_train // EVALS_PER_PASS, 1)
+        budget = Budget("target", val_accuracy=self.target, max_epochs=max_examples / self.num_train)
+        config = replace(
+            self.config, batch_size=batch_size, lr=lr, epochs=None, budget=budget,
+            eval=replace(self.config.eval, every_examples=every),
+        )  # fmt: skip
+        points, outcome, steps = [], "out_of_memory", run(small(build(config, seed)), with_test=False)
+        for point in steps:
+            points += [point] if point.is_due else []
+            self.tell()
+            is_over = time.perf_counter() > self.deadline
+            if point.is_last or is_over:
+                outcome = "done" if math.isfinite(point.train_loss) else "diverged"
+                outcome = outcome if point.is_last else "no time"
+                steps.close()  # the finals of a run take longer than a short training
+        found = target_metrics(points, self.target if outcome == "done" else None)
+        seen = float(points[-1].counts.processed) if points else 0.0
+        examples, seconds = (found.get(f"target/{name}", math.nan) for name in ("examples", "seconds"))
+        return self._keep(Training(batch_size, lr, seed, examples, seconds, seen, outcome))
+
+    def _keep(self, training: Training) -> Training:
+        self.done.append(training)
+        return training
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is over."""
+        return time.perf_counter() > self.deadline
+
+    def best_at(self, batch_size: int) -> Training | None:
+        """The training of a batch size that needed the fewest examples; None where none reached the target."""
+        reached = [each for each in self.done if each.batch_size == batch_size and each.is_reached]
+        return min(reached, key=lambda each: each.examples, default=None)
+
+    def tune(self, batch_size: int, lr: float, max_examples: float) -> Training | None:
+        """Walk from an lr in factors of two, up and then down, as long as fewer examples are needed.
+
+        Args:
+            batch_size: B.
+            lr: to start from.
+            max_examples: of a training, while none has reached the target.
+
+        Returns:
+            The best training; None where no lr reached the target.
+        """
+        self._step(batch_size, lr, max_examples)
+        for direction in (LR_FACTOR, 1 / LR_FACTOR):
+            tried = lr * direction
+            while not self.is_over and self._step(batch_size, tried, max_examples):
+                tried *= direction
+        return self.best_at(batch_size)
+
+    def _step(self, batch_size: int, lr: float, max_examples: float) -> bool:
+        """Whether a training at this lr is the best so far, or shows that the target is still out of reach."""
+        best = self.best_at(batch_size)
+        limit = min(max_examples, best.examples * PATIENCE) if best else max_examples
+        found = self.train(batch_size, lr, self.config.seed, max(limit, 2.0 * batch_size))
+        if best is None:
+            num_tried = sum(each.batch_size == batch_size for each in self.done)
+            return not found.is_reached and found.outcome == "done" and num_tried < 4
+        return found.is_reached and found.examples < best.examples
+
+    def repeat(self, batch_size: int, seed: int) -> None:
+        """Train the best lr of a batch size with another seed: the best of several lrs flatters itself."""
+        best = self.best_at(batch_size)
+        if best is not None and not self.is_over:
+            self.train(batch_size, best.lr, seed, 4 * best.examples + batch_size)
+
+
+def small(built: Built) -> Built:
+    """The run with a part of its validation split: evaluations would take longer than short trainings."""
+    val = built.dataset.val
+    index = torch.randperm(len(val), generator=torch.Generator().manual_seed(0))[:MAX_VAL]
+    part = Split(val.inputs[index.to(val.targets.device)], val.targets[index.to(val.targets.device)])
+    return replace(built, dataset=replace(built.dataset, val=part))
+
+
+@dataclass(frozen=True)
+class First:
+    """What the first training found.
+
+    Attributes:
+        target: validation accuracy that it reached, less two standard errors; NaN where it ended badly.
+        examples: after which it was there first.
+        outcome: done, diverged or out_of_memory.
+        cause: of the latter two.
+    """
+
+    target: float
+    examples: float
+    outcome: str
+    cause: str
+
+
+def first_training(config: Config, batch_size: int, num_train: int, seconds: float, target: float | None) -> First:
+    """Train at the configured lr for some seconds: what it reaches is a target that others can reach too.
+
+    The target is the best mean of three evaluations in a row, less two standard errors of the validation split: what
+    one run reaches by luck, others may never reach.
+
+    Args:
+        config: nothing else is measured.
+        batch_size: B.
+        num_train: examples of the training split.
+        seconds: of the training clock.
+        target: where a person gave one; then only the examples to it are looked for.
+    """
+    every = max(batch_size, num_train // EVALS_PER_PASS, 1)
+    budget, evals = Budget("seconds", seconds=seconds), replace(config.eval, every_examples=every)
+    built = small(build(replace(config, batch_size=batch_size, epochs=None, budget=budget, eval=evals), config.seed))
+    points, steps = [], run(built, with_test=False)
+    for point in steps:
+        points.append(point)
+        if point.is_last:
+            steps.close()
+    if not points or not points[-1].is_last:
+        return First(target or math.nan, math.nan, "out_of_memory", f"a batch of {batch_size} did not fit")
+    if not math.isfinite(points[-1].train_loss):
+        return First(target or math.nan, math.nan, "diverged", f"diverged in {points[-1].counts.steps} steps")
+    known = [(each.counts.processed, each.val_accuracy) for each in points if each.val_accuracy is not None]
+    smooth = [sum(each for _, each in known[max(0, end - 3) : end]) / min(3, end) for end in range(1, len(known) + 1)]
+    best = max(smooth)
+    error = math.sqrt(max(best * (1 - best), 1e-9) / len(built.dataset.val))
+    wanted = target or best - 2 * error
+    there = next((seen for (seen, _), level in zip(known, smooth, strict=True) if level >= wanted), known[-1][0])
+    return First(wanted, float(there), "done", "")
+
+
+def noise_at(config: Config, batch_size: int, num_examples: float) -> Estimate:
+    """Gradient noise scale after so many examples of training, with its interval; NaN where it is not known."""
+    count = max(round(num_examples), batch_size)
+    budget = Budget("examples", num_examples=count)
+    here = replace(config, batch_size=batch_size, epochs=None, budget=budget, measure=Measure(gradient_noise=True))
+    built = build(replace(here, eval=replace(config.eval, every_examples=count)), config.seed)
+    finals, name = finish(run(built, with_test=False)).finals, "noise/gradient_noise_scale"
+    return Estimate(*(finals.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high")))

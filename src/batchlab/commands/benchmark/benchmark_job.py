@@ -1,0 +1,179 @@
+"""What scripts/benchmark.py does with a command line that is right: times, fits, writes and shows."""
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from batchlab.commands.command_line import Command
+from batchlab.config.identity import environment
+from batchlab.config.schema import Config
+from batchlab.laws.equivalence import MARGIN, MIN_NEIGHBOURS, WINDOW
+from batchlab.profiling.benchmark_settings import Benchmark
+from batchlab.profiling.flops import flops_per_example, matmul_peak
+from batchlab.profiling.step_time_benchmark import Measured, Variant, measure, sharing, variants_of
+from batchlab.profiling.timing import MIN_BLOCKS, Timings
+from batchlab.report.data_parallel_scaling import Scaling, draw_scaling, scaling_in_words, scaling_records, scaling_rows
+from batchlab.report.run_progress import job_bar, make_console
+from batchlab.report.step_time_figure import write_figure
+from batchlab.report.step_time_table import (
+    Series,
+    crossing_in_words,
+    draw_ratios,
+    draw_sizes,
+    draw_verdicts,
+    law_in_words,
+    records_of,
+    size_rows,
+    verdicts_in_words,
+)
+from batchlab.tracking.script_recorder import record_study, report_folder
+
+
+def series_of(measured: Measured) -> Series:
+    """What was measured of a variant, with its arithmetic."""
+    variant, built = measured.variant, measured.variant.built
+    flops, num_train = flops_per_example(built, variant.mode), len(built.dataset.train)
+    peak = matmul_peak(built.device, built.config.precision)
+    rows = size_rows(measured.batch_sizes, measured.seconds, measured.peak_bytes, measured.law, num_train, flops)
+    return Series(variant.label, rows, measured.law, measured.verdicts, measured.failed, flops, peak, num_train)
+
+
+def show(what: str, series: list[Series], timings: Timings, keys: Benchmark) -> None:
+    """Every variant's table, law and verdicts, then the variants side by side."""
+    console = make_console()
+    console.print(what)
+    for each in series:
+        console.print(draw_sizes(each))
+        for line in law_in_words(each):
+            console.print(line)
+        console.print(f"  {each.flops_per_example:.3g} FLOP per example; peak {each.peak_flops / 1e9:.4g} GFLOP/s")
+        if close := unjudged(each):
+            console.print(close)
+        if each.verdicts:
+            console.print(draw_verdicts(each, MARGIN))
+            console.print(verdicts_in_words(each))
+    for other in series[1:]:
+        console.print(draw_ratios(series[0], other))
+        console.print(crossing_in_words(series[0], other))
+    for line in caveats(timings, keys):
+        console.print(line)
+
+
+def facts_of(variants: list[Variant]) -> str:
+    """Model, data and device, whatever the tables call the variants."""
+    models = dict.fromkeys(_model_name(each.built.config) for each in variants)
+    built = variants[0].built
+    devices = dict.fromkeys(device_name(each.built.device) for each in variants)
+    return f"{', '.join(models)} on {built.dataset.name} {list(built.dataset.input_shape)}, {', '.join(devices)}"
+
+
+def _model_name(config: Config) -> str:
+    return str(config.model.get("name", config.model["_target_"].rsplit(".", 1)[-1]))
+
+
+def device_name(device: torch.device) -> str:
+    """The device as its maker calls it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else environment()["cpu"]
+
+
+def unjudged(series: Series) -> str:
+    """Sizes that have neighbours within 10 %, but too few to be judged."""
+    sizes, judged = [row.batch_size for row in series.rows], {verdict.batch_size for verdict in series.verdicts}
+    near = [a for a in sizes if a not in judged and any(a != b and abs(b / a - 1) <= WINDOW for b in sizes)]
+    if not near:
+        return ""
+    return f"  not judged, fewer than {MIN_NEIGHBOURS} neighbours within ±10 %: {', '.join(map(str, near))}"
+
+
+def caveats(timings: Timings, keys: Benchmark) -> list[str]:
+    """How it was measured, and what a reader should know of it."""
+    clocks = ", ".join(f"{device}: {clock}" for device, clock in sorted(timings.clock.items()))
+    count, drift = len(timings.seconds), timings.drift
+    is_seen = drift.low > 0 or drift.high < 0
+    drifted = f"times drifted by {drift.value:+.1%} over the blocks" if is_seen else "no drift to be seen"
+    lines = [
+        f"Clock {clocks}; {timings.num_threads} thread{'s' if timings.num_threads > 1 else ''}; {count} blocks; "
+        f"load average {timings.load[0]:.2f} before, {timings.load[1]:.2f} after; {drifted}"
+    ]
+    if count < keys.num_blocks:
+        lines.append(f"{count} of {keys.num_blocks} blocks fitted into budget_seconds={keys.budget_seconds:g}.")
+    return lines
+
+
+def write(command: Command[Benchmark], what: str, series: list[Series], records: list[dict[str, Any]]) -> Path:
+    """The page, the numbers, and a run in MLflow; returns the page."""
+    config = command.configs[0]
+    page = report_folder(config) / "step_time.html"
+    write_figure(series, config.study, what, page)
+    curves = {
+        f"step_time/{name}/{each.label}": [(row.batch_size, value(row)) for row in each.rows]
+        for each in series
+        for name, value in (
+            ("step_seconds", lambda row: row.step_seconds.value),
+            ("epoch_seconds", lambda row: row.epoch_seconds),
+            ("examples_per_second", lambda row: row.examples_per_second),
+            ("peak_bytes", lambda row: row.peak_bytes),
+        )
+    }
+    finals = {
+        f"step_time/{name}/{each.label}": getattr(each.law, name).value
+        for each in series
+        if each.law
+        for name in ("alpha_seconds", "beta_seconds", "half_speed")
+    }
+    record_study(config, "benchmark", vars(command.keys), finals, curves, "step_time", records)
+    return page
+
+
+def job(command: Command[Benchmark]) -> int:
+    """Time, fit, write and show; returns the exit code."""
+    console, is_text = make_console(), command.keys.output == "text"
+    with job_bar(console, command.keys.output) as bar:
+        task = bar.add_task("warm-up and blocks", total=1.0)
+        with sharing(variants_of(command.keys, command.configs)) as variants:
+            timings, measured = measure(command.keys, variants, lambda share: bar.update(task, completed=share))
+    if len(timings.seconds) < MIN_BLOCKS:
+        print(too_few(timings, command.keys), file=sys.stderr)
+        return 1
+    series = [series_of(each) for each in measured if each.batch_sizes]
+    scaling = scaling_of(measured)
+    records = [record for each in series for record in records_of(each)] + scaling_records(scaling)
+    what = facts_of(variants)
+    page = write(command, what, series, records)
+    if is_text:
+        show(what, series, timings, command.keys)
+        if scaling:
+            console.print(draw_scaling(scaling))
+            console.print(scaling_in_words(scaling))
+        console.print(f"Written to {page}; recorded in MLflow under {command.configs[0].study}.")
+    else:
+        print(json.dumps(records, indent=1))
+    return 0
+
+
+def scaling_of(measured: list[Measured]) -> list[Scaling]:
+    """What the processes gain over one, at the sizes that both could do; nothing where there is one process."""
+    alone, together = measured[0], measured[-1]
+    num = together.variant.built.config.num_processes
+    sizes = [size for size in alone.batch_sizes if size in together.batch_sizes]
+    if num == 1 or not sizes:
+        return []
+    one, many = (each.seconds[:, [each.batch_sizes.index(size) for size in sizes]] for each in (alone, together))
+    return scaling_rows(sizes, one, many, num)
+
+
+def too_few(timings: Timings, keys: Benchmark) -> str:
+    """What could be measured in the budget, and what would do."""
+    if len(timings.failed) == timings.seconds.shape[1]:
+        return f"No batch size could be timed: {', '.join(sorted(set(timings.failed.values())))}."
+    done = len(timings.seconds)
+    needed = keys.budget_seconds * MIN_BLOCKS / max(done, 1)
+    advice = f"budget_seconds={math.ceil(needed * 1.2 if done else keys.budget_seconds * 10)}"
+    return (
+        f"{done} of {MIN_BLOCKS} blocks fitted into budget_seconds={keys.budget_seconds:g}; nothing was written. "
+        f"Type {advice}, or fewer or smaller batch_sizes"
+    )

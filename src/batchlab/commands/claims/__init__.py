@@ -1,0 +1,1 @@
+"""`batchlab claims`: measures published claims and judges them."""

@@ -1,0 +1,119 @@
+"""What scripts/claims.py does: measures what is missing, look by look, judges, shows and writes."""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from uuid import uuid4
+
+from batchlab.commands.claims.claims_keys import Claims
+from batchlab.commands.claims.claims_progress import Told
+from batchlab.commands.claims.claims_rules import compose_all
+from batchlab.commands.claims.task_pool import run_tasks
+from batchlab.commands.command_line import Command
+from batchlab.commands.train.preflight import stop
+from batchlab.config.schema import REPOSITORY
+from batchlab.errors import WrongInput
+from batchlab.experiments.arm_runs import Known, Task, arms_of, is_known, known_runs, tasks_of
+from batchlab.experiments.arms import is_possible
+from batchlab.experiments.claims_page import records_of, write_page
+from batchlab.experiments.claims_summary import renew
+from batchlab.experiments.claims_table import draw_claims, summary
+from batchlab.experiments.experiment import Experiment, experiment_names, possible_configs
+from batchlab.experiments.outcome import Outcome, judge_experiment
+from batchlab.experiments.verdict import LOOKS, OPEN
+from batchlab.report.run_progress import make_console
+from batchlab.tracking.recorder import open_store
+from batchlab.validation.dry_run import check_data
+
+README = REPOSITORY / "README.md"
+
+
+def job(command: Command[Claims]) -> int:
+    """Run, judge, show and write; returns the exit code."""
+    keys, mlruns = command.keys, command.configs[0].mlruns
+    try:
+        experiments = compose_all(keys, command.overrides)
+    except WrongInput as error:
+        stop(list(error.mistakes))
+    measurement = Measurement(experiments, mlruns, keys)
+    try:
+        outcomes = measurement.through_looks()
+    except KeyboardInterrupt:
+        print("Stopped; what was measured is recorded, the same command goes on.", file=sys.stderr)
+        return 130
+    if keys.output == "json":
+        print(json.dumps(records_of(outcomes), indent=1))
+    else:
+        make_console().print(draw_claims(outcomes))
+        make_console().print(summary(outcomes, measurement.failures))
+    if keys.write and not keys.names and keys.preset == "small":
+        page = write_page(outcomes, measurement.failures)
+        renew(README, records_of(outcomes))
+        make_console().print(f"Written to {page}; its table in short, to {README}")
+    return 1 if measurement.failures else 0
+
+
+class Measurement:
+    """Runs what is missing until every claim is decided, or has as many seeds as it may.
+
+    Args:
+        experiments: composed.
+        mlruns: folder of results.
+        keys: of the script.
+    """
+
+    def __init__(self, experiments: Sequence[Experiment], mlruns: str, keys: Claims) -> None:
+        self._experiments, self._mlruns, self._keys = experiments, mlruns, keys
+        self._deadline = time.monotonic() + 60 * keys.budget_minutes
+        self._sweep_id, self._is_checked = uuid4().hex[:12], set[str]()
+        self.failures: dict[str, str] = {}
+
+    def through_looks(self) -> list[Outcome]:
+        """Look at 3, 6, 12 and 24 seeds; a claim that is decided gets no more."""
+        known, outcomes = self._known(), dict[str, Outcome]()
+        for look in LOOKS:
+            wanted = [each for each in self._experiments if self._is_wanted(each, outcomes, look)]
+            tasks = [task for each in wanted for task in tasks_of(each, look) if not is_known(task, known)]
+            unique = list({task.key: task for task in reversed(tasks)}.values())[::-1]  # of the first claim that asks
+            if unique and look <= self._keys.max_seeds:
+                self._check([each for each in wanted if any(task.experiment == each.name for task in unique)])
+                self._run(unique, look)
+                known = self._known()
+            for each in wanted:
+                self._judge(each, look, known, outcomes)
+        return [outcomes[each.name] for each in self._experiments]
+
+    def _is_wanted(self, experiment: Experiment, outcomes: dict[str, Outcome], look: int) -> bool:
+        before = outcomes.get(experiment.name)
+        if before is None:
+            return True
+        is_open = before.said == OPEN and before.can_be_decided
+        return is_open and look <= experiment.max_seeds and experiment.name not in self.failures
+
+    def _judge(self, experiment: Experiment, look: int, known: Known, outcomes: dict[str, Outcome]) -> None:
+        """Judge at a look; one that is not complete, because the time was over, changes nothing that was known."""
+        arms = arms_of(experiment, look, known)
+        found = judge_experiment(experiment, arms)
+        if experiment.name not in outcomes or found.n == look:
+            outcomes[experiment.name] = found
+
+    def _known(self) -> Known:
+        """What is recorded under any claim: they share runs."""
+        typed = {each.study for experiment in self._experiments for each in possible_configs(experiment)[:1]}
+        return known_runs(self._mlruns, typed | {f"experiment-{name}" for name in experiment_names()})
+
+    def _check(self, experiments: Sequence[Experiment]) -> None:
+        """Gate 2 for the first configuration of each arm, once, before its first run."""
+        new = [each for each in experiments if each.name not in self._is_checked]
+        firsts = [arm[0] for each in new for arm in each.arms.values() if is_possible(arm[0].device)]
+        mistakes = [mistake for config in firsts for mistake in check_data(config)]
+        if mistakes:
+            stop(mistakes)
+        self._is_checked |= {each.name for each in new}
+
+    def _run(self, tasks: list[Task], look: int) -> None:
+        for study in {task.config.study for task in tasks}:
+            open_store(self._mlruns, study)
+        with Told(f"look at n = {look}", len(tasks), self.failures) as told:
+            run_tasks(tasks, self._keys.num_workers, self._deadline, self._sweep_id, told)

@@ -1,0 +1,1 @@
+"""`batchlab noise`: gradient noise of a trained model, exact and by batch size."""

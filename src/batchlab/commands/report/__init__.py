@@ -1,0 +1,1 @@
+"""`batchlab report`: writes a study's page from what was recorded."""

@@ -1,0 +1,1 @@
+"""`batchlab train`: pre-flight, the job of a configuration, the end of a search."""

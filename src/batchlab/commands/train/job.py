@@ -1,0 +1,213 @@
+"""One job of a command: a configuration trained once per seed, shown and recorded; alone or as a trial of a search."""
+
+import math
+import statistics
+import sys
+from collections.abc import Generator
+from dataclasses import asdict, replace
+from functools import lru_cache
+
+from batchlab.config.identity import config_key, environment
+from batchlab.config.objectives import is_measured, parse_objective
+from batchlab.config.schema import Budget, Config
+from batchlab.distributed.leader import shared
+from batchlab.profiling.calibration import counts_alone, step_seconds
+from batchlab.profiling.memory_process import NothingFits
+from batchlab.profiling.micro_batch import settle
+from batchlab.report.run_progress import Watch, make_console
+from batchlab.run.training_run import RunResult, run, stopped
+from batchlab.search.trial import SearchTrial, current_trial, identity_of
+from batchlab.system.host_lock import WORKERS, Place, host_shared
+from batchlab.system.signals import check_stop
+from batchlab.system.torchrun_env import RanksFailed
+from batchlab.tracking.recorder import Recorder
+from batchlab.training.build import Built, build, load_dataset, pick_device
+from batchlab.training.checkpoint import kept
+from batchlab.training.clock import Clock
+from batchlab.training.loop import EvalPoint
+
+
+def train(config: Config, sweep_id: str) -> tuple[float, ...]:
+    """Train a checked configuration with each of its seeds.
+
+    Args:
+        config: passed both gates.
+        sweep_id: names the command that this job is part of.
+
+    Returns:
+        The objectives in their order, each averaged over seeds; NaN where a seed has no value.
+    """
+    trial = current_trial()
+    if trial is not None:
+        return train_trial(config, sweep_id, trial)
+    try:
+        results = [train_seed(config, config.seed + index, sweep_id) for index in range(config.num_seeds)]
+    except RanksFailed as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from None
+    return objectives_of(config, results)
+
+
+def objectives_of(config: Config, results: list[RunResult]) -> tuple[float, ...]:
+    """The objectives averaged over seeds; NaN where one has no value."""
+    names = [parse_objective(objective)[0] for objective in config.objectives]
+    return tuple(statistics.fmean(result.finals.get(name, math.nan) for result in results) for name in names)
+
+
+def train_trial(config: Config, sweep_id: str, trial: SearchTrial) -> tuple[float, ...]:
+    """The same as a trial of a search: known points are not trained again, hopeless ones not to their end.
+
+    Args:
+        config: passed both gates.
+        sweep_id: names the command.
+        trial: gets the reports and the result.
+
+    Returns:
+        The objectives; NaN where the trial has none.
+    """
+    trial.check_data(load_dataset(config.data).digest)
+    nothing = (math.nan,) * len(config.objectives)
+    if (known := trial.known(trial_identity(config))) is not None:
+        make_console().print(f"trial {trial.number}: {trial.tried}: measured before, as trial {known.number}")
+        trial.repeat(known)
+        return tuple(known.result["values"] or nothing)
+    results = []
+    try:
+        settle(config)
+    except NothingFits as error:
+        trial.finish("out_of_memory", str(error), [], {})
+        return nothing
+    for index in range(config.num_seeds):
+        result = train_seed(config, config.seed + index, sweep_id, trial)
+        results.append(result)
+        if result.outcome != "done":
+            trial.finish(result.outcome, result.cause, [], costs_of(results))
+            return nothing
+    values = objectives_of(config, results)
+    missing = [name for name, value in zip(config.objectives, values, strict=True) if not math.isfinite(value)]
+    cause = f"no value for {', '.join(missing)}" if missing else ""
+    trial.finish("no_value" if missing else "done", cause, list(values), costs_of(results))
+    return values
+
+
+def trial_identity(config: Config) -> str:
+    """Of everything that decides what a trial measures: configuration, seeds, data, commit, kind of host."""
+    facts, data = environment(), load_dataset(config.data).digest
+    host = (facts["cpu"], pick_device(config.device).type, facts["commit"], facts["dirty"])
+    measured = [asdict(config.measure)] if is_measured(config.objectives) else []
+    return identity_of(config_key(config), config.seed, config.num_seeds, data, *host, *measured)
+
+
+def curve_key(config: Config) -> str:
+    """Of what makes learning curves comparable: all but batch size, lr and the length of the budget, seeds too."""
+    varied = replace(config, batch_size=1, lr=1.0, epochs=None, budget=Budget(config.budget.kind))
+    return config_key(varied)
+
+
+def costs_of(results: list[RunResult]) -> dict[str, float]:
+    """What a trial keeps beside its objectives: step time, peak memory, and where it stood when it was stopped."""
+    finals = [result.finals for result in results]
+    seconds = statistics.fmean(each["cost/train_seconds"] for each in finals)
+    costs = {
+        "step_seconds": seconds / max(1.0, statistics.fmean(each["cost/num_steps"] for each in finals)),
+        "peak_memory_bytes": max(each["cost/peak_memory_bytes"] for each in finals),
+    }
+    if results[-1].outcome != "done":
+        costs |= {"last_train_seconds": seconds, "last_val_accuracy": finals[-1]["final/val_accuracy"]}
+    return {name: value for name, value in costs.items() if math.isfinite(value)}
+
+
+def train_seed(
+    config: Config,
+    seed: int,
+    sweep_id: str,
+    trial: SearchTrial | None = None,
+    tags: dict[str, str] | None = None,
+) -> RunResult:
+    """One run: build, train, show, record; a trial may stop it."""
+    built, found = prepared(config, seed)
+    tags = (tags or {}) | found
+    if trial is not None:
+        tags |= {"optuna.study": trial.study_name, "optuna.trial_number": str(trial.number)}
+    name = f"trial {trial.number}: {trial.tried}, seed {seed}" if trial else label(built)
+    console, owner = make_console(), trial.study_name if trial else ""
+    with kept(built, lambda text: console.print(f"{name}: {text}", soft_wrap=True), owner) as keeper:
+        if keeper is not None and keeper.resumed_from is not None:
+            tags |= {"resumed_from_step": str(keeper.resumed_from)}
+        with (
+            host_shared() as place,
+            Recorder(built, sweep_id, tags) as recorder,
+            Watch(console, name) as watch,
+            shared(built) as together,
+        ):
+            if trial is not None:
+                trial.begin_run(recorder.run_id, curve_key(config), keeper.resumed_from if keeper else None)
+            training = run(together, with_test=trial is None, keeper=keeper)
+            result = drive(built, training, place, recorder, watch, trial)
+        if keeper is not None and result.outcome != "stopped":
+            keeper.remove()
+    for metric, reason in result.missing.items():
+        make_console().print(f"{metric} could not be measured: {reason}", markup=False)
+    return result
+
+
+def prepared(config: Config, seed: int) -> tuple[Built, dict[str, str]]:
+    """A run, built, and tags on what was found for it: how much fits, and what its steps take alone."""
+    check_stop()  # a signal that came while the run before was written
+    settled, tags = settle(config), dict[str, str]()
+    step_times, said = step_seconds(settled.config) if counts_alone(settled.config) else (None, "")
+    built = build(settled.config, seed)
+    show_facts(built.dataset.facts)
+    if settled.found:
+        show_facts((f"micro_batch_size=auto: {settled.found}",))
+        tags |= {"micro_batch_size": f"auto: {settled.found}", "memory_probe": settled.record}
+    if said:
+        show_facts((said,))
+        tags["step_times"] = said
+        built = replace(built, clock=Clock(built.device, step_times))
+    return built, tags
+
+
+def drive(
+    built: Built,
+    training: Generator[EvalPoint, None, RunResult],
+    place: Place,
+    recorder: Recorder,
+    watch: Watch,
+    trial: SearchTrial | None,
+) -> RunResult:
+    """Drive a run to its end, or to where its trial stops it; every point is recorded and shown."""
+    num_at_first = place.num_here()
+    while True:
+        check_stop()
+        try:
+            point = next(training)
+        except StopIteration as stop:
+            result: RunResult = stop.value
+            result.finals[WORKERS] = max(num_at_first, place.num_here())
+            recorder.finish(result)
+            break
+        if point.is_due:
+            recorder.point(point)
+        watch.point(point)
+        place.give_way()
+        if trial is not None and (reason := trial.why_stop(point)):
+            training.close()
+            result = stopped(built, point, reason)
+            result.finals[WORKERS] = max(num_at_first, place.num_here())
+            recorder.stop(result)
+            break
+    watch.finish(result)
+    return result
+
+
+def label(built: Built) -> str:
+    """What tells a run from the others of its command, for people."""
+    return f"batch size {built.plan.batch_size}, lr {built.settings['lr']:.4g}, seed {built.seed}"
+
+
+@lru_cache(maxsize=8)
+def show_facts(facts: tuple[str, ...]) -> None:
+    """Print what is worth knowing of a data set, or of its memory, once per process."""
+    for fact in facts:
+        make_console().print(fact, soft_wrap=True)

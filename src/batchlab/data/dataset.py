@@ -1,0 +1,177 @@
+"""What a data set is: three splits of examples, and what was fitted on the first."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+
+from batchlab.errors import wrong
+
+
+class Inputs(Protocol):
+    """Inputs of N examples: a tensor [N, ...], or anything that makes rows of one on demand."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N, and the shape of one example."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """uint8 for images, float32 for everything else."""
+        ...
+
+    def __getitem__(self, indices: Tensor, /) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Split:
+    """N examples on the host.
+
+    Attributes:
+        inputs: [N, *input_shape]; uint8 for images [N, C, H, W], float32 for everything else.
+        targets: [N]; int64 class numbers, or float32 for regression.
+    """
+
+    inputs: Inputs | Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes of training images: horizontal flips, and crops after zero padding (in pixels)."""
+
+    flip: bool = False
+    crop_padding: int = 0
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set, split and described.
+
+    Attributes:
+        name: short name, e.g. ``digits``.
+        num_classes: number of classes; None for regression.
+        mean: subtracted from inputs (as float32), fitted on `train` only; broadcasts to input_shape.
+        std: divides what is left; fitted on `train` only, never 0.
+        augment: random changes of the training inputs, or None.
+        facts: lines to show to the person, e.g. rows dropped.
+        digest: sha256 over the content of all splits.
+    """
+
+    name: str
+    train: Split
+    val: Split
+    test: Split
+    num_classes: int | None
+    mean: Tensor
+    std: Tensor
+    augment: Augment | None
+    facts: tuple[str, ...]
+    digest: str
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example's input."""
+        return tuple(self.train.inputs.shape[1:])
+
+
+def split_indices(
+    targets: Tensor, val_fraction: float, test_fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Train, val and test indices; stratified by class for int64 targets.
+
+    Args:
+        targets: [N] class numbers (int64) or values (float32).
+        val_fraction: share of N that goes to val, in (0, 1).
+        test_fraction: share of N that goes to test, in [0, 1); 0 where the data brings its own test split.
+        seed: the split's own seed; the same seed gives the same split.
+
+    Returns:
+        Three sorted index arrays that partition range(N); test is empty for test_fraction 0.
+
+    Raises:
+        WrongInput: where a split would be empty or a class has too few examples to stand in each.
+    """
+    indices = np.arange(len(targets))
+    classes = targets.numpy() if targets.dtype == torch.int64 else None
+    try:
+        rest, test = indices, indices[:0]
+        if test_fraction > 0:
+            rest, test = train_test_split(indices, test_size=test_fraction, random_state=seed, stratify=classes)
+        share = val_fraction / (1 - test_fraction)
+        stratify = None if classes is None else classes[rest]
+        train, val = train_test_split(rest, test_size=share, random_state=seed, stratify=stratify)
+    except ValueError as error:
+        fractions = f"{val_fraction}, data.test_fraction={test_fraction}"
+        allowed = f"each split needs an example of each class; {len(targets)} examples do not give that ({error})"
+        raise wrong("data.val_fraction", fractions, allowed, "larger fractions, or use more data") from None
+    return np.sort(train), np.sort(val), np.sort(test)
+
+
+def image_statistics(images: Inputs | Tensor, num_sampled: int = 50_000) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel of uint8 images, from the histogram of its pixels.
+
+    Args:
+        images: [N, C, H, W] uint8, the training split only.
+        num_sampled: at most so many images, evenly spaced, are looked at.
+
+    Returns:
+        mean and std, both [C, 1, 1] float32, in the units of the pixels (0 to 255); std is at least 1e-3.
+    """
+    count = images.shape[0]
+    picked = torch.linspace(0, count - 1, min(count, num_sampled)).long()
+    histogram = torch.zeros(images.shape[1], 256, dtype=torch.float64)
+    for part in picked.split(4096):
+        for channel, pixels in enumerate(images[part].unbind(1)):
+            histogram[channel] += torch.bincount(pixels.flatten(), minlength=256)
+    levels = torch.arange(256, dtype=torch.float64)
+    shares = histogram / histogram.sum(dim=1, keepdim=True)
+    mean = shares @ levels
+    std = (shares @ levels.square() - mean.square()).clamp_min(0).sqrt().clamp_min(1e-3)
+    return mean.float().view(-1, 1, 1), std.float().view(-1, 1, 1)
+
+
+def digest_of(*tensors: Tensor) -> str:
+    """sha256 over dtype, shape and bytes of the tensors, as hexadecimal."""
+    sha = hashlib.sha256()
+    for tensor in tensors:
+        sha.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        sha.update(tensor.contiguous().numpy().data)
+    return sha.hexdigest()
+
+
+def as_made(
+    name: str, train: Split, val: Split, test: Split, num_classes: int | None, facts: tuple[str, ...]
+) -> Dataset:
+    """A data set of [N, F] inputs that were made on the spot: not standardised, not augmented.
+
+    Args:
+        name: of it.
+        train: its splits hold tensors.
+        val: of them.
+        test: of them.
+        num_classes: None for numbers as targets.
+        facts: what a person should know of it.
+    """
+    tensors = [part for split in (train, val, test) for part in (split.inputs, split.targets)]
+    width = train.inputs.shape[1]
+    return Dataset(
+        name=name,
+        train=train,
+        val=val,
+        test=test,
+        num_classes=num_classes,
+        mean=torch.zeros(width),
+        std=torch.ones(width),
+        augment=None,
+        facts=facts,
+        digest=digest_of(*tensors),  # type: ignore[arg-type]
+    )

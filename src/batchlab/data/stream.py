@@ -1,0 +1,272 @@
+"""The stream of training examples: shuffled passes, one after the other, cut anywhere.
+
+Position p of the stream lies in pass p // N; the order of a pass, and what augmentation does to each of its
+places, follow from (seed, pass) alone. So a batch is a slice of the stream, exact across the border of two
+passes, the same whatever came before it, and the same from memory or through a DataLoader.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from batchlab.data.dataset import Dataset, Split
+from batchlab.data.transforms import Prepare
+
+CHUNK_BYTES = {"cpu": 1 << 20, "cuda": 1 << 26, "mps": 1 << 26}
+"""Several small batches are gathered at once: on a CPU as many as its cache holds, else to save launches."""
+
+
+@lru_cache(maxsize=4)
+def pass_permutation(num_examples: int, seed: int, epoch: int) -> Tensor:
+    """The order of pass `epoch`: [N] indices, each once."""
+    return torch.randperm(num_examples, generator=_generator(seed, epoch, 0))
+
+
+@lru_cache(maxsize=4)
+def pass_draws(num_examples: int, seed: int, epoch: int) -> Tensor:
+    """Uniform numbers in [0, 1) of pass `epoch`: [N, 3], for flip, vertical and horizontal shift."""
+    return torch.rand(num_examples, 3, generator=_generator(seed, epoch, 1))
+
+
+def _generator(seed: int, epoch: int, purpose: int) -> torch.Generator:
+    state = np.random.SeedSequence([seed, epoch, purpose]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which example stands at each position of the stream, and what its augmentation draws."""
+
+    num_examples: int
+    seed: int
+
+    def indices(self, start: int, count: int) -> Tensor:
+        """Examples at positions start to start + count: [count] int64."""
+        return self._rows(pass_permutation, start, count)
+
+    def draws(self, start: int, count: int) -> Tensor:
+        """Uniform numbers of positions start to start + count: [count, 3]."""
+        return self._rows(pass_draws, start, count)
+
+    def _rows(self, rows_of: Callable[[int, int, int], Tensor], start: int, count: int) -> Tensor:
+        parts = []
+        while count > 0:
+            epoch, offset = divmod(start, self.num_examples)
+            rows = rows_of(self.num_examples, self.seed, epoch)[offset : offset + count]
+            parts.append(rows)
+            start, count = start + len(rows), count - len(rows)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+class BatchStream:
+    """Batches of normalised, augmented training examples on the device, by position.
+
+    Args:
+        dataset: examples, their normalisation and augmentation; `placed` where resident.
+        seed: of order and augmentation.
+        device: where batches are wanted.
+        resident: the training split is one tensor on the device; else a DataLoader reads it.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int, device: torch.device, resident: bool) -> None:
+        self._order = Order(len(dataset.train), seed)
+        self._device = device
+        self._prepare = Prepare(dataset, device, dataset.augment)
+        self._read = gather(dataset.train, self._order) if resident else LoadedChunks(dataset.train, self._order)
+        example_bytes = 4 * int(np.prod(dataset.input_shape))
+        self._chunk_examples = max(1, CHUNK_BYTES[device.type] // example_bytes)
+        self._start, self._inputs, self._targets = 0, torch.empty(0), torch.empty(0)
+        self._end: int | None = None
+
+    def expect(self, start: int, count: int, stride: int) -> None:
+        """Read nothing of what other processes take: what is taken next lies in this share, then in the next one.
+
+        Args:
+            start: position of this process's first example of a batch.
+            count: examples of its share.
+            stride: positions from one share to the next: the size of the whole batch.
+        """
+        self._end = start + count
+        is_here = self._start <= start and self._end <= self._start + len(self._targets)
+        if isinstance(self._read, LoadedChunks) and not is_here:
+            self._read.expect(start, count, stride)
+
+    def take(self, start: int, count: int) -> tuple[Tensor, Tensor]:
+        """The examples at positions start to start + count.
+
+        Args:
+            start: first position, from 0.
+            count: examples wanted.
+
+        Returns:
+            inputs [count, *input_shape] float32 and targets [count]; valid until the next call.
+        """
+        offset = start - self._start
+        if offset < 0 or offset + count > len(self._targets):
+            ahead = count * max(1, self._chunk_examples // count)
+            self._gather(start, ahead if self._end is None else min(ahead, self._end - start))
+            offset = 0
+        return self._inputs[offset : offset + count], self._targets[offset : offset + count]
+
+    def state_dict(self) -> dict[str, int]:
+        """Which examples are gathered now; nothing else of a stream moves."""
+        return {"start": self._start, "count": len(self._targets)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Gather the same examples together: a product may differ in its last bit where its batch lies elsewhere."""
+        if state["count"]:
+            self._gather(state["start"], state["count"])
+
+    def _gather(self, start: int, count: int) -> None:
+        raw, targets = self._read(start, count)
+        draws = self._order.draws(start, count) if self._prepare.augment else None
+        self._inputs = self._prepare(raw.to(self._device), draws)
+        self._targets, self._start = targets.to(self._device), start
+
+
+Reader = Callable[[int, int], tuple[Tensor, Tensor]]
+"""(start, count) -> raw inputs and targets at these positions of the stream."""
+
+
+def gather(split: Split, order: Order) -> Reader:
+    """Reads a split whose tensors lie on one device, there."""
+    inputs, targets = split.inputs, split.targets
+    assert isinstance(inputs, Tensor)
+
+    buffer = torch.empty(0, dtype=inputs.dtype, device=inputs.device)
+
+    def read(start: int, count: int) -> tuple[Tensor, Tensor]:
+        """Raw inputs, in the buffer, and targets at these positions."""
+        nonlocal buffer
+        index = order.indices(start, count).to(inputs.device)
+        if len(buffer) != count:
+            # new pages cost as much as the copy into them: keep one buffer
+            buffer = torch.empty(count, *inputs.shape[1:], dtype=inputs.dtype, device=inputs.device)
+        torch.index_select(inputs, 0, index, out=buffer)
+        return buffer, targets.index_select(0, index)
+
+    return read
+
+
+def placed(dataset: Dataset, device: torch.device) -> Dataset:
+    """The data set with all examples as tensors on the device."""
+
+    def place(split: Split) -> Split:
+        inputs = split.inputs
+        if not isinstance(inputs, Tensor):
+            inputs = inputs[torch.arange(len(split))]
+        return Split(inputs.to(device), split.targets.to(device))
+
+    return replace(dataset, train=place(dataset.train), val=place(dataset.val), test=place(dataset.test))
+
+
+def normalised(dataset: Dataset, device: torch.device) -> Dataset:
+    """A placed data set with its inputs as the float32 that the model sees, so that no step computes them."""
+
+    def prepare(split: Split) -> Split:
+        assert isinstance(split.inputs, Tensor)
+        return replace(split, inputs=Prepare(dataset, device)(split.inputs))
+
+    splits = {name: prepare(getattr(dataset, name)) for name in ("train", "val", "test")}
+    return replace(dataset, **splits, mean=torch.zeros_like(dataset.mean), std=torch.ones_like(dataset.std))
+
+
+def sampled(split: Split, count: int, seed: int) -> Split:
+    """At most `count` examples of a split, drawn by the seed alone."""
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
+    index = order[:count].to(split.targets.device)
+    return Split(split.inputs[index], split.targets[index])
+
+
+def in_order(split: Split, prepare: Prepare, device: torch.device, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The examples of a split as they lie, `size` at a time, prepared on the device."""
+    for start in range(0, len(split), size):
+        index = torch.arange(start, min(start + size, len(split)))
+        raw = split.inputs[start : start + size] if isinstance(split.inputs, Tensor) else split.inputs[index]
+        yield prepare(raw.to(device)), split.targets[start : start + size].to(device)
+
+
+@dataclass(frozen=True)
+class PositionRows:
+    """A data set whose keys are positions of the stream; what a DataLoader's workers hold."""
+
+    split: Split
+    order: Order
+
+    def __getitems__(self, positions: list[int]) -> tuple[Tensor, Tensor]:
+        index = self.order.indices(positions[0], len(positions))
+        return self.split.inputs[index], self.split.targets[index]
+
+
+def consecutive(start: int, count: int) -> Iterator[list[int]]:
+    """Without end: positions start to start + count, then the next `count`, and so on."""
+    while True:
+        yield list(range(start, start + count))
+        start += count
+
+
+def shares(start: int, count: int, stride: int, chunk_size: int) -> Iterator[list[int]]:
+    """Without end: positions start to start + count, at most `chunk_size` at a time, then the same `stride` further."""
+    while True:
+        for begin in range(start, start + count, chunk_size):
+            yield list(range(begin, min(begin + chunk_size, start + count)))
+        start += stride
+
+
+def unchanged(chunk: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The chunk as it was read: it is a batch already."""
+    return chunk
+
+
+class LoadedChunks:
+    """The stream in chunks, read ahead by a DataLoader, cut as asked.
+
+    Args:
+        split: training split.
+        order: of the stream.
+        chunk_size: examples read at a time.
+    """
+
+    def __init__(self, split: Split, order: Order, chunk_size: int = 512) -> None:
+        self._rows, self._chunk_size = PositionRows(split, order), chunk_size
+        self._num_workers = 0 if isinstance(split.inputs, Tensor) else 2
+        self._expected: tuple[int, int, int] | None = None
+        self._restart(0, consecutive(0, chunk_size))
+
+    def expect(self, start: int, count: int, stride: int) -> None:
+        """What is asked for next lies within start to start + count, then as far on from start + stride."""
+        if self._expected != (start, count, stride):
+            self._restart(start, shares(start, count, stride, self._chunk_size))
+        self._hold_nothing(start)
+        self._expected = (start + stride, count, stride)
+
+    def __call__(self, start: int, count: int) -> tuple[Tensor, Tensor]:
+        """Raw inputs and targets [count, ...] at positions start to start + count."""
+        if not self._begin <= start <= self._begin + len(self._targets):
+            self._restart(start, consecutive(start, self._chunk_size))
+        inputs, targets = [self._inputs[start - self._begin :]], [self._targets[start - self._begin :]]
+        while sum(map(len, targets)) < count:
+            more_inputs, more_targets = next(self._chunks)
+            inputs.append(more_inputs)
+            targets.append(more_targets)
+        self._begin, self._inputs, self._targets = start, torch.cat(inputs), torch.cat(targets)
+        return self._inputs[:count], self._targets[:count]
+
+    def _restart(self, start: int, positions: Iterator[list[int]]) -> None:
+        loader = DataLoader(
+            self._rows,  # pyright: ignore[reportArgumentType]
+            batch_sampler=positions,  # pyright: ignore[reportArgumentType]
+            collate_fn=unchanged,  # pyright: ignore[reportArgumentType]
+            num_workers=self._num_workers,
+        )
+        self._chunks: Iterator[tuple[Tensor, Tensor]] = iter(loader)
+        self._hold_nothing(start)
+
+    def _hold_nothing(self, start: int) -> None:
+        split, nothing = self._rows.split, torch.arange(0)
+        self._begin, self._inputs, self._targets = start, split.inputs[nothing], split.targets[nothing]

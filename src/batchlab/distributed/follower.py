@@ -1,0 +1,100 @@
+"""Every process of a run but the first: builds what the leader says, and makes its steps."""
+
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from batchlab.config.schema import typed
+from batchlab.distributed.launch import join, join_torchrun, local_rank
+from batchlab.distributed.messages import Ranks, Say, count_of, joined, receive
+from batchlab.distributed.rank_state import give_own, take_over
+from batchlab.run.training_run import pass_once
+from batchlab.system.device_memory import is_out_of_memory
+from batchlab.training.build import Built, build
+from batchlab.training.gradient import whole_gradient
+from batchlab.training.loop import set_lr
+
+ASIDE: dict[Say, Callable[[Built], None]] = {Say.WARM_UP: pass_once, Say.GIVE: give_own, Say.TAKE_OVER: take_over}
+"""What is announced beside steps and the end."""
+
+
+def follow() -> int:
+    """Make the leader's runs until it has no more; returns the exit code."""
+    try:
+        while (message := receive()) is not None:
+            if (built := _built(message)) is not None:
+                _obey(built)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            print(f"out of memory: {str(error).splitlines()[0]}", file=sys.stderr)
+            return 1
+        if "Connection closed" in str(error) or "Connection reset" in str(error):
+            print("The first process of the run is gone.", file=sys.stderr)
+            return 1
+        raise
+    dist.destroy_process_group()
+    return 0
+
+
+def _built(message: dict[str, Any]) -> Built | None:
+    """The run that the leader named; None where some process could not build it."""
+    built = None
+    try:
+        config = typed(message["config"])
+        if config.device == "cuda":
+            config.device = f"cuda:{local_rank()}"
+        built = build(config, message["seed"])
+    except Exception:  # the leader has checked everything that can be seen where it is
+        traceback.print_exc()
+    if count_of(built is None) or built is None:
+        return None
+    return joined(built)
+
+
+def _obey(built: Built) -> None:
+    """Make the steps of one run."""
+    learner, ranks = built.learner, built.learner.ranks
+    assert isinstance(ranks, Ranks)
+    base_lrs, known_factor = [group["lr"] for group in learner.optimizer.param_groups], 1.0
+    while True:
+        say, start, batch_size, factor = ranks.hear()
+        if say is Say.END:
+            return
+        try:
+            if say in ASIDE:
+                ASIDE[say](built)
+                continue
+            if factor != known_factor:
+                known_factor = set_lr(learner.optimizer, base_lrs, factor)
+            learner.model.train()
+            micro = built.plan.micro_batch_size
+            learner.step(partial(whole_gradient, learner, built.stream, start, batch_size, micro))
+        except torch.OutOfMemoryError:
+            if not ranks.has_failed:
+                raise
+
+
+def main() -> int:
+    """Started by `process_group.Followers`: folder, rank and number of processes stand on the command line."""
+    folder, rank, num_processes = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    (folder / f"{rank}.ready").touch()
+    join(folder, rank, num_processes)
+    return follow()
+
+
+def main_of_torchrun() -> int:
+    """Started by torchrun beside the leader."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the leader ends the run; torchrun ends whoever is left
+    join_torchrun()
+    return follow()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

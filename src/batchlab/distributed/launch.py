@@ -1,0 +1,135 @@
+"""The processes of a run: started on this host and joined, or those that torchrun started.
+
+On CPUs they talk through gloo, between GPUs through nccl. Those that are started here meet through a file and listen
+on the loopback interface only.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from batchlab.system.signals import check_stop
+from batchlab.system.torchrun_env import RanksFailed, torchrun_place
+
+SECONDS_TO_START = 120.0
+SECONDS_TO_END = 5.0
+TIMEOUT = timedelta(days=1)
+"""Of one exchange: the leader may evaluate long, and a process that dies closes its connections at once."""
+PR_SET_PDEATHSIG = 1
+
+
+def join(folder: Path, rank: int, num_processes: int) -> None:
+    """Join the processes that meet in a folder of this host."""
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    address = (folder / "store").as_uri()
+    dist.init_process_group(_backend(), init_method=address, rank=rank, world_size=num_processes, timeout=TIMEOUT)
+    _take_gpu()
+
+
+def join_torchrun() -> None:
+    """Join the processes that torchrun started; it said in the environment where they meet."""
+    dist.init_process_group(_backend(), timeout=TIMEOUT)
+    _take_gpu()
+
+
+def _backend() -> str:
+    return "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+
+
+def _take_gpu() -> None:
+    if torch.cuda.is_available() and local_rank() < torch.cuda.device_count():
+        torch.cuda.set_device(local_rank())
+
+
+def local_rank() -> int:
+    """This process's number on its host."""
+    place = torchrun_place()
+    return dist.get_rank() if place is None else place.local_rank
+
+
+class Followers:
+    """The other processes of this command's runs, started here.
+
+    Args:
+        num_processes: of a run, this one counted.
+    """
+
+    def __init__(self, num_processes: int) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="batchlab-ranks-")
+        folder, self._processes = Path(self._folder.name), {}
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        environment = os.environ | {"PYTHONPATH": paths}
+        for rank in range(1, num_processes):
+            command = [
+                sys.executable,
+                "-P",
+                "-m",
+                "batchlab.distributed.follower",
+                str(folder),
+                str(rank),
+                str(num_processes),
+            ]
+            with (folder / f"{rank}.log").open("w") as log:
+                nothing = subprocess.DEVNULL
+                self._processes[rank] = subprocess.Popen(
+                    command, stdin=nothing, stdout=log, stderr=log, env=environment, preexec_fn=_bind_to_parent
+                )
+        self._wait_until_ready(folder)
+        join(folder, 0, num_processes)
+
+    def why_ended(self, seconds: float = 0.0) -> str:
+        """Which of them ended and how, with its last words; empty where all live.
+
+        Args:
+            seconds: to wait for the first to end: its connections close before it is gone.
+        """
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and all(process.poll() is None for process in self._processes.values()):
+            time.sleep(0.02)
+        for rank, process in self._processes.items():
+            if (code := process.poll()) is not None:
+                how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+                log = Path(self._folder.name) / f"{rank}.log"
+                words = log.read_text(errors="replace").strip().splitlines()[-5:]
+                return "\n".join([f"Process {rank} of the run {how}.", *words])
+        return ""
+
+    def end(self, seconds: float = 0.0) -> None:
+        """Wait so long for them to end by themselves; then end them."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and any(process.poll() is None for process in self._processes.values()):
+            time.sleep(0.02)
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        self._folder.cleanup()
+
+    def _wait_until_ready(self, folder: Path) -> None:
+        until = time.monotonic() + SECONDS_TO_START
+        while not all((folder / f"{rank}.ready").exists() for rank in self._processes):
+            time.sleep(0.02)
+            why = self.why_ended()
+            if why or time.monotonic() > until:
+                self.end()
+                raise RanksFailed(why or f"The processes of the run were not ready after {SECONDS_TO_START:g} s.")
+            try:
+                check_stop()
+            except BaseException:
+                self.end()
+                raise
+
+
+def _bind_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches the leader, which ends the others
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,239 @@
+"""What the processes of one run say to each other: the next step, and the sum of their gradients.
+
+The first process leads: it alone knows schedules, budgets, evaluations and whoever stops the run. Before each step it
+says which batch comes with which learning rate; every process then takes its share of the batch, and one all-reduce
+of a flat buffer makes the gradient of the whole batch out of the shares'. So all of them make the same steps, and
+decide nothing on their own.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from batchlab.data.stream import BatchStream
+from batchlab.distributed.rank_state import collect, hand_on
+from batchlab.models.sync_batch_norm import SyncBatchNorm, shared_norms, synchronise
+from batchlab.system.device_memory import is_out_of_memory
+from batchlab.training.build import Built
+from batchlab.training.gradient import Learner, Source, accumulate
+from batchlab.training.plan import part_sizes, share_of
+
+
+class Say(IntEnum):
+    """What the leader announces."""
+
+    STEP = 1
+    WARM_UP = 2
+    END = 3
+    GIVE = 4
+    TAKE_OVER = 5
+
+
+class Ranks:
+    """One process's side of a run that several processes make together.
+
+    Args:
+        built: the run in this process; its model is the same in all of them.
+
+    Attributes:
+        has_failed: the memory of a process did not do; all of them know, and wait for the end of the run.
+    """
+
+    def __init__(self, built: Built) -> None:
+        self.rank, self.num_processes = dist.get_rank(), dist.get_world_size()
+        model, self._built = built.learner.model, built
+        self._sum, self._wants_norms = GradientSum(model), built.learner.tally is not None
+        self._own, self.has_failed = list[dict[str, Any]](), False
+        self._norms = [module for module in model.modules() if isinstance(module, SyncBatchNorm)]
+
+    def announce(self, start: int, batch_size: int, lr_factor: float) -> None:
+        """Have the other processes make the step of this batch; their `hear` returns.
+
+        Args:
+            start: position of the batch's first example.
+            batch_size: its examples, over all processes.
+            lr_factor: on every parameter group's own learning rate.
+        """
+        self._say(Say.STEP, start, batch_size, lr_factor)
+
+    def announce_warm_up(self) -> None:
+        """Have the other processes make the passes that come before the first step."""
+        self._say(Say.WARM_UP)
+
+    def seed(self, seed: int) -> int:
+        """This process's seed of what is drawn in a forward pass: the leader's is the run's, as in one process."""
+        return int(np.random.SeedSequence([seed, self.rank]).generate_state(1)[0]) if self.rank else seed
+
+    def end(self) -> None:
+        """The run is over: the other processes wait for the next one."""
+        self._say(Say.END)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the other processes have for themselves, as a checkpoint keeps it; see `rank_parts`."""
+        self._say(Say.GIVE)
+        return {"own": collect()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Keep it until `hand_on`, when this process stands where the checkpoint was written."""
+        self._own = state["own"]
+
+    def hand_on(self) -> None:
+        """Have the other processes stand where this one does, which has been taken up from a checkpoint."""
+        self._say(Say.TAKE_OVER)
+        hand_on(self._built, self._own)
+        self._own = []
+
+    def _say(self, what: Say, start: int = 0, batch_size: int = 0, lr_factor: float = 0.0) -> None:
+        _broadcast(torch.tensor([what, start, batch_size, lr_factor], dtype=torch.float64))
+
+    def hear(self) -> tuple[Say, int, int, float]:
+        """What the leader announced: what, start, batch size, lr factor."""
+        kind, start, batch_size, factor = _broadcast(torch.zeros(4, dtype=torch.float64)).tolist()
+        return Say(int(kind)), int(start), int(batch_size), factor
+
+    def gradient(
+        self, learner: Learner, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
+    ) -> Tensor:
+        """The parameters' gradients become those of the whole batch; see `gradient.whole_gradient`.
+
+        Raises:
+            torch.OutOfMemoryError: in every process, where the memory of one did not do.
+        """
+        offset, size = share_of(batch_size, self.rank, self.num_processes)
+        if isinstance(stream, BatchStream):
+            stream.expect(start + offset, size, batch_size)
+        mine, loss, failed = replace(learner, tally=None), None, ""
+        try:
+            with shared_norms(self._norms):
+                loss = accumulate(mine, stream, start + offset, part_sizes(size, micro_batch_size), batch_size)
+        except (MemoryError, RuntimeError) as error:
+            if self._norms or not is_out_of_memory(error):  # in the middle of a norm the others wait for this process
+                raise
+            failed = str(error).splitlines()[0]
+        square_weight = (batch_size / size) ** 2 / self.num_processes if self._wants_norms else 0.0
+        total = self._sum(loss, bool(failed), square_weight)
+        if total.num_failed:
+            self.has_failed = True
+            where = f"{total.num_failed} of {self.num_processes} processes" if not failed else f"process {self.rank}"
+            raise torch.OutOfMemoryError(f"out of memory in {where}{': ' if failed else ''}{failed}")
+        if learner.tally is not None:
+            sizes = (share_of(batch_size, rank, self.num_processes)[1] for rank in range(self.num_processes))
+            learner.tally.add_shares(total.mean_square, self.num_processes / sum(1 / n for n in sizes), batch_size)
+        return total.loss
+
+
+class GradientSum:
+    """Sums gradients over processes through one flat buffer, and what else has to be known of all of them.
+
+    Behind the gradients stand: the loss, how many processes ran out of memory, the squared norms, and for each
+    parameter how many processes have a gradient of it; one that has none anywhere keeps None, as in one process.
+
+    Args:
+        model: whose gradients are summed; float32 parameters that are trained.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        sizes = [parameter.numel() for parameter in self._parameters]
+        first = self._parameters[0]
+        self._buffer = torch.zeros(sum(sizes) + 3 + len(sizes), device=first.device, dtype=first.dtype)
+        *gradients, self._facts, self._used = self._buffer.split([*sizes, 3, len(sizes)])
+        shaped = zip(gradients, self._parameters, strict=True)
+        self._gradients = [gradient.view_as(parameter) for gradient, parameter in shaped]
+
+    def __call__(self, loss: Tensor | None, has_failed: bool, square_weight: float) -> "Total":
+        """Sum over all processes; every process calls it once per gradient.
+
+        Args:
+            loss: this process's share of the mean loss; None where it has failed.
+            has_failed: it ran out of memory, and has nothing to add.
+            square_weight: factor on the squared norm of its gradient; 0 = the norm is not wanted.
+        """
+        self._buffer.zero_()
+        if has_failed or loss is None:
+            self._facts[1] = 1.0
+        else:
+            self._write(loss, square_weight)
+        dist.all_reduce(self._buffer)
+        num_failed = int(self._facts[1].item())
+        if not num_failed:
+            self._read()
+        return Total(self._facts[0].clone(), num_failed, self._facts[2].clone())
+
+    def _write(self, loss: Tensor, square_weight: float) -> None:
+        has_gradient = [parameter.grad is not None for parameter in self._parameters]
+        own = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        views = [view for view, has in zip(self._gradients, has_gradient, strict=True) if has]
+        torch._foreach_copy_(views, own)  # pyright: ignore[reportPrivateImportUsage]
+        self._used.copy_(torch.tensor(has_gradient))
+        self._facts[0] = loss
+        if square_weight:
+            norms = torch.stack(torch._foreach_norm(own))  # pyright: ignore[reportPrivateImportUsage]
+            self._facts[2] = norms.square().sum() * square_weight
+
+    def _read(self) -> None:
+        is_used = [True] * len(self._parameters)
+        if any(parameter.grad is None for parameter in self._parameters):
+            is_used = (self._used > 0).tolist()  # those that have all gradients themselves know it without waiting
+        for parameter, view, used in zip(self._parameters, self._gradients, is_used, strict=True):
+            parameter.grad = view if used else None
+
+
+@dataclass(frozen=True)
+class Total:
+    """What all processes said together.
+
+    Attributes:
+        loss: mean loss of the whole batch, on the device.
+        num_failed: processes that ran out of memory.
+        mean_square: see `Tally.add_shares`; 0 where it was not wanted.
+    """
+
+    loss: Tensor
+    num_failed: int
+    mean_square: Tensor
+
+
+def joined(built: Built) -> Built:
+    """The run with its batches shared by the processes of the group; each of them calls it at the same time.
+
+    Args:
+        built: by every process from the same configuration and seed; the weights become the leader's.
+    """
+    model = built.learner.model
+    if built.config.sync_batch_norm:
+        synchronise(model)
+    for tensor in [*model.parameters(), *model.buffers()]:
+        dist.broadcast(tensor.detach(), src=0)
+    return replace(built, learner=replace(built.learner, ranks=Ranks(built)))
+
+
+def send(message: Any) -> None:
+    """Tell the other processes something that JSON can hold; their `receive` returns it."""
+    text = torch.tensor(list(json.dumps(message).encode()), dtype=torch.uint8)
+    _broadcast(torch.tensor([len(text)]))
+    _broadcast(text)
+
+
+def receive() -> Any:
+    """What the leader sent."""
+    (length,) = _broadcast(torch.zeros(1, dtype=torch.int64)).tolist()
+    return json.loads(bytes(_broadcast(torch.zeros(length, dtype=torch.uint8)).tolist()))
+
+
+def count_of(is_so: bool) -> int:
+    """Of how many processes something is true; each of them asks at the same time."""
+    count = torch.tensor([int(is_so)])
+    dist.all_reduce(count)
+    return int(count.item())
+
+
+def _broadcast(tensor: Tensor) -> Tensor:
+    dist.broadcast(tensor, src=0)
+    return tensor

@@ -1,0 +1,82 @@
+"""A checkpoint of a run that several processes share: what each of them has for itself goes through the first one.
+
+Weights and optimizer are the same everywhere and are the leader's; random numbers, and the examples that a process has
+gathered, are its own.
+"""
+
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from batchlab.training.build import Built
+from batchlab.training.state import RandomNumbers, Stateful, load, parts_of, plain
+
+SAME = ("weights", "optimizer", "scaler")
+"""Parts that are equal in all processes after every step."""
+
+
+def own_parts(built: Built) -> dict[str, Stateful]:
+    """What a process has for itself; random numbers last, see `parts_of`."""
+    return {"stream": built.stream, "random": RandomNumbers(built.device)}
+
+
+def states_of(parts: Mapping[str, Stateful]) -> dict[str, Any]:
+    """The parts' states, on the host."""
+    return {name: plain(part.state_dict()) for name, part in parts.items()}
+
+
+def give_own(built: Built) -> None:
+    """Send the leader what this process has for itself; the leader calls `collect`."""
+    packed = _packed(states_of(own_parts(built)))
+    dist.send(torch.tensor([len(packed)]), dst=0)
+    dist.send(packed, dst=0)
+
+
+def collect() -> list[dict[str, Any]]:
+    """What every other process has for itself, by rank from 1."""
+    found = []
+    for rank in range(1, dist.get_world_size()):
+        length = torch.zeros(1, dtype=torch.int64)
+        dist.recv(length, src=rank)
+        packed = torch.zeros(int(length.item()), dtype=torch.uint8)
+        dist.recv(packed, src=rank)
+        found.append(_unpacked(packed))
+    return found
+
+
+def hand_on(built: Built, own: list[dict[str, Any]]) -> None:
+    """Have every other process stand where the leader does; each of them calls `take_over`.
+
+    Args:
+        built: the leader's, taken up from a checkpoint.
+        own: what `collect` found when that was written.
+    """
+    same = states_of({name: part for name, part in parts_of(built).items() if name in SAME})
+    packed = _packed({"same": same, "own": own})
+    dist.broadcast(torch.tensor([len(packed)]), src=0)
+    dist.broadcast(packed, src=0)
+
+
+def take_over(built: Built) -> None:
+    """Stand where the leader does."""
+    length = torch.zeros(1, dtype=torch.int64)
+    dist.broadcast(length, src=0)
+    packed = torch.zeros(int(length.item()), dtype=torch.uint8)
+    dist.broadcast(packed, src=0)
+    states = _unpacked(packed)
+    load({name: part for name, part in parts_of(built).items() if name in SAME}, states["same"])
+    load(own_parts(built), states["own"][dist.get_rank() - 1])
+
+
+def _packed(states: dict[str, Any]) -> Tensor:
+    buffer = BytesIO()
+    torch.save(states, buffer)
+    return torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)
+
+
+def _unpacked(packed: Tensor) -> dict[str, Any]:
+    return torch.load(BytesIO(packed.numpy().tobytes()), map_location="cpu", weights_only=True)

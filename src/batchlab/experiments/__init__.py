@@ -1,0 +1,1 @@
+"""Experiments on published claims: arms, checks, verdicts."""

@@ -1,0 +1,161 @@
+"""An arm as it was measured: the numbers of each of its settings, seed by seed."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from batchlab.config.objectives import direction_of
+from batchlab.experiments.experiment import Check
+from batchlab.laws.line import Array
+
+CURVE_AXES = {"steps": "steps", "epochs": "progress/epochs", "examples": "progress/examples",
+              "seconds": "progress/train_seconds"}  # fmt: skip
+CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
+Curve = Mapping[str, Array]
+"""Metric -> [num_evals] values; ``steps`` has the optimizer steps."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run, or one probe, of a setting.
+
+    Attributes:
+        seed: of it.
+        params: settings by dotted key, as MLflow has them.
+        finals: metric -> value.
+        outcome: done, diverged or out_of_memory.
+        curve: reads the evaluations; only called where a check needs them.
+        commit: of the code that measured it.
+        started: date, e.g. 2026-11-21.
+    """
+
+    seed: int
+    params: Mapping[str, Any]
+    finals: Mapping[str, float]
+    outcome: str
+    curve: Callable[[], Curve]
+    commit: str = ""
+    started: str = ""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm.
+
+    Attributes:
+        name: in the experiment.
+        settings: for each configuration its runs, in the order of seeds.
+    """
+
+    name: str
+    settings: Sequence[Sequence[Measured]]
+
+    def bounds(self, check: Check) -> Array:
+        """[n, 2] the check's metric of each seed at least and at most, of the setting that the check chooses.
+
+        The two are equal but for a target that was not reached: it would have taken at least as long as the run was.
+        """
+        return np.array([bounds_of(run, check, check.metric) for run in self.chosen(check)])
+
+    def chosen(self, check: Check) -> Sequence[Measured]:
+        """Runs of the setting that a check looks at: the only one, that of its `where`, or the best by its `tune`.
+
+        Raises:
+            ValueError: where several settings fit and nothing says which.
+        """
+        found = [runs for runs in self.settings if _fits(runs[0], check.where)]
+        if len(found) == 1:
+            return found[0]
+        if not found or check.tune is None:
+            raise ValueError(
+                f"{check.name}: {len(found)} settings of the arm {self.name} fit; `where` or `tune` chooses"
+            )
+        metric = check.tune
+        final = f"final/{metric.replace('/', '_')}" if metric in CURVES else metric
+        sign = 1.0 if metric.startswith("target/") or direction_of(final) == "minimize" else -1.0
+
+        def loss(runs: Sequence[Measured]) -> float:
+            mean = sign * float(np.mean([bounds_of(run, check, metric)[1] for run in runs]))
+            return math.inf if math.isnan(mean) else mean
+
+        return min(found, key=loss)
+
+
+def _fits(run: Measured, where: Mapping[str, Any]) -> bool:
+    return all(math.isclose(float(run.params[key]), float(value)) for key, value in where.items())
+
+
+def bounds_of(run: Measured, check: Check, metric: str) -> tuple[float, float]:
+    """A metric of one run: a parameter, a final, read off the curve at a place, or what a target took.
+
+    Args:
+        run: which.
+        check: says where curves are read, and what a failed run counts as.
+        metric: ``param/<key>``; ``target/<examples, steps, epochs or seconds>`` with the check's target, or
+            ``target/clock_seconds``, steps times the step time that was measured alone; a curve's name where the check
+            says `at`; else a final.
+
+    Returns:
+        What it is at least, and at most.
+    """
+    if metric.startswith("param/"):
+        value = float(run.params[metric.removeprefix("param/")])
+    elif run.outcome != "done" and check.failed is not None:
+        value = check.failed
+    elif metric.startswith("target/") and check.target is not None:
+        if run.outcome != "done":
+            return 0.0, math.inf
+        axis, factor = metric.removeprefix("target/"), 1.0
+        if axis == "clock_seconds":
+            axis, factor = "steps", run.finals["clock/step_seconds"]
+        low, high = reach(run.curve(), check.target, axis)
+        return low * factor, high * factor
+    elif check.at:
+        ((axis, places),) = check.at.items()
+        value = read_at(run.curve(), metric, axis, *np.atleast_1d(places))
+    else:
+        value = float(run.finals.get(metric, math.nan))
+    return value, value
+
+
+def read_at(curve: Curve, metric: str, axis: str, start: float, end: float | None = None) -> float:
+    """A curve's value at a place of an axis, linear between evaluations, or its mean between two; NaN outside of it.
+
+    Args:
+        curve: of one run.
+        metric: e.g. train/loss.
+        axis: steps, epochs, examples or seconds.
+        start: on it.
+        end: where the mean is wanted of the evaluations from start to end.
+    """
+    x, y = curve[CURVE_AXES[axis]], curve[metric]
+    if end is None:
+        return float(np.interp(start, x, y, left=math.nan, right=math.nan))
+    within = y[(x >= start) & (x <= end + 1e-9)]
+    return float(within.mean()) if len(within) else math.nan
+
+
+def reach(curve: Curve, target: float, axis: str) -> tuple[float, float]:
+    """Where on an axis validation accuracy reached a target: the first of two evaluations in a row, interpolated.
+
+    Args:
+        curve: of one run, to the end of its budget.
+        target: accuracy.
+        axis: steps, epochs, examples or seconds.
+
+    Returns:
+        The place, twice; the end of the curve and infinity where it was not reached.
+    """
+    accuracy, x = curve["val/accuracy"], curve[CURVE_AXES[axis]]
+    both = np.flatnonzero((accuracy[:-1] >= target) & (accuracy[1:] >= target))
+    if not len(both):
+        return float(x[-1]), math.inf
+    first = int(both[0])
+    place = float(x[first])
+    if first and accuracy[first] > accuracy[first - 1]:
+        share = (target - accuracy[first - 1]) / (accuracy[first] - accuracy[first - 1])
+        place = float(x[first - 1] + max(share, 0.0) * (x[first] - x[first - 1]))
+    return place, place

@@ -1,0 +1,165 @@
+"""Which runs of an experiment are known, which are missing, and its arms once they are there."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+
+from batchlab.config.identity import config_key, environment
+from batchlab.config.schema import Config
+from batchlab.experiments.arm_results import CURVES, Arm, Curve, Measured
+from batchlab.experiments.arms import CLOCK, is_possible, probe_of
+from batchlab.experiments.experiment import Experiment
+from batchlab.experiments.probe_runs import probe_key
+from batchlab.tracking.study_reader import Recorded, curves_of, study_runs
+from batchlab.training.build import load_dataset
+
+READ = (*CURVES, "progress/epochs", "progress/examples", "progress/train_seconds")
+USABLE = ("done", "diverged", "out_of_memory")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run that a claim needs.
+
+    Attributes:
+        experiment: whose.
+        config: what to train or probe.
+        seed: of it.
+        probe: node of what measures it, or None to train it.
+        is_alone: whether nothing else may run meanwhile.
+    """
+
+    experiment: str
+    config: Config
+    seed: int
+    probe: Mapping[str, Any] | None
+    is_alone: bool
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What it is known by."""
+        return identity(self.config, self.probe), self.seed
+
+
+Known = Mapping[tuple[str, int], Recorded]
+
+
+def identity(config: Config, probe: Mapping[str, Any] | None) -> str:
+    """Configuration key of a run, or of a probe."""
+    return probe_key(config, probe) if probe else config_key(config)
+
+
+def tasks_of(experiment: Experiment, num_seeds: int) -> list[Task]:
+    """Every run that an experiment needs at so many seeds, in the order of seeds."""
+    return [
+        Task(experiment.name, config, config.seed + index, probe, experiment.is_alone and probe is not None)
+        for index in range(num_seeds)
+        for name, configs in experiment.arms.items()
+        for probe in [probe_of(experiment.probe, experiment.arms, name)]
+        for config in configs
+        if is_possible(config.device)
+    ]
+
+
+def known_runs(mlruns: str, studies: Iterable[str], sweep_id: str | None = None) -> Known:
+    """The runs that count, by configuration and seed: the first of each that was measured on this kind of host.
+
+    Args:
+        mlruns: folder of results.
+        studies: in which they are looked for.
+        sweep_id: where only those of one command count.
+    """
+    cpu, known = environment()["cpu"], dict[tuple[str, int], Recorded]()
+    for run in (run for study in sorted(set(studies)) for run in study_runs(mlruns, study, ("run", "probe"))):
+        tags = run["tags"]
+        is_usable = run["info"]["status"] == "FINISHED" and tags.get("outcome") in USABLE and tags.get("cpu") == cpu
+        if is_usable and sweep_id in (None, tags.get("sweep_id")):
+            known.setdefault((tags["config_key"], int(run["params"]["seed"])), run)
+    return known
+
+
+def is_known(task: Task, known: Known) -> bool:
+    """Whether a task was measured before, on the data of today."""
+    run = known.get(task.key)
+    return run is not None and run["tags"]["data_digest"] == _digest(json.dumps(task.config.data))
+
+
+@lru_cache(maxsize=100)
+def _digest(data: str) -> str:
+    """Of the data set of a node; reading it takes a second, and claims change between a few."""
+    return load_dataset(json.loads(data)).digest
+
+
+def arms_of(experiment: Experiment, num_seeds: int, known: Known) -> dict[str, Arm]:
+    """The experiment's arms with as many seeds as all that were run have.
+
+    Args:
+        experiment: composed.
+        num_seeds: at most so many.
+        known: runs by configuration and seed.
+
+    Returns:
+        Arm -> its settings; without any seed where it was not run, or where this machine lacks its device.
+    """
+    rows = {
+        name: [_row(config, probe_of(experiment.probe, experiment.arms, name), num_seeds, known) for config in configs]
+        for name, configs in experiment.arms.items()
+    }
+    possible = [row for name, row in _each(rows) if is_possible(experiment.arms[name][0].device)]
+    n = min((len(row) for row in possible if row), default=0)
+    clocks = [run["metrics"] for run in rows[CLOCK][0][:n]] if CLOCK in rows else []
+    mlruns = next(iter(experiment.arms.values()))[0].mlruns
+    return {
+        name: Arm(name, [[_measured(run, mlruns, clock) for run, clock in _with(row[:n], clocks)] for row in settings])
+        for name, settings in rows.items()
+    }
+
+
+def _each(rows: Mapping[str, list[list[Recorded]]]) -> Iterator[tuple[str, list[Recorded]]]:
+    return ((name, row) for name, settings in rows.items() for row in settings)
+
+
+def _row(config: Config, probe: Mapping[str, Any] | None, num_seeds: int, known: Known) -> list[Recorded]:
+    """The setting's runs, in the order of seeds, up to the first that is missing."""
+    row: list[Recorded] = []
+    for index in range(num_seeds):
+        run = known.get((identity(config, probe), config.seed + index))
+        if run is None:
+            break
+        row.append(run)
+    return row
+
+
+def _with(row: Sequence[Recorded], clocks: Sequence[Mapping[str, float]]) -> list[tuple[Recorded, Mapping[str, float]]]:
+    return [(run, clocks[index] if clocks else {}) for index, run in enumerate(row)]
+
+
+def _measured(run: Recorded, mlruns: str, clock: Mapping[str, float]) -> Measured:
+    finals, params = dict(run["metrics"]), run["params"]
+    step_seconds = clock.get(f"step_seconds/{params['batch_size']}")
+    if step_seconds is not None:
+        finals["clock/step_seconds"] = step_seconds
+    return Measured(
+        seed=int(params["seed"]),
+        params=params,
+        finals=finals,
+        outcome=run["tags"]["outcome"],
+        curve=partial(_curve, mlruns, run["info"]["id"]),
+        commit=run["tags"]["commit"],
+        started=datetime.fromtimestamp(run["info"]["began"] / 1000, UTC).date().isoformat(),
+    )
+
+
+@lru_cache(maxsize=10_000)
+def _curve(mlruns: str, run_id: str) -> Curve:
+    """The evaluations that have every curve, by metric; ``steps`` has the optimizer steps."""
+    found = curves_of(mlruns, [run_id], READ)
+    columns = {metric: points for (_, metric), points in found.items()}
+    steps = sorted(set.intersection(*map(set, columns.values()))) if columns else []
+    values = {metric: np.array([points[step] for step in steps]) for metric, points in columns.items()}
+    return {"steps": np.array(steps, dtype=np.float64)} | values

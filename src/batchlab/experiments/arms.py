@@ -1,0 +1,169 @@
+"""The arms of an experiment: settings with names, each a few overrides on what they have in common."""
+
+import itertools
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from batchlab.config.compose import COMPOSE_ERRORS, without_hydra
+from batchlab.config.schema import Config
+from batchlab.errors import Mistake
+from batchlab.validation.grid import gate_one, grid, is_structural, swept_lines, with_values
+
+
+def arm_overrides(sweeper: DictConfig) -> dict[str, list[str]]:
+    """The overrides of each arm; its own count above those of the chosen preset.
+
+    Args:
+        sweeper: the node hydra.sweeper of an experiment.
+    """
+    preset = list(sweeper.presets[sweeper.preset]) if sweeper.preset != "small" else []
+    lines = {}
+    for name, own in sweeper.arms.items():
+        keys = {line.partition("=")[0] for line in own}
+        lines[str(name)] = [*(line for line in preset if line.partition("=")[0] not in keys), *map(str, own)]
+    return lines
+
+
+CLOCK = "clock"
+"""An arm of this name is a probe of step times; it is not compared, others take their step_seconds from it."""
+
+
+def probe_of(probe: Mapping[str, Any] | None, arms: Collection[str], arm: str) -> dict[str, Any] | None:
+    """The node that measures an arm; None where it is trained.
+
+    Args:
+        probe: of the experiment.
+        arms: all of its names; with one called clock only that one is probed.
+        arm: which.
+    """
+    if probe is None or (CLOCK in arms and arm != CLOCK):
+        return None
+    own = dict(probe.get("by_arm", {})).get(arm, {})
+    return {key: value for key, value in probe.items() if key != "by_arm"} | dict(own)
+
+
+def arm_probe(sweeper: DictConfig) -> dict[str, Any] | None:
+    """The node that measures the arm of this job; None where it is trained."""
+    if sweeper.probe is None:
+        return None
+    probe = OmegaConf.to_container(sweeper.probe, resolve=True)
+    assert isinstance(probe, dict)
+    return probe_of({str(key): value for key, value in probe.items()}, list(sweeper.arms), sweeper.arm)
+
+
+def is_possible(device: str) -> bool:
+    """Whether this machine has the device that a configuration asks for."""
+    if not device.startswith("cuda"):
+        return True
+    import torch  # seconds, and only for arms that ask for a GPU
+
+    return torch.cuda.is_available()
+
+
+def possible_arms(sweeper: DictConfig) -> dict[str, list[str]]:
+    """The overrides of each arm that this machine can run; of the one that was asked for, where one was."""
+    arms, possible = arm_overrides(sweeper), {}
+    for name, own in arms.items():
+        devices = [line.partition("=")[2] for line in own if line.startswith("device=")]
+        if all(map(is_possible, devices)) and sweeper.arm in (None, name):
+            possible[name] = own
+    return possible
+
+
+def compose_arms(
+    config_name: str, overrides: list[str], extra: list[str], base: DictConfig
+) -> tuple[dict[str, list[Config]], list[Mistake]]:
+    """The configurations of each arm, sent through gate 1.
+
+    Args:
+        config_name: primary configuration.
+        overrides: of the command line.
+        extra: overrides of our own, e.g. the search path.
+        base: what the command line composes to; HydraConfig has it.
+
+    Returns:
+        Arm -> its configurations, and every mistake.
+    """
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    if mistakes := _wrong_settings(base.hydra.sweeper):
+        return {}, mistakes
+    configs: dict[str, list[Config]] = {}
+    try:
+        typed = parser.parse_overrides(overrides)
+        arms = {name: parser.parse_overrides(lines) for name, lines in arm_overrides(base.hydra.sweeper).items()}
+    except HydraException as error:
+        return {}, [Mistake("the arms", config_name, str(error).splitlines()[0], "overrides as at the command line")]
+    if mistakes := [mistake for each in typed for mistake in _not_to_be_typed(each)]:
+        return {}, mistakes
+    for name, own in arms.items():
+        if mistakes := _typed_twice(name, typed, own):
+            return {}, mistakes
+        configs[name], wrong = _compose_arm(config_name, typed, own, extra, base, parser)
+        mistakes += wrong
+        if mistakes:
+            return {}, mistakes
+    return configs, []
+
+
+def _compose_arm(
+    config_name: str,
+    typed: list[Override],
+    own: list[Override],
+    extra: list[str],
+    base: DictConfig,
+    parser: OverridesParser,
+) -> tuple[list[Config], list[Mistake]]:
+    if any(map(is_structural, own)):
+        lines = [[each.input_line or "" for each in part] for part in (typed, own)]
+        return grid(config_name, [*lines[0], *lines[1]], extra, is_multirun=True, typed=lines[0])
+    configs: list[Config] = []
+    mistakes: list[Mistake] = []
+    common = without_hydra(base)
+    for values in itertools.product(*map(swept_lines, own)):
+        try:
+            found, wrong = gate_one(with_values(common, values, parser))
+        except COMPOSE_ERRORS as error:
+            return [], [Mistake("an arm", " ".join(values), str(error).splitlines()[0], "keys of a run")]
+        configs, mistakes = configs + found, mistakes + wrong
+    return configs, mistakes
+
+
+def _wrong_settings(sweeper: DictConfig) -> list[Mistake]:
+    """A preset or an arm that there is not."""
+    presets, arms = ["small", *map(str, sweeper.presets)], list(map(str, sweeper.arms))
+    return [
+        Mistake(f"hydra.sweeper.{key}", value, f"one of {', '.join(known)}", f"hydra.sweeper.{key}={known[0]}")
+        for key, value, known in (("preset", sweeper.preset, presets), ("arm", sweeper.arm, arms))
+        if value is not None and value not in known
+    ]
+
+
+def _not_to_be_typed(typed: Override) -> Iterator[Mistake]:
+    """A list of values, which no check can judge, or a key of the sweeper that only the experiment's yaml may set."""
+    key, value = typed.get_key_element(), (typed.input_line or "").partition("=")[2]
+    if typed.is_sweep_override():
+        first = next(iter(typed.sweep_string_iterator())) if typed.is_choice_sweep() else "one of them"
+        yield Mistake(key, value, "one value: an experiment compares its arms", f"{key}={first}")
+    if key.startswith("hydra.sweeper.") and key not in ("hydra.sweeper.preset", "hydra.sweeper.arm"):
+        allowed = "stated in conf/experiment before any run; seeds are num_seeds"
+        yield Mistake(key, value, allowed, "num_seeds=6")
+
+
+def _typed_twice(name: str, typed: list[Override], own: list[Override]) -> list[Mistake]:
+    keys = {each.get_key_element() for each in own}
+    return [
+        Mistake(
+            each.get_key_element(),
+            (each.input_line or "").partition("=")[2],
+            f"the arm {name} of this experiment sets it",
+            "keys that no arm sets",
+        )
+        for each in typed
+        if each.get_key_element() in keys
+    ]

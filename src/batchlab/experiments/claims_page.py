@@ -1,0 +1,141 @@
+"""docs/claims.md: one table, then each claim with its figure, its numbers and what it leaves out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from batchlab.config.schema import REPOSITORY
+from batchlab.experiments.arm_results import Measured
+from batchlab.experiments.claim_figure import claim_panel
+from batchlab.experiments.claims_table import numbers_of, shown_p, summary
+from batchlab.experiments.outcome import Judged, Outcome, corrected
+from batchlab.experiments.verdict import OPEN
+from batchlab.report.export import write_still
+from batchlab.report.result_files import hardware
+
+PAGE = REPOSITORY / "docs" / "claims.md"
+ABOUT = """\
+Each claim about batch size is one experiment, `conf/experiment/<name>.yaml`; its question, statistic and threshold were
+written down before it was run. *Supported*: the interval of the effect lies where the claim puts it; *contradicted*:
+outside; *open*: neither, with the seeds (n of ~m) or the hardware that would decide it. Looks are taken at 3, 6, 12 and
+24 seeds, each at the level .05/4, and the verdict is that look's; Holm's p, which has no part in it, counts the looks
+and corrects over the table: a reader of all rows should go by it. Checks in parentheses stand beside the verdict: the
+deconfounded run, or the size of the effect."""
+
+SOURCES = """\
+S0: a post of 2017 that timed a 6x64 network on a CPU and a GPU; S1: a note on choosing the batch size of SGD; S2: a
+primer on convolutional networks; S3: Raschka's benchmark of powers of two; S4: a review of what batch size does to
+learning. Other sources stand in the header of each experiment."""
+
+
+def write_page(outcomes: Sequence[Outcome], failures: Mapping[str, str], page: Path = PAGE) -> Path:
+    """Write the page, its figures in a folder beside it, and the numbers as docs/results/claims.json.
+
+    Args:
+        outcomes: of every claim.
+        failures: experiment -> what went wrong.
+        page: where it goes.
+
+    Returns:
+        The page.
+    """
+    holm, folder = corrected(outcomes), page.parent / "claims"
+    lines = [
+        "# Claims about batch size, tested",
+        "",
+        "Written by `python scripts/claims.py`.",
+        "",
+        ABOUT,
+        "",
+        SOURCES,
+        "",
+        f"Hardware: {hardware()}. {summary(outcomes, failures).splitlines()[0]}.",
+        "",
+        "| # | claim | source | verdict | effect [95 %] | n | p | Holm | beside it |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(_row(outcome, p) for outcome, p in zip(outcomes, holm, strict=True)),
+        "",
+        *(line for outcome in outcomes for line in section(outcome, folder)),
+    ]
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("\n".join(lines).rstrip() + "\n")
+    results = page.parent / "results" / "claims.json"
+    results.parent.mkdir(exist_ok=True)
+    results.write_text(json.dumps(records_of(outcomes), indent=1) + "\n")
+    return page
+
+
+def _row(outcome: Outcome, holm: float) -> str:
+    claim, name = outcome.experiment.claim, outcome.experiment.name
+    _, effect, _, n, p = numbers_of(outcome.main, is_decided=outcome.said != OPEN)
+    cells = [str(claim.number), f"[{claim.says}](#{name})", claim.source, f"**{outcome.said}**", effect, n, p]
+    beside = next((each for each in outcome.judged if each.check.is_beside), None)
+    last = "" if beside is None else f"{beside.check.name}: {numbers_of(beside)[0]}, {numbers_of(beside)[1]}"
+    return f"| {' | '.join([*cells, shown_p(holm), last])} |"
+
+
+def section(outcome: Outcome, folder: Path) -> list[str]:
+    """A claim's part of the page."""
+    experiment, claim = outcome.experiment, outcome.experiment.claim
+    runs = _runs(outcome)
+    lines = [f'<a id="{experiment.name}"></a>', "", f"## {claim.number}. {claim.says}", ""]
+    lines += [f"Source: {claim.source}. Verdict: **{outcome.said}**.", ""]
+    panel = claim_panel(outcome)
+    if panel is not None:
+        write_still(panel, folder, ("png",))
+        lines += [f"![{panel.title}]({folder.name}/{panel.name}.png)", ""]
+    lines += ["| asked | verdict | effect [95 %] | supports | n | p |", "|---|---|---|---|---|---|"]
+    lines += [f"| {' | '.join([_asked(judged), *numbers_of(judged)])} |" for judged in outcome.judged]
+    lines += ["", f"What this leaves out: {claim.leaves_out}", ""]
+    measured = ""
+    if runs:
+        commits = sorted({run.commit[:12] for run in runs})
+        dates = sorted({run.started for run in runs})
+        between = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+        measured = f"{len(runs)} runs, {between}, commit {', '.join(commits)}. "
+    lines += [
+        f"`python train.py -m experiment={experiment.name}`. {measured}{claim.cost} Full scale: {claim.full_scale}",
+        "",
+    ]
+    return lines
+
+
+def _asked(judged: Judged) -> str:
+    return f"({judged.check.name})" if judged.check.is_beside else judged.check.name
+
+
+def records_of(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Flat records, one for each check."""
+    return [
+        {
+            "experiment": outcome.experiment.name,
+            "claim": outcome.experiment.claim.number,
+            "says": outcome.experiment.claim.says,
+            "what": judged.check.name,
+            "verdict_of_claim": outcome.said,
+            "decides": not judged.check.is_beside,
+            "verdict": judged.verdict.said if judged.verdict else "open",
+            "shown": numbers_of(judged)[1],
+            "unit": judged.check.unit,
+            "effect": _finite(judged.verdict.effect.value) if judged.verdict else None,
+            "low": _finite(judged.verdict.effect.low) if judged.verdict else None,
+            "high": _finite(judged.verdict.effect.high) if judged.verdict else None,
+            "n": judged.verdict.n if judged.verdict else 0,
+            "p": judged.verdict.p if judged.verdict else None,
+            "holm_p": holm,
+            "hardware": hardware(),
+            "commits": sorted({run.commit[:12] for run in _runs(outcome)}),
+            "date": max((run.started for run in _runs(outcome)), default=None),
+        }
+        for outcome, holm in zip(outcomes, corrected(outcomes), strict=True)
+        for judged in outcome.judged
+    ]
+
+
+def _runs(outcome: Outcome) -> list[Measured]:
+    return [run for arm in outcome.arms.values() for setting in arm.settings for run in setting]
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) < float("inf") else None

@@ -1,0 +1,191 @@
+"""An experiment as its yaml says it: a claim, arms that are compared, and checks stated before any run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from batchlab.config.schema import REPOSITORY, Config
+from batchlab.errors import Mistake, WrongInput
+from batchlab.experiments.arms import compose_arms, is_possible
+
+FOLDER = REPOSITORY / "conf" / "experiment"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What somebody says about batch size.
+
+    Attributes:
+        number: its place in the table.
+        says: the claim in a sentence.
+        source: who says it, and where.
+        cost: what the experiment costs on which hardware.
+        leaves_out: where it is confounded, and by what; what was not measured.
+        full_scale: what the full preset needs, or why there is none.
+    """
+
+    number: int
+    says: str
+    source: str
+    cost: str
+    leaves_out: str
+    full_scale: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """A statistic of the arms and the region in which it supports the claim.
+
+    Attributes:
+        name: what is asked, in a few words.
+        statistic: difference, ratio, equivalence, slope, law or ordering.
+        metric: of the arms; see `claims.arm.Arm.values`.
+        of: an arm, or the arms of a slope, a law or an ordering.
+        minus: the arm that is subtracted, or divided by; none = the value itself.
+        minus_metric: of that arm, where it is not the same.
+        baseline: of a ratio: the arm that is subtracted from both, so that it is a share of a gap.
+        above: the statistic supports the claim above this.
+        below: and below this.
+        margin: of an equivalence, in both directions.
+        law: convergence or step_time.
+        parameter: of the law: r_squared, or one of its numbers.
+        tune: metric by which each arm's best setting is chosen; none = it has one.
+        where: settings that choose among those of an arm, e.g. ``{"lr": 0.05}``.
+        target: validation accuracy that target/... is read off the curves for.
+        at: where curves are read, ``{"steps": 50}``, or between which their mean is taken, ``{"epochs": [12, 16]}``;
+            none = at their end.
+        failed: the value of a run that diverged; none = NaN.
+        is_beside: whether it stands beside the verdict (a deconfounded run, a size) and does not decide it.
+        unit: of the effect as it is shown: %, pp, x, or nothing.
+    """
+
+    name: str
+    statistic: str
+    metric: str
+    of: str | Sequence[str]
+    minus: str | None = None
+    minus_metric: str | None = None
+    baseline: str | None = None
+    above: float | None = None
+    below: float | None = None
+    margin: float | None = None
+    law: str | None = None
+    parameter: str | None = None
+    tune: str | None = None
+    where: Mapping[str, Any] = field(default_factory=dict)
+    target: float | None = None
+    at: Mapping[str, Any] = field(default_factory=dict)
+    failed: float | None = None
+    is_beside: bool = False
+    unit: str = ""
+
+    @property
+    def arms(self) -> list[str]:
+        """Names of the arms it looks at."""
+        names = [self.of] if isinstance(self.of, str) else list(self.of)
+        return names + [name for name in (self.minus, self.baseline) if name]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One claim's experiment, composed.
+
+    Attributes:
+        name: of its yaml.
+        claim: what is tested.
+        arms: name -> configurations; several where one of them is to be chosen.
+        checks: in order; those that are not beside decide.
+        probe: node of what measures an arm instead of training it, or None.
+        is_alone: whether nothing else may run meanwhile.
+        max_seeds: no look is taken at more.
+        figure: what is drawn.
+        preset: small, or the scale that was asked for.
+    """
+
+    name: str
+    claim: Claim
+    arms: Mapping[str, list[Config]]
+    checks: Sequence[Check]
+    probe: Mapping[str, Any] | None
+    is_alone: bool
+    max_seeds: int
+    figure: Mapping[str, Any]
+    preset: str
+
+
+def possible_configs(experiment: Experiment) -> list[Config]:
+    """The configurations of all arms that this machine can run."""
+    return [config for arm in experiment.arms.values() for config in arm if is_possible(config.device)]
+
+
+def experiment_names() -> list[str]:
+    """Names of the experiments in conf/experiment, by the claim's number and then by name; without what they share."""
+    files = [path for path in FOLDER.glob("*.yaml") if not path.name.startswith("_")]
+    return [path.stem for path in sorted(files, key=_number)]
+
+
+def _number(path: Path) -> tuple[int, str]:
+    return int(_sweeper(path).claim.number), path.stem
+
+
+def presets_of(name: str) -> list[str]:
+    """The scales that an experiment has."""
+    return ["small", *map(str, _sweeper(FOLDER / f"{name}.yaml").get("presets", {}))]
+
+
+def _sweeper(path: Path) -> DictConfig:
+    node = OmegaConf.load(path)
+    assert isinstance(node, DictConfig)
+    return node.hydra.sweeper
+
+
+def compose_experiment(name: str, overrides: Sequence[str], preset: str) -> Experiment:
+    """Compose an experiment and its arms; Hydra must be initialised on conf/.
+
+    Args:
+        name: of its yaml.
+        overrides: for all arms, e.g. where results go.
+        preset: small, or one of its presets.
+
+    Raises:
+        WrongInput: with every mistake of gate 1.
+    """
+    words = [f"experiment={name}", f"hydra.sweeper.preset={preset}", *overrides]
+    base = compose("train", words, return_hydra_config=True)
+    HydraConfig.instance().set_config(base)
+    arms, mistakes = compose_arms("train", words, [], base)
+    if mistakes:
+        raise WrongInput(*mistakes)
+    return experiment_of(name, base.hydra.sweeper, arms)
+
+
+def experiment_of(name: str, sweeper: DictConfig, arms: Mapping[str, list[Config]]) -> Experiment:
+    """The experiment of a composed node hydra.sweeper.
+
+    Raises:
+        WrongInput: where its yaml has a check that cannot be made.
+    """
+    node = OmegaConf.to_container(sweeper, resolve=True)
+    assert isinstance(node, dict)
+    checks = [_check(name, each, arms) for each in node["checks"]]
+    claim = Claim(**node["claim"])
+    rest = {key: node[key] for key in ("probe", "is_alone", "max_seeds", "figure", "preset")}
+    return Experiment(name=name, claim=claim, arms=arms, checks=checks, **rest)
+
+
+def _check(name: str, node: dict[str, Any], arms: Mapping[str, list[Config]]) -> Check:
+    known = {each.name for each in fields(Check)}
+    wrong = [Mistake(f"checks.{key}", value, f"one of {', '.join(sorted(known))}", f"conf/experiment/{name}.yaml")
+             for key, value in node.items() if key not in known]  # fmt: skip
+    if wrong:
+        raise WrongInput(*wrong)
+    check = Check(**node)
+    unknown = [arm for arm in check.arms if arm not in arms]
+    if unknown:
+        raise WrongInput(Mistake("checks.of", unknown[0], f"one of the arms {', '.join(arms)}", f"{name}.yaml"))
+    return check

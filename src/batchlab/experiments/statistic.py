@@ -1,0 +1,117 @@
+"""The closed set of statistics that a check may ask for; each is one number per seed, or a row of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from batchlab.experiments.arm_results import Arm
+from batchlab.experiments.experiment import Check
+from batchlab.laws.convergence import fit_convergence
+from batchlab.laws.line import Array
+from batchlab.laws.step_time import fit_step_time
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """What a check computed.
+
+    Attributes:
+        low: [n, k] at least so much, per seed and for each of k contrasts that must all hold; 1 but for an ordering.
+        high: [n, k] at most so much; differs from low where a target was not reached.
+        is_log: whether they are logarithms of a ratio.
+    """
+
+    low: Array
+    high: Array
+    is_log: bool = False
+
+
+def compute(check: Check, arms: Mapping[str, Arm]) -> Statistic:
+    """The check's statistic, seed by seed, over the seeds that all of its arms have.
+
+    Args:
+        check: says which.
+        arms: by name, measured.
+
+    Raises:
+        KeyError: for a statistic that there is not.
+    """
+    other = replace(check, metric=check.minus_metric or check.metric)
+    bounds = [arms[name].bounds(other if place else check) for place, name in enumerate(check.arms)]
+    n = min(map(len, bounds))
+    rows = np.array([each[:n] for each in bounds])
+    return STATISTICS[check.statistic](check, rows[..., 0], rows[..., 1], arms)
+
+
+def difference(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Statistic:
+    """First arm minus the second, paired by seed; without a second, the first itself."""
+    if check.minus is None:
+        return Statistic(low[0][:, None], high[0][:, None])
+    return Statistic((low[0] - high[1])[:, None], (high[0] - low[1])[:, None])
+
+
+def ratio(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Statistic:
+    """First arm over the second, paired by seed, on the log scale; of what they are above a baseline, as it is."""
+    if check.baseline is not None:
+        return Statistic(_share(low, high)[:, None], _share(high, low)[:, None])
+    if check.minus is None:
+        return Statistic(np.log(low[0])[:, None], np.log(high[0])[:, None], is_log=True)
+    with np.errstate(divide="ignore"):
+        return Statistic(np.log(low[0] / high[1])[:, None], np.log(high[0] / low[1])[:, None], is_log=True)
+
+
+def _share(over: Array, under: Array) -> Array:
+    """(first - baseline) / (second - baseline); the baseline is the last row."""
+    return (over[0] - under[-1]) / (under[1] - under[-1])
+
+
+def ordering(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Statistic:
+    """Each arm minus the next one: all of them lie above 0 where the arms are ordered as they are named."""
+    return Statistic((low[:-1] - high[1:]).T, (high[:-1] - low[1:]).T)
+
+
+def slope(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Statistic:
+    """Slope of the log metric against the log batch size, fitted to each seed's row; NaN where a target is missing."""
+    x, rows = np.log(sizes_of(check, arms)), _known(low, high)
+    found = np.array([np.polyfit(x, np.log(row), 1)[0] if np.isfinite(row).all() else np.nan for row in rows.T])
+    return Statistic(found[:, None], found[:, None])
+
+
+def law(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Statistic:
+    """A number of the law that is fitted to each seed's row: r_squared, or one of its own."""
+    sizes = [int(size) for size in sizes_of(check, arms)]
+    found = np.array(
+        [_of_law(check, sizes, row, limits) for row, limits in zip(_known(low, high).T, low.T, strict=True)]
+    )
+    return Statistic(found[:, None], found[:, None])
+
+
+def _of_law(check: Check, sizes: list[int], row: Array, limits: Array) -> float:
+    if check.law == "convergence":
+        runs = {size: [value] for size, value in zip(sizes, row, strict=True)}
+        fitted = fit_convergence(runs, dict(zip(sizes, limits.tolist(), strict=True)))
+    else:
+        fitted = fit_step_time(sizes, row[None, :])
+    number = getattr(fitted, check.parameter or "r_squared")
+    return number if isinstance(number, float) else number.value
+
+
+def _known(low: Array, high: Array) -> Array:
+    """The rows with NaN where a target was not reached."""
+    return np.where(np.isfinite(high), low, np.nan)
+
+
+def sizes_of(check: Check, arms: Mapping[str, Arm]) -> Array:
+    """[k] batch sizes of a check's arms."""
+    return np.array([float(arms[name].settings[0][0].params["batch_size"]) for name in check.arms])
+
+
+STATISTICS: dict[str, Callable[[Check, Array, Array, Mapping[str, Arm]], Statistic]] = {
+    "difference": difference,
+    "equivalence": difference,
+    "ratio": ratio,
+    "ordering": ordering,
+    "slope": slope,
+    "law": law,
+}

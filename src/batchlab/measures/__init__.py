@@ -1,0 +1,1 @@
+"""Measures of a model at hand: sharpness and gradient noise."""

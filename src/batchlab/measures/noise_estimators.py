@@ -1,0 +1,169 @@
+"""Gradient noise of a model on its training examples: exactly, by parts, and as it falls with the batch size.
+
+Everything is measured on the plain model in float32 and evaluation mode: an example's own gradient is not defined
+where batch norm mixes examples, and dropout would add noise that is not the data's. Examples are not augmented. The
+model is left as it was.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from batchlab.laws.estimate import Estimate, of_draws, resampled
+from batchlab.laws.gradient_noise import NoiseScale, of_parts
+from batchlab.measures.gradients import Loss, Sample, example_gradients, gradient, num_parameters, undisturbed
+from batchlab.models.norm import GhostBatchNorm
+
+MAX_FLOATS = 2**25
+"""Numbers that gradients held at the same time may have: 128 MiB."""
+MAX_CHUNK = 256
+"""Examples whose gradients are computed at once; more are no faster, and their activations take memory too."""
+GROUPS = 32
+"""Groups of examples behind the interval of the exact scale."""
+
+
+@dataclass(frozen=True)
+class ExactNoise:
+    """The noise scale from the gradient of every single example of a sample.
+
+    Attributes:
+        noise: scale, S and |G|^2 of the split that the sample was drawn from.
+        num_examples: in the sample.
+        method: ``torch.func``, or ``one by one`` where the model refuses that.
+        notes: what else a reader must know, a sentence each.
+    """
+
+    noise: NoiseScale
+    num_examples: int
+    method: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BatchNoise:
+    """Gradients of batches of one size against the gradient of the whole sample.
+
+    Attributes:
+        size: examples in a batch, m.
+        distances: [num_draws] squared distances; their mean estimates S (1/m - 1/n).
+        cosines: [num_draws] squared cosines.
+        cosine_squared: their mean; NaN where a gradient is 0.
+    """
+
+    size: int
+    distances: np.ndarray
+    cosines: np.ndarray
+    cosine_squared: Estimate
+
+
+def parts_noise(model: nn.Module, loss: Loss, parts: Iterable[tuple[Tensor, Tensor]], population: int) -> NoiseScale:
+    """The noise scale of a split from the gradients of a sample's parts: one pass forward and backward.
+
+    Args:
+        model: at the weights in question.
+        loss: (logits, targets) -> scalar mean.
+        parts: inputs and targets of near-equal parts of a random sample without replacement; the parts' gradients
+            are held at the same time.
+        population: N, examples of the split.
+    """
+    rows, sizes = [], []
+    with undisturbed(model):
+        for inputs, targets in parts:
+            rows.append(gradient(model, loss, inputs, targets))
+            sizes.append(len(targets))
+    return of_parts(products(torch.stack(rows)), sizes, population)
+
+
+def exact_noise(model: nn.Module, loss: Loss, sample: Sample, num_groups: int = GROUPS) -> ExactNoise:
+    """The noise scale of a split from every single example's gradient; exact where the sample is the split.
+
+    Args:
+        model: at the weights in question.
+        loss: (logits, targets) -> scalar mean.
+        sample: in random order, at least two examples.
+        num_groups: groups of examples whose mean gradients are kept, for the interval; fewer of a large model.
+    """
+    num = num_parameters(model)
+    num_groups, chunk_size = min(num_groups, len(sample), max(3, MAX_FLOATS // num)), chunk_of(num)
+    parts = zip(sample.inputs.tensor_split(num_groups), sample.targets.tensor_split(num_groups), strict=True)
+    means, norms, sizes, methods = [], [], [], set()
+    with undisturbed(model):
+        for inputs, targets in parts:
+            total, squares = torch.zeros(num, dtype=inputs.dtype, device=inputs.device), 0.0
+            for chunk in zip(inputs.split(chunk_size), targets.split(chunk_size), strict=True):
+                rows, method = example_gradients(model, loss, *chunk)
+                total, squares = total + rows.sum(dim=0), squares + rows.square().sum().item()
+                methods.add(method)
+            means.append(total / len(targets))
+            norms.append(squares / len(targets))
+            sizes.append(len(targets))
+    noise = of_parts(products(torch.stack(means)), sizes, sample.population, np.array(norms))
+    return ExactNoise(noise, len(sample), " and ".join(sorted(methods)), notes_on(model, sample))
+
+
+def notes_on(model: nn.Module, sample: Sample) -> tuple[str, ...]:
+    """What a reader of a per-example measurement must know of it."""
+    notes = []
+    if any(isinstance(module, _BatchNorm | GhostBatchNorm) for module in model.modules()):
+        notes.append(
+            "Batch norm normalises by its running statistics here: in training an example has no own gradient."
+        )
+    if len(sample) < sample.population:
+        notes.append(f"Measured on {len(sample):,} of the {sample.population:,} training examples.")
+    return tuple(notes)
+
+
+def chunk_of(num: int) -> int:
+    """Examples whose gradients of `num` numbers may be held at once."""
+    return max(1, min(MAX_CHUNK, MAX_FLOATS // num))
+
+
+def products(rows: Tensor) -> np.ndarray:
+    """Scalar products of the rows of [K, P], summed in float64: [K, K]."""
+    blocks = rows.split(2**16, dim=1)
+    if rows.device.type == "mps":  # has no float64
+        return (rows @ rows.T).cpu().double().numpy()
+    return torch.stack([block.double() @ block.double().T for block in blocks]).sum(dim=0).cpu().numpy()
+
+
+def batch_noise(
+    model: nn.Module, loss: Loss, sample: Sample, sizes: Sequence[int], num_draws: int = 512, seed: int = 0
+) -> list[BatchNoise]:
+    """Gradients of batches of several sizes against the gradient of the whole sample, which is the population here.
+
+    A batch is a slice of a shuffled pass, so it is drawn without replacement; m = 1 with a draw for each example is
+    every example once.
+
+    Args:
+        model: at the weights in question.
+        loss: (logits, targets) -> scalar mean.
+        sample: the population of n examples.
+        sizes: examples per batch, each from 1 to n.
+        num_draws: batches of each size, at least 2.
+        seed: of the passes.
+    """
+    with undisturbed(model):
+        whole = torch.zeros(num_parameters(model), dtype=sample.inputs.dtype, device=sample.inputs.device)
+        for chunk in zip(sample.inputs.split(MAX_CHUNK), sample.targets.split(MAX_CHUNK), strict=True):
+            whole += gradient(model, loss, *chunk) * (len(chunk[1]) / len(sample))
+        return [_batches(model, loss, sample, size, whole, num_draws, seed) for size in sizes]
+
+
+def _batches(
+    model: nn.Module, loss: Loss, sample: Sample, size: int, whole: Tensor, num_draws: int, seed: int
+) -> BatchNoise:
+    generator, distances, cosines = torch.Generator().manual_seed(seed), [], []
+    while len(distances) < num_draws:
+        order = torch.randperm(len(sample), generator=generator)
+        for index in order.split(size)[: min(len(sample) // size, num_draws - len(distances))]:
+            index = index.to(sample.targets.device)
+            drawn = gradient(model, loss, sample.inputs[index], sample.targets[index])
+            distances.append((drawn - whole).square().sum())
+            cosines.append((drawn @ whole).square() / (drawn.square().sum() * whole.square().sum()))
+    squares, cosine = (torch.stack(each).cpu().double().numpy() for each in (distances, cosines))
+    interval = of_draws(float(cosine.mean()), cosine[resampled(num_draws, seed, 500)].mean(axis=1))
+    return BatchNoise(size, squares, cosine, interval)

@@ -1,0 +1,98 @@
+"""SimCLR: an encoder that learns without labels, and the linear classifier that says how well."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from batchlab.models.arguments import require_at_least, require_image
+from batchlab.models.convnet import convnet
+from batchlab.models.discriminant import linear_discriminant
+from batchlab.models.losses import Views
+from batchlab.models.views import Distortion, random_view
+
+
+class SimCLR(nn.Module):
+    """The body of `convnet` with a projection head for training, and with a linear classifier for evaluation.
+
+    In training each image is seen as two random views, whose projections (linear, ReLU, linear) are for
+    `losses.Contrastive`. In evaluation a linear classifier of the body's features answers. It has no weights
+    to train: it is fitted in closed form whenever the run evaluates (`fit_classifier`). A classifier trained along
+    with the body would lag behind it by a number of steps, and look worse at larger batches whatever the body learned.
+
+    Args:
+        input_shape: (channels, height, width) of one image, at least 8x8 pixels.
+        num_classes: outputs of the classifier.
+        width: channels of the body's first block; its output has four times as many.
+        projection_width: numbers in a projection.
+        norm: of the body: ``batch``, ``ghost_batch``, ``layer`` or ``none``.
+        ghost_size: examples per group of ``ghost_batch``; None with every other norm.
+        shift: of the views, with the next four; see `batchlab.models.views.Distortion`.
+        zoom: see there.
+        rotation_degrees: see there.
+        contrast: see there.
+        noise: see there.
+
+    Raises:
+        WrongInput: where the input is no image of 8x8 and up, or an argument does not fit.
+
+    Source: Chen et al. 2020 (2002.05709), section 2.1; section 2.3 for linear evaluation, there by gradient descent.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        num_classes: int,
+        width: int = 16,
+        projection_width: int = 32,
+        norm: str = "batch",
+        ghost_size: int | None = None,
+        shift: float = 0.15,
+        zoom: float = 0.25,
+        rotation_degrees: float = 15.0,
+        contrast: float = 0.3,
+        noise: float = 0.3,
+    ) -> None:
+        super().__init__()
+        require_image("simclr", input_shape, 8)
+        require_at_least("model.projection_width", projection_width, 1)
+        self.distortion = Distortion(shift, zoom, rotation_degrees, contrast, noise)
+        self.encoder = convnet(input_shape, num_classes, width, norm, ghost_size)[:-1]
+        num_features = 4 * width
+        self.projection = nn.Sequential(
+            nn.Linear(num_features, num_features), nn.ReLU(), nn.Linear(num_features, projection_width)
+        )
+        self.register_buffer("weight", torch.zeros(num_classes, num_features))
+        self.register_buffer("bias", torch.zeros(num_classes))
+
+    def forward(self, inputs: Tensor) -> Views | Tensor:
+        """Projections of two views each in training, logits in evaluation.
+
+        Args:
+            inputs: [B, *input_shape].
+
+        Returns:
+            `Views` of projections [2B, projection_width], the second views after the first ones; in evaluation
+            logits [B, num_classes].
+        """
+        if self.training:
+            return Views(self.projection(self.encoder(random_view(torch.cat([inputs, inputs]), self.distortion))))
+        return self.encoder(inputs) @ self.weight.T + self.bias
+
+    @torch.no_grad()
+    def fit_classifier(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Fit the classifier to the features of training examples, as they are in evaluation.
+
+        Args:
+            batches: inputs [n, *input_shape] and class numbers [n], part by part.
+        """
+        was_training = self.training
+        self.eval()
+        features, targets = zip(*((self.encoder(inputs), targets) for inputs, targets in batches), strict=True)
+        self.train(was_training)
+        weight, bias = linear_discriminant(torch.cat(features), torch.cat(targets), len(self.bias))
+        self.weight.copy_(weight)
+        self.bias.copy_(bias)

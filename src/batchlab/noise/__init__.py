@@ -1,1 +1,0 @@
-"""What scripts/noise.py does: the gradient noise of a trained model, exactly and by batch size."""

@@ -1,1 +1,0 @@
-"""Short measurements on the user's own model, data and machine."""

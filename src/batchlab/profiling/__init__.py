@@ -1,0 +1,1 @@
+"""Measurements by training a little: step time, largest batch, FLOPs, calibrated seconds."""

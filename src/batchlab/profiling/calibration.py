@@ -1,0 +1,165 @@
+"""What a step of a run takes when the run has the host alone, so that runs side by side can be told by it.
+
+The law t(B) = alpha + beta*B (in k parts alpha_0 + k*alpha + beta*B) is measured once for each kind of step, while no
+training of ours runs on the host, and kept in the table of step times.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache, partial
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from batchlab.config.identity import environment, load_average
+from batchlab.config.objectives import CALIBRATED, parse_objective
+from batchlab.config.schema import Config, shares_host
+from batchlab.laws.step_cost import StepCost, Timed, extended, fit_step_cost
+from batchlab.models.norm import GhostBatchNorm
+from batchlab.profiling.step_table import NAME, StepTimes, read_entry, untimed, write_entry
+from batchlab.profiling.timing import Cell, time_cells
+from batchlab.system.host_lock import host_alone
+from batchlab.training.build import build, load_dataset
+from batchlab.training.plan import part_sizes
+from batchlab.validation.dry_run import batch_sizes_along
+
+SMALLEST, LEAST_TOP = 8, 64
+"""Timed are 8, 16, 32, 64 and on, up to the first power of two that is no smaller than the run's largest batch."""
+NUM_BLOCKS, BUDGET_SECONDS = 20, 6.0
+"""Each block times every size once; sizes whose warm-up takes more than half of the seconds are left to the law."""
+
+
+def counts_alone(config: Config) -> bool:
+    """Whether a run's clock counts step times that were measured alone, instead of what it measures.
+
+    Where its study optimises these seconds, and where trials that share the host are ended by seconds or judged by the
+    seconds to a target. L-BFGS has no step time: its steps take as many passes as they need; and what a step takes that
+    several processes share is not measured.
+
+    Args:
+        config: passed both gates.
+    """
+    if config.num_processes > 1 or config.optimizer["_target_"].endswith(".LBFGS"):
+        return False
+    is_optimised = CALIBRATED in (parse_objective(each)[0] for each in config.objectives)
+    return is_optimised or (config.budget.kind in ("seconds", "target") and shares_host())
+
+
+def step_seconds(config: Config) -> tuple[Callable[[int], float] | None, str]:
+    """Seconds of a step by batch size, as measured alone on this kind of host: from the table, or measured now.
+
+    Where it has to be measured, our other trainings on this host stand meanwhile; to be called while this process holds
+    no place among them.
+
+    Args:
+        config: passed both gates; micro_batch_size=auto is settled.
+
+    Returns:
+        A function, batch size -> seconds, None where nothing could be timed; and where its numbers are from.
+    """
+    num_train = len(load_dataset(config.data).train)
+    sizes, micro = batch_sizes_along(config, num_train), _micro(config)
+    entry = read_entry(config.mlruns, untimed(config))
+    if entry.missing(wanted := sizes_to_time(max(sizes), num_train, micro)):
+        with host_alone() as is_alone:
+            entry = read_entry(config.mlruns, entry)  # another process may have measured while this one waited
+            if missing := entry.missing(wanted):
+                entry = measured(config, entry, missing, is_alone)
+                write_entry(config.mlruns, entry)
+    cost = entry.cost
+    if cost is None or any(cost.seconds(size, len(part_sizes(size, micro))) is None for size in sizes):
+        return None, f"{entry.key}: nothing could be timed: {', '.join(sorted(set(entry.failed.values())))}"
+
+    return cache(partial(_seconds, cost, micro)), said(entry)
+
+
+def _seconds(cost: StepCost, micro_batch_size: int | None, batch_size: int) -> float:
+    found = cost.seconds(batch_size, len(part_sizes(batch_size, micro_batch_size)))
+    assert found is not None
+    return found
+
+
+def said(entry: StepTimes) -> str:
+    """An entry in a line: where it stands, its line, when it was measured."""
+    line = ""
+    if entry.cost is not None and entry.cost.alpha_seconds and entry.cost.beta_seconds:
+        alpha, beta = entry.cost.alpha_seconds, entry.cost.beta_seconds
+        line = f"{alpha.value * 1e3:.4g} ms + {beta.value * 1e6:.4g} us per example, "
+    beside = "" if entry.measured["is_alone"] else " beside others: no lock could be made"
+    return f"{NAME} {entry.key}: {line}measured {entry.measured['date']}{beside}"
+
+
+def _micro(config: Config) -> int | None:
+    return None if config.micro_batch_size == "none" else int(config.micro_batch_size)
+
+
+def sizes_to_time(largest: int, num_train: int, micro_batch_size: int | None = None) -> list[int]:
+    """Batch sizes from which a run's step times follow.
+
+    Args:
+        largest: batch of the run.
+        num_train: examples in the training split; no batch is larger.
+        micro_batch_size: most examples of a part, m, or None. Up to m the sizes are steps in one part; where the run
+            has larger ones, a little more than m, 2m and 4m are timed as well.
+    """
+    sizes = [SMALLEST]
+    while sizes[-1] < max(largest, LEAST_TOP):
+        sizes.append(2 * sizes[-1])
+    most = num_train if micro_batch_size is None else min(num_train, micro_batch_size)
+    found = {min(size, most) for size in sizes}
+    if micro_batch_size is not None and largest > micro_batch_size:
+        found |= {min(largest, size) for size in (micro_batch_size + 1, 2 * micro_batch_size, 4 * micro_batch_size)}
+    return sorted(found)
+
+
+def measured(config: Config, entry: StepTimes, batch_sizes: list[int], is_alone: bool) -> StepTimes:
+    """The entry with these sizes timed; those that were timed before stay as they are, and so does what they told.
+
+    The largest of them is timed again beside the new ones, see `extended`.
+
+    Args:
+        config: whose steps.
+        entry: of the table, or empty.
+        batch_sizes: that nobody has tried yet.
+        is_alone: whether no training of ours runs on this host meanwhile.
+    """
+    started, built = time.perf_counter(), build(config, config.seed)
+    micro, failed = built.plan.micro_batch_size, dict(entry.failed)
+    unfit = {size: "a size that the model's norm does not take" for size in batch_sizes
+             if not is_fit(built.learner.model, part_sizes(size, micro))}  # fmt: skip
+    known = [each.batch_size for each in entry.timed if each.num_parts == 1]
+    sizes = [*([max(known)] if known else []), *(size for size in batch_sizes if size not in unfit)]
+    cells = [Cell(built, size, micro_batch_size=micro) for size in sizes]
+    # an optimizer that does more at every tenth step is timed over ten
+    at_least = int(config.optimizer.get("precondition_frequency") or 1)
+    with _as_in_a_run(config):
+        timings = time_cells(cells, NUM_BLOCKS, BUDGET_SECONDS, min_steps=at_least)
+    failed |= unfit | {sizes[place]: why for place, why in timings.failed.items()}
+    timed = [
+        Timed(size, len(part_sizes(size, micro)), timings.seconds[:, place].tolist())
+        for place, size in enumerate(sizes)
+        if place not in timings.failed
+    ]
+    cost = fit_step_cost(timed) if entry.cost is None else extended(entry.cost, entry.timed, timed)
+    everything = (*entry.timed, *(each for each in timed if each.batch_size not in known))
+    facts = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": environment()["commit"]}
+    facts |= {"load_average": load_average(), "is_alone": is_alone, "seconds": time.perf_counter() - started}
+    return replace(entry, timed=everything, failed=failed, cost=cost, measured=facts)
+
+
+def is_fit(model: nn.Module, sizes: list[int]) -> bool:
+    """Whether batch norm takes passes of these sizes: two examples at least, whole ghosts."""
+    ghosts = [module.ghost_size for module in model.modules() if isinstance(module, GhostBatchNorm)]
+    has_norm = bool(ghosts) or any(isinstance(module, _BatchNorm) for module in model.modules())
+    return all((size > 1 or not has_norm) and not any(size % ghost for ghost in ghosts) for size in sizes)
+
+
+def _as_in_a_run(config: Config) -> AbstractContextManager[object]:
+    """A run compiles for its one batch size; several in one process would be compiled for any."""
+    if not config.compile:
+        return nullcontext()
+    return torch._dynamo.config.patch(automatic_dynamic_shapes=False)

@@ -1,0 +1,164 @@
+"""The process that tests sizes: builds the run of a configuration, trains steps, says what they took.
+
+`python -m batchlab.profiling.memory_child` reads a pickled `Task`, then lines ``size num_parts``; it answers each, and
+the task itself, with one line of JSON. Whatever becomes of this process, nothing stays allocated in the one that asked.
+"""
+
+import ctypes
+import json
+import math
+import os
+import pickle
+import signal
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from batchlab.config.schema import Config
+from batchlab.data.stream import BatchStream
+from batchlab.models.norm import GhostBatchNorm
+from batchlab.system.device_memory import free_bytes, peak_bytes, reset_peak, status_bytes
+from batchlab.training.build import Built, build, load_placed
+from batchlab.training.gradient import accumulate
+
+STEPS_OF_STATE = {"float16": 20}
+"""Small steps until the optimizer has its state; float16 leaves out the first ones, until its loss scale fits."""
+GUARD = 1.25
+"""Beyond so many times the limit the system refuses memory, before the machine itself runs out of it."""
+MOST_STEPS, STANDS = 4, 1.001
+"""At most so many steps of a size, and the growth of the peak from one to the next from which it counts as none."""
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the process is to build.
+
+    Attributes:
+        config: of the run, with micro_batch_size=none.
+        limit_bytes: that the run may take.
+        asking_bytes: resident set of the process that asked, and will run; it counts where it is the larger one.
+        free_bytes: free on the device before this process came; what it needs to be there at all counts as well.
+    """
+
+    config: Config
+    limit_bytes: int
+    asking_bytes: int
+    free_bytes: int
+
+
+class Tester:
+    """Trains steps of any size, and reads the peak of this process; a DataLoader's workers are beside it.
+
+    Args:
+        task: what to build.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._built: Built = build(task.config, task.config.seed)
+        self._device = self._built.device
+        if self._device.type == "cuda":
+            self._beside = max(0, task.free_bytes - free_bytes(self._device) - torch.cuda.memory_reserved(self._device))
+        else:
+            self._beside = max(0.0, task.asking_bytes - status_bytes("VmRSS"))
+        reset_peak(self._device)
+        if self._peak() < task.limit_bytes:  # else the baseline says it all
+            self._guard(task.limit_bytes)
+            stream = self._stream()
+            for _ in range(STEPS_OF_STATE.get(task.config.precision, 5)):
+                self._step(stream, self.first, 1)
+
+    @property
+    def unit(self) -> int:
+        """Examples of which every pass has to have a multiple: the least common one of all ghost sizes."""
+        return math.lcm(
+            *(each.ghost_size for each in self._built.learner.model.modules() if isinstance(each, GhostBatchNorm))
+        )
+
+    @property
+    def first(self) -> int:
+        """The smallest size: 2 with batch norm, a multiple of the ghost size with ghosts, else 1."""
+        has_norm = any(isinstance(each, _BatchNorm) for each in self._built.learner.model.modules())
+        return max(self.unit, 2 if has_norm and self.unit == 1 else 1)
+
+    def facts(self) -> dict[str, Any]:
+        """What is the same for all sizes; the baseline is what is taken between steps."""
+        reset_peak(self._device)
+        num_train = len(self._built.dataset.train)
+        return {"baseline_bytes": self._peak(), "num_train": num_train, "first": self.first, "unit": self.unit}
+
+    def test(self, size: int, num_parts: int) -> dict[str, Any]:
+        """Peak of full steps of a size, and what is left of it between steps.
+
+        A step's memory lies in fragments that the next one fills differently: steps go on until the peak stands.
+        """
+        if self._built.config.compile:
+            torch.compiler.reset()  # a run compiles for its own size; without this, the sizes before would matter
+        reset_peak(self._device)
+        stream, peak, num_steps, is_growing = self._stream(), 0.0, 0, True
+        while num_steps < 2 or (is_growing and num_steps < MOST_STEPS):
+            self._step(stream, size, num_parts)
+            before, peak, num_steps = peak, self._peak(), num_steps + 1
+            is_growing = peak > STANDS * before
+        del stream
+        reset_peak(self._device)
+        return {"bytes": peak, "left_bytes": self._peak()}
+
+    def _stream(self) -> BatchStream:
+        """The run's stream again, with buffers that hold nothing of other sizes."""
+        dataset, resident = load_placed(self._built.config.data, self._device)
+        return BatchStream(dataset, self._built.seed, self._device, resident)
+
+    def _step(self, stream: BatchStream, size: int, num_parts: int) -> None:
+        learner = self._built.learner
+
+        def gradient() -> Tensor:
+            learner.optimizer.zero_grad()
+            return accumulate(learner, stream, 0, [size] * num_parts)
+
+        learner.model.train()
+        learner.step(gradient).item()
+
+    def _peak(self) -> float:
+        if self._device.type == "cuda":  # what the allocator holds, fragments included, is what others cannot have
+            return self._beside + torch.cuda.max_memory_reserved(self._device)
+        return self._beside + peak_bytes(self._device)
+
+    def _guard(self, limit: float) -> None:
+        mine = GUARD * limit - self._beside
+        if self._device.type == "cuda":
+            total = torch.cuda.get_device_properties(self._device).total_memory
+            index = torch.cuda.current_device() if self._device.index is None else self._device.index
+            torch.cuda.set_per_process_memory_fraction(min(1.0, max(0.0, mine / total)), index)
+        else:
+            import resource
+
+            # what is mapped is more than what is resident: the guard stands above both
+            most = int(status_bytes("VmData") + max(0.0, mine - status_bytes("VmRSS")))
+            resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def main() -> None:
+    """Answer until the other side closes the pipe."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a model prints is no answer
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    task: Task = pickle.load(sys.stdin.buffer)
+    try:
+        tester = Tester(task)
+        print(json.dumps(tester.facts()), file=answers)
+        for line in sys.stdin.buffer:
+            size, num_parts = map(int, line.split())
+            print(json.dumps(tester.test(size, num_parts)), file=answers)
+    except Exception as error:  # any error says that this size does not run, and why
+        words = str(error).strip().splitlines() or [""]
+        print(json.dumps({"cause": f"{type(error).__name__}: {words[0]}"}), file=answers)
+
+
+if __name__ == "__main__":
+    main()

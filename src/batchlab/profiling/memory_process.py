@@ -1,0 +1,138 @@
+"""The process that tests sizes, seen from the one that asks: started, asked, replaced when a size did not fit."""
+
+import json
+import math
+import os
+import pickle
+import select
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from batchlab.profiling.memory_child import Task
+from batchlab.profiling.size_search import Attempt
+
+LEFT_OVER = 0.01
+"""Share of the limit that may be left of a size that did not fit; where it is more, the next gets a new process."""
+
+
+class NothingFits(MemoryError):
+    """No size fits, or the run cannot even be built; the text says why.
+
+    Attributes:
+        needed_bytes: that the smallest size took; NaN where it did not get that far.
+    """
+
+    def __init__(self, text: str, needed_bytes: float = float("nan")) -> None:
+        super().__init__(text)
+        self.needed_bytes = needed_bytes
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is the same for all sizes of one run.
+
+    Attributes:
+        baseline_bytes: taken between steps: Python, libraries, data, model, gradients, optimizer state.
+        num_train: examples in the training split.
+        first: the smallest size that the model takes.
+        unit: every size is a multiple of it.
+    """
+
+    baseline_bytes: float
+    num_train: int
+    first: int
+    unit: int
+
+
+class Prober:
+    """Tests sizes in a process of its own; a context manager that leaves none behind.
+
+    Args:
+        task: what is built there.
+        free_share: share of the limit that may be used; a size that takes more does not fit.
+        timeout: seconds for building, and for each size.
+    """
+
+    def __init__(self, task: Task, free_share: float, timeout: float) -> None:
+        self._task, self._most, self._timeout = task, task.limit_bytes * free_share, timeout
+        self._process: subprocess.Popen[bytes] | None = None
+        self._clean_bytes = 0.0
+
+    def __enter__(self) -> "Prober":
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def facts(self) -> Facts:
+        """Start a process, and have it build.
+
+        Raises:
+            NothingFits: where it cannot.
+        """
+        self._end()
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        command = [sys.executable, "-P", "-m", "batchlab.profiling.memory_child"]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment, bufsize=0
+        )
+        answer = self._ask(pickle.dumps(self._task))
+        if cause := answer.get("cause"):
+            raise NothingFits(cause)
+        self._clean_bytes = answer["baseline_bytes"] + LEFT_OVER * self._task.limit_bytes
+        return Facts(**answer)
+
+    def measure(self, size: int, num_parts: int) -> Attempt:
+        """Test one size; whatever ends the process, the size does not fit.
+
+        Args:
+            size: examples in a forward and backward pass.
+            num_parts: passes whose gradients add up, 1 or 2.
+        """
+        if self._process is None:
+            self.facts()
+        started = time.perf_counter()
+        answer = self._ask(f"{size} {num_parts}\n".encode())
+        seconds, cause = time.perf_counter() - started, answer.get("cause", "")
+        taken = answer.get("bytes", float("nan"))
+        if not cause and taken > self._most:
+            cause = f"needed {taken / 1e9:.2f} GB"
+        if cause and not answer.get("left_bytes", math.inf) <= self._clean_bytes:
+            self._end()  # what a failed try leaves behind decides nothing about the next
+        return Attempt(size, num_parts, taken, not cause, cause, seconds)
+
+    def _ask(self, words: bytes) -> dict[str, Any]:
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(words)
+        except BrokenPipeError:
+            return {"cause": ended(process.wait())}
+        ready, _, _ = select.select([process.stdout], [], [], self._timeout)
+        if not ready:
+            return {"cause": f"took longer than {self._timeout:g} s"}
+        line = process.stdout.readline()
+        return json.loads(line) if line else {"cause": ended(process.wait())}
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+def ended(code: int) -> str:
+    """How the process ended, in words: exit codes below 0 are signals."""
+    if code >= 0:
+        return f"its process ended with exit code {code}"
+    return f"its process was ended by {signal.Signals(-code).name}{' (out of memory?)' if code == -9 else ''}"

@@ -1,0 +1,192 @@
+"""What `micro_batch_size=auto` comes to: probed once per model and command, then an ordinary number."""
+
+import hashlib
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from batchlab.config.schema import Config, Memory, flat_params
+from batchlab.errors import Mistake
+from batchlab.profiling.largest_batch import HEADROOM, Known, MemoryProbe, largest_batch, needs, sentence
+from batchlab.profiling.memory_process import Facts, NothingFits
+from batchlab.profiling.size_search import Attempt
+from batchlab.system.device_memory import free_bytes, peak_bytes, reset_peak
+from batchlab.training.build import load_dataset, pick_device
+from batchlab.training.plan import part_sizes
+from batchlab.validation.dry_run import batch_sizes_along
+
+KNOWN = "BATCHLAB_MEMORY"
+"""Environment variable of what a command knows of memory: its worker processes, and the jobs of a grid, inherit it."""
+MOST_KNOWN = 16
+"""Models that are remembered: an environment variable has to stay short."""
+NO_MEMORY = (
+    *("seed", "num_seeds", "lr", "epochs", "batch_size", "micro_batch_size", "memory.max_micro_batch_size", "study"),
+    *("objectives", "mlruns", "data_root", "checkpoint.every_seconds"),
+)
+NO_MEMORY_GROUPS = ("budget.", "eval.", "lr_schedule.", "lr_scaling.", "batch_schedule.")
+ROUGH_GROUPS = ("optimizer.", "loss.")
+"""Of their fractions only counts whether they are 0: momentum and weight decay, if any, take the same memory."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A configuration without `auto`.
+
+    Attributes:
+        config: with micro_batch_size ``none``, or the largest part of any batch.
+        found: the largest size that fits, in words; empty where nothing was asked for.
+        record: the whole probe, to be kept with the run; empty likewise.
+    """
+
+    config: Config
+    found: str = ""
+    record: str = ""
+
+
+def settle(config: Config) -> Settled:
+    """Replace micro_batch_size=auto by a number, from a probe or from what the command knows already.
+
+    The effective batch stays what was asked for. The number is the size of the largest of the near-equal parts into
+    which the found maximum cuts the batches of the run, so that it says what the run does: ``none`` where every batch
+    goes through whole. What comes out is the configuration in which that number had been typed.
+
+    Args:
+        config: passed both gates.
+
+    Returns:
+        The same configuration where there was nothing to settle.
+
+    Raises:
+        NothingFits: with the reason.
+    """
+    if config.micro_batch_size != "auto":
+        return Settled(config)
+    batches = batch_sizes_along(config, len(load_dataset(config.data).train))
+    probe = _probe(config, max(batches))
+    micro = allowed_maximum(min(probe.size, max(batches)), batches, probe.facts)
+    if micro is None:
+        raise NothingFits(
+            f"{probe.size} at a time fit, which the model's norm does not take as parts of {max(batches)}"
+        )
+    largest_part = max(part_sizes(batch, micro)[0] for batch in batches)
+    is_whole = largest_part == max(batches)
+    settled = replace(config, micro_batch_size="none" if is_whole else largest_part, memory=Memory())
+    parts = f"{max(batches)} in {math.ceil(max(batches) / micro)} parts of at most {largest_part}"
+    found = f"the whole batch in one part ({needs(probe)})" if is_whole else f"{sentence(probe)}: {parts}"
+    tested = [[each.size, each.num_parts, each.bytes, each.cause] for each in probe.tested]  # short: it is a tag
+    facts = asdict(probe.facts) | {"limit_bytes": probe.limit_bytes, "headroom": probe.headroom}
+    record = {"size": probe.size, "capped_by": probe.capped_by, "seconds": round(probe.seconds, 3), **facts}
+    return Settled(settled, found, json.dumps(record | {"tested": tested}))
+
+
+def check_memory(configs: list[Config], num_workers: int = 1) -> list[Mistake]:
+    """Probe every configuration that asks for it; those of which not the smallest size fits are mistakes.
+
+    Args:
+        configs: passed both gates.
+        num_workers: processes that will train side by side, and share what is free.
+    """
+    asking = [config for config in configs if config.micro_batch_size == "auto"]
+    if asking:
+        if sys.stderr.isatty():
+            print("micro_batch_size=auto: sizes are tested in a process of their own.", file=sys.stderr)
+        free_for_runs(asking[0], num_workers)
+    asking.sort(key=_largest_batch, reverse=True)  # what fits there says enough of smaller batches
+    return [mistake for config in asking for mistake in _check(config)]
+
+
+def _largest_batch(config: Config) -> int:
+    return max(batch_sizes_along(config, len(load_dataset(config.data).train)))
+
+
+def _check(config: Config) -> Iterator[Mistake]:
+    device = pick_device(config.device)
+    if math.isnan(peak_bytes(device)):
+        allowed = f"this system does not say how much memory is taken on {device.type}"
+        yield Mistake("micro_batch_size", "auto", allowed, "micro_batch_size=32")
+        return
+    try:
+        settle(config)
+    except NothingFits as error:
+        limit, headroom = config.memory.limit_bytes, config.memory.headroom
+        if limit is None:
+            yield Mistake("micro_batch_size", "auto", str(error), "a smaller model, or micro_batch_size=none")
+            return
+        needed = 2 * limit if math.isnan(error.needed_bytes) else error.needed_bytes
+        enough = math.ceil(needed / (1 - (HEADROOM if headroom is None else headroom)) / 1e8) * 10**8
+        yield Mistake("memory.limit_bytes", limit, str(error), f"memory.limit_bytes={enough}")
+
+
+def allowed_maximum(at_most: int, batches: list[int], facts: Facts) -> int | None:
+    """The largest maximum m <= at_most of which every part of every batch is a size that the model takes.
+
+    Args:
+        at_most: the largest size that fits.
+        batches: sizes of the batches of the run.
+        facts: smallest size (2 with batch norm) and unit (the ghost size).
+
+    Returns:
+        m, or None where there is none, e.g. parts of 2 of a batch of 3 with batch norm.
+    """
+
+    def is_allowed(size: int) -> bool:
+        parts = (part for batch in batches for part in {*_ends(batch, size)})
+        return all(part >= facts.first and part % facts.unit == 0 for part in parts)
+
+    return next((size for size in range(at_most, 0, -1) if is_allowed(size)), None)
+
+
+def _ends(batch_size: int, micro_batch_size: int) -> tuple[int, int]:
+    """The largest and the smallest of `part_sizes`, without the list."""
+    num_parts = math.ceil(batch_size / micro_batch_size)
+    return math.ceil(batch_size / num_parts), batch_size // num_parts
+
+
+def free_for_runs(config: Config, num_workers: int = 1) -> int:
+    """Bytes that one run of this command may take: memory.limit_bytes, else an equal share of what was free at first.
+
+    Args:
+        config: of the run.
+        num_workers: that share it; counted where nothing is known yet.
+    """
+    if config.memory.limit_bytes is not None:
+        return config.memory.limit_bytes
+    known, name = _known(), pick_device(config.device)
+    if str(name) not in known["limits"]:
+        reset_peak(name)
+        known["limits"][str(name)] = free_bytes(name) // max(1, num_workers)
+        os.environ[KNOWN] = json.dumps(known)
+    return known["limits"][str(name)]
+
+
+def _probe(config: Config, whole: int) -> MemoryProbe:
+    """The answer of earlier probes of this command where they have one, else a probe that starts from them."""
+    key, limit = memory_key(config), free_for_runs(config)
+    known, earlier = _known(), None
+    if key in known["models"]:
+        entry = known["models"].pop(key)
+        earlier = Known(Facts(**entry["facts"]), tuple(Attempt(**each) for each in entry["tested"]))
+    probe = largest_batch(config, whole, limit, earlier)
+    tested = {(each.size, each.num_parts): each for each in [*(earlier.tested if earlier else ()), *probe.tested]}
+    known["models"][key] = asdict(Known(probe.facts, tuple(tested.values())))
+    known["models"] = dict(list(known["models"].items())[-MOST_KNOWN:])
+    os.environ[KNOWN] = json.dumps(known)
+    return probe
+
+
+def _known() -> dict[str, Any]:
+    return json.loads(os.environ.get(KNOWN, "null")) or {"limits": {}, "models": {}}
+
+
+def memory_key(config: Config) -> str:
+    """Of every setting that decides how much memory a size takes, and how much may be taken."""
+    settings = {
+        key: bool(value) if key.startswith(ROUGH_GROUPS) and isinstance(value, float) else value
+        for key, value in flat_params(config).items()
+        if key not in NO_MEMORY and not key.startswith(NO_MEMORY_GROUPS)
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]

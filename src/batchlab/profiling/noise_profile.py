@@ -1,0 +1,87 @@
+"""What scripts/noise.py measures: the gradient noise of a trained model, in three ways and by batch size."""
+
+import sys
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from batchlab.config.schema import Config, Measure
+from batchlab.laws.estimate import Estimate
+from batchlab.laws.gradient_noise import NoiseScale, fit_slope
+from batchlab.measures.gradients import Sample, training_sample
+from batchlab.measures.noise_estimators import BatchNoise, ExactNoise, batch_noise, exact_noise, parts_noise
+from batchlab.profiling.noise_settings import Noise
+from batchlab.run.training_run import finish, run
+from batchlab.training.build import Built, build
+
+SMALL = 20
+"""Batches of up to a twentieth of the sample count as m much smaller than N, for the slope."""
+PARTS = 16
+"""Batches of the two-batch estimate: their gradients against that of all of them together."""
+
+
+class NothingMeasured(Exception):
+    """There is no model to measure, or no noise scale; the text says why."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The noise of one model on a sample of its training examples, which is the population here.
+
+    Attributes:
+        exact: from the gradient of every single example of the sample.
+        endless: the same taken as a sample of endless data.
+        two_batch: what training gets for free, parts against their total.
+        slope: of the variance against the batch size, both as logarithms, for small batches; theory says -1.
+        batches: gradients of batches of 1, 2, 4, ... examples against that of the whole sample.
+    """
+
+    exact: ExactNoise
+    endless: NoiseScale
+    two_batch: NoiseScale
+    slope: Estimate
+    batches: list[BatchNoise]
+
+
+def measure(keys: Noise, config: Config) -> Found:
+    """Train, then measure the model as it stands at the end.
+
+    Args:
+        keys: of the script.
+        config: passed both gates; micro_batch_size=auto is settled.
+
+    Raises:
+        NothingMeasured: where the training did not end well, or the gradient has no noise scale.
+    """
+    built = trained(config)
+    sample = training_sample(built, keys.num_examples)
+    sample = replace(sample, population=len(sample))  # of the sample itself everything can be measured
+    model, loss, count = built.learner.model, built.loss_function, len(sample)
+    exact, two_batch = exact_noise(model, loss, sample), two_batches(built, sample)
+    endless = exact_noise(model, loss, replace(sample, population=sys.maxsize)).noise
+    if not np.isfinite(exact.noise.scale.value):
+        raise NothingMeasured(f"No noise scale: {exact.noise.reason}")
+    sizes = [2**power for power in range(20) if 2**power <= count // 2]
+    batches = batch_noise(model, loss, sample, sizes, keys.num_draws, config.seed)
+    small = [each for each in batches if each.size <= count // SMALL]
+    slope = fit_slope([each.size for each in small], [each.distances for each in small])
+    return Found(exact, endless, two_batch, slope, batches)
+
+
+def trained(config: Config) -> Built:
+    """The model of a configuration after its training, during which nothing else is measured.
+
+    Raises:
+        NothingMeasured: where it diverged or ran out of memory.
+    """
+    built = build(replace(config, measure=Measure(gradient_noise=False)), config.seed)
+    outcome = finish(run(built, with_test=False)).outcome
+    if outcome != "done":
+        raise NothingMeasured(f"The training ended as {outcome}: there is no model to measure.")
+    return built
+
+
+def two_batches(built: Built, sample: Sample) -> NoiseScale:
+    """The estimate that training gets for free: parts against their total."""
+    parts = zip(sample.inputs.tensor_split(PARTS), sample.targets.tensor_split(PARTS), strict=True)
+    return parts_noise(built.learner.model, built.loss_function, parts, len(sample))

@@ -1,0 +1,132 @@
+"""The table of step times that were measured alone: <mlruns>/step_times.json, one entry per kind of step."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from batchlab.config.identity import environment
+from batchlab.config.schema import Config, flat_params
+from batchlab.laws.estimate import Estimate
+from batchlab.laws.step_cost import StepCost, Timed
+from batchlab.tracking.stores import locked
+from batchlab.training.build import DEFAULT_THREADS, build_model, load_dataset, pick_device
+
+NAME = "step_times.json"
+NO_TIME = (
+    *("seed", "num_seeds", "lr", "epochs", "batch_size", "num_threads", "device", "study", "objectives", "mlruns"),
+    *("data_root", "data.root", "data.path", "trust"),
+)
+"""Settings that do not move the time of a step, or stand in the key in another form."""
+ROUGH_GROUPS = ("model.", "optimizer.", "loss.")
+"""Of their fractions only counts whether they are 0: every dropout takes the same time; the model is known by shape."""
+NO_TIME_GROUPS = ("budget.", "eval.", "memory.", "lr_schedule.", "lr_scaling.", "batch_schedule.", "measure.")
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """One kind of step on one kind of host.
+
+    Attributes:
+        facts: what they are of: settings, shape of the data, host class.
+        timed: steps by size.
+        failed: batch size -> why it could not be timed.
+        cost: the laws through them; None where nothing could be timed.
+        measured: when, by which commit, at which load average, and whether no training of ours ran meanwhile.
+    """
+
+    facts: Mapping[str, Any]
+    timed: tuple[Timed, ...] = ()
+    failed: Mapping[int, str] = field(default_factory=dict)
+    cost: StepCost | None = None
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Under which it stands in the table: a hash of the facts."""
+        return hashlib.sha256(json.dumps(self.facts, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+    def missing(self, batch_sizes: list[int]) -> list[int]:
+        """Those of the sizes that nobody has tried to time."""
+        known = {each.batch_size for each in self.timed} | set(self.failed)
+        return [size for size in batch_sizes if size not in known]
+
+
+def untimed(config: Config) -> StepTimes:
+    """The entry of a configuration's steps before anything is measured.
+
+    Args:
+        config: passed both gates; micro_batch_size=auto is settled.
+    """
+    settings = {
+        key: bool(value) if key.startswith(ROUGH_GROUPS) and isinstance(value, float) else value
+        for key, value in flat_params(config).items()
+        if key not in NO_TIME and not key.startswith(NO_TIME_GROUPS)
+    }
+    dataset, device = load_dataset(config.data), pick_device(config.device)
+    facts: dict[str, Any] = settings | {"measure.gradient_noise": config.measure.gradient_noise}
+    facts |= {"input_shape": list(dataset.input_shape), "num_classes": dataset.num_classes}
+    facts |= {"num_train": len(dataset.train), "num_threads": config.num_threads or DEFAULT_THREADS}
+    facts["structure"] = structure(build_model(config, dataset))
+    return StepTimes(facts | host_class(device))
+
+
+def structure(model: nn.Module) -> str:
+    """A hash of a model's modules and of the shapes of its parameters, in their order."""
+    parts = [*(type(module).__name__ for module in model.modules()), *(list(each.shape) for each in model.parameters())]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def host_class(device: torch.device) -> dict[str, Any]:
+    """What two hosts must have in common for a step to take the same time on both."""
+    facts: dict[str, Any] = {"cpu": environment()["cpu"], "cores": os.cpu_count(), "torch": torch.__version__}
+    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
+    return facts | {"device": device.type} | gpu
+
+
+def read_entry(mlruns: str, entry: StepTimes) -> StepTimes:
+    """The entry as the table has it; itself where the table does not."""
+    row = _table(mlruns).get(entry.key)
+    if row is None:
+        return entry
+    cost = row["cost"]
+    return StepTimes(
+        entry.facts,
+        tuple(Timed(**each) for each in row["timed"]),
+        {int(size): why for size, why in row["failed"].items()},
+        _cost(cost) if cost is not None else None,
+        row["measured"],
+    )
+
+
+def write_entry(mlruns: str, entry: StepTimes) -> None:
+    """Put an entry into the table, in the place of an earlier one; a reader finds the old table or the new one."""
+    path = Path(mlruns) / NAME
+    with locked(mlruns):
+        table = _table(mlruns) | {entry.key: asdict(entry)}
+        written = path.with_suffix(f".{os.getpid()}")
+        written.write_text(json.dumps(table, indent=1) + "\n")
+        written.replace(path)
+
+
+def _table(mlruns: str) -> dict[str, Any]:
+    """Every entry; none where the file is not one of ours: what it had is measured anew."""
+    try:
+        table = json.loads((Path(mlruns) / NAME).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return table if isinstance(table, dict) else {}
+
+
+def _cost(row: dict[str, Any]) -> StepCost:
+    values: dict[str, Any] = {
+        name: Estimate(**value) if isinstance(value, dict) else value for name, value in row.items()
+    }
+    values["beyond"] = tuple((size, seconds) for size, seconds in row["beyond"])
+    return StepCost(**values)

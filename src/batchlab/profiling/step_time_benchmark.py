@@ -1,0 +1,140 @@
+"""Times every variant at every batch size in the same blocks, and fits the laws."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from batchlab.config.schema import Config
+from batchlab.distributed.leader import shared
+from batchlab.laws.equivalence import Verdict, judge_sizes
+from batchlab.laws.step_time import StepTime, fit_step_time
+from batchlab.profiling.benchmark_settings import Benchmark
+from batchlab.profiling.benchmark_sizes import sizes_of, with_images
+from batchlab.profiling.timing import Cell, Timings, time_cells
+from batchlab.training.build import Built, build, load_dataset
+from batchlab.training.plan import part_sizes
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is timed at every batch size.
+
+    Attributes:
+        label: what tells it from the others; its model where it is the only one.
+        built: at the largest batch size.
+        mode: train or inference.
+        feed: resident or loader.
+        cudnn_benchmark: as set.
+    """
+
+    label: str
+    built: Built
+    mode: Any
+    feed: str
+    cudnn_benchmark: bool
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One variant's timings and what follows from them.
+
+    Attributes:
+        variant: what was timed.
+        batch_sizes: those that could be timed, rising.
+        seconds: [num_blocks, n] seconds per step.
+        peak_bytes: [n].
+        law: None with fewer than two sizes.
+        verdicts: of sizes with enough neighbours.
+        failed: batch size -> why it could not be timed.
+    """
+
+    variant: Variant
+    batch_sizes: list[int]
+    seconds: np.ndarray
+    peak_bytes: np.ndarray
+    law: StepTime | None
+    verdicts: list[Verdict]
+    failed: dict[int, str]
+
+
+def variants_of(keys: Benchmark, configs: list[Config]) -> list[Variant]:
+    """Every combination of configuration, device, mode, feed and cuDNN setting, built at the largest batch size.
+
+    A configuration of several processes stands beside itself in one.
+    """
+    made, most = [], max(config.num_processes for config in configs)
+    for config, device in product(beside_one_process(with_images(keys, configs)), keys.devices):
+        here = replace(config, device=device)
+        num_train = len(load_dataset(here.data).train)
+        built = build(replace(here, batch_size=sizes_of(keys, here, num_train)[-1]), config.seed)
+        flags = keys.cudnn_benchmark if built.device.type == "cuda" else keys.cudnn_benchmark[:1]
+        feeds = keys.feeds or (["resident"] if most == 1 else ["loader"])
+        made += [(built, *each) for each in product(keys.modes, feeds, flags)]
+    parts = [_parts_of(*each) for each in made]
+    differing = [name for name in parts[0] if len({each[name] for each in parts}) > 1] or ["model", "device"]
+    labels = [" ".join(each[name] for name in differing) for each in parts]
+    return [Variant(label, *each) for label, each in zip(labels, made, strict=True)]
+
+
+def beside_one_process(configs: list[Config]) -> list[Config]:
+    """Each configuration of several processes behind the same in one."""
+    alone = {"launch": "single", "num_processes": 1, "sync_batch_norm": False}
+    return [*(replace(config, **alone) for config in configs if config.num_processes > 1), *configs]
+
+
+@contextmanager
+def sharing(variants: list[Variant]) -> Iterator[list[Variant]]:
+    """The variants, those of several processes joined by these: one at most, see check.py."""
+    with ExitStack() as stack:
+        yield [replace(each, built=stack.enter_context(shared(each.built))) for each in variants]
+
+
+def _parts_of(built: Built, mode: str, feed: str, cudnn_benchmark: bool) -> dict[str, str]:
+    config = built.config
+    return {
+        "model": str(config.model.get("name", config.model["_target_"].rsplit(".", 1)[-1])),
+        "device": str(built.device),
+        "precision": config.precision,
+        "compile": "compiled" if config.compile else "eager",
+        "micro": f"m={config.micro_batch_size}",
+        "mode": mode,
+        "feed": feed,
+        "processes": f"{config.num_processes} process{'es' if config.num_processes > 1 else ''}",
+        "cudnn": "cudnn.benchmark" if cudnn_benchmark else "cudnn default",
+    }
+
+
+def measure(keys: Benchmark, variants: list[Variant], tell: Callable[[float], None]) -> tuple[Timings, list[Measured]]:
+    """Time every variant at every batch size in the same blocks, and fit the laws."""
+    cells, owners = [], []
+    for place, variant in enumerate(variants):
+        built, stay = variant.built, None
+        sizes = sizes_of(keys, built.config, len(built.dataset.train))
+        if variant.feed == "resident":
+            assert built.config.num_processes == 1
+            inputs, targets = built.stream.take(0, sizes[-1])
+            stay = inputs.clone(), targets.clone()
+        micro = built.plan.micro_batch_size
+        cells += [Cell(built, size, variant.mode, stay, variant.cudnn_benchmark, micro) for size in sizes]
+        owners += [place] * len(sizes)
+    clock: Any = keys.clock
+    timings = time_cells(cells, keys.num_blocks, keys.budget_seconds, clock, tell)
+    return timings, [_measured(variant, place, cells, owners, timings) for place, variant in enumerate(variants)]
+
+
+def _measured(variant: Variant, place: int, cells: list[Cell], owners: list[int], timings: Timings) -> Measured:
+    mine = [index for index, owner in enumerate(owners) if owner == place]
+    good = [index for index in mine if index not in timings.failed]
+    sizes, seconds = [cells[index].batch_size for index in good], timings.seconds[:, good]
+    failed = {cells[index].batch_size: timings.failed[index] for index in mine if index in timings.failed}
+    micro = variant.built.plan.micro_batch_size
+    # above the largest part the law is accumulation's, another one
+    alone = [index for index, size in enumerate(sizes) if len(part_sizes(size, micro)) == 1]
+    law = None
+    if len(alone) > 1 and len(seconds):
+        law = fit_step_time([sizes[index] for index in alone], seconds[:, alone])
+    return Measured(variant, sizes, seconds, timings.peak_bytes[good], law, judge_sizes(sizes, seconds), failed)

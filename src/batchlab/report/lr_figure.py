@@ -1,0 +1,116 @@
+"""The best learning rate by batch size, and the exponent by which it moves."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from batchlab.laws.power import Power, fit_power
+from batchlab.report.by_size import BATCH_SIZE, MAX_OTHERS, some
+from batchlab.report.comparison import Row
+from batchlab.report.panel import Axis, Panel, Trace
+from batchlab.report.study_data import Study, best_by_size, hover_of, labelled, rank
+
+MIN_SIZES = 3
+"""Fewer batch sizes say nothing of a power."""
+
+
+@dataclass(frozen=True)
+class RatePoints:
+    """Learning rates of one label.
+
+    Attributes:
+        label: tells it from other settings; empty where there is one.
+        tried: every configuration with a value.
+        best: the best of each batch size with two rates or more, by batch size.
+        at_end: batch sizes whose best rate is the least or the greatest that was tried there.
+        law: through the best; None with fewer than three of them, through two of which any power goes.
+    """
+
+    label: str
+    tried: Sequence[Row]
+    best: Sequence[Row]
+    at_end: Sequence[int]
+    law: Power | None
+
+
+def rate_points(study: Study) -> list[RatePoints]:
+    """Learning rates by label; labels with fewer than two batch sizes of two rates each are left out."""
+    found = []
+    for label, rows in labelled(study).items():
+        tried = [row for row in rows if math.isfinite(rank(study, row))]
+        rates: dict[int, set[float]] = {}
+        for row in tried:
+            rates.setdefault(row.batch_size, set()).add(row.lr)
+        best = [row for row in best_by_size(study, tried) if len(rates[row.batch_size]) > 1]
+        if len(best) < 2:
+            continue
+        at_end = [row.batch_size for row in best if row.lr in (min(rates[row.batch_size]), max(rates[row.batch_size]))]
+        widths = [cell(row.lr, sorted(rates[row.batch_size])) for row in best]
+        law = None
+        if len(best) >= MIN_SIZES:
+            law = fit_power([row.batch_size for row in best], [row.lr for row in best], widths)
+        found.append(RatePoints(label, tried, best, at_end, law))
+    return found
+
+
+def cell(lr: float, tried: Sequence[float]) -> float:
+    """Width of the cell around a rate, in logarithm: half the way to each neighbour; that to the one at an end, twice.
+
+    Args:
+        lr: one of them.
+        tried: at least two rates, rising.
+    """
+    place = list(tried).index(lr)
+    gaps = [math.log(high / low) for low, high in pairwise(tried)]
+    sides = gaps[max(0, place - 1) : place + 1]
+    return sum(sides) / len(sides)
+
+
+def rate_panel(points: Sequence[RatePoints], study: Study) -> Panel:
+    """Best lr against batch size on logarithmic axes, with the fitted power."""
+    tried = [row for each in points for row in each.tried]
+    step = 1 + len(tried) // MAX_OTHERS
+    traces = [_rates(some("tried", step), tried[::step], study, is_faint=True)]
+    for each in points:
+        name = each.label or "best of each batch size"
+        traces.append(_rates(name, each.best, study))
+        if each.law is not None:
+            sizes = np.geomspace(each.best[0].batch_size, each.best[-1].batch_size, 20)
+            fitted = [each.law.at(size) for size in sizes]
+            title = f"{each.label} ∝ B^{each.law.exponent.value:.2f}".strip()
+            traces.append(Trace(title, list(sizes), fitted, style="line", is_dashed=True))
+    note = " ".join(words for each in points for words in in_words(each))
+    y = Axis("learning rate used, after scaling", is_log=True)
+    return Panel("lr", "Best learning rate by batch size", BATCH_SIZE, y, traces, note)
+
+
+def in_words(points: RatePoints) -> list[str]:
+    """The exponent with its interval, and how far it can be trusted."""
+    prefix = f"{points.label}: " if points.label else ""
+    if points.law is None:
+        return [f"{prefix}{len(points.best)} batch sizes do not tell how the best lr moves with the batch size."]
+    exponent = points.law.exponent
+    interval = f"[{exponent.low:.2f}, {exponent.high:.2f}], the spacing of the rates included"
+    said = [f"{prefix}lr ∝ B^{exponent.value:.2f} {interval} (linear rule 1, square-root rule 0.5)."]
+    lengths = {row.varied.get("epochs") for row in points.best}
+    if len(lengths) > 1:
+        said.append("They were trained for unequal epochs, which moves the best lr too.")
+    if points.at_end:
+        sizes = ", ".join(f"{size:,}" for size in points.at_end)
+        said.append(f"At B = {sizes} the best stands at the end of the rates that were tried: more may move it.")
+    return said
+
+
+def _rates(name: str, rows: Sequence[Row], study: Study, is_faint: bool = False) -> Trace:
+    return Trace(
+        name,
+        [row.batch_size for row in rows],
+        [row.lr for row in rows],
+        style="points",
+        is_faint=is_faint,
+        hover=[hover_of(study, row) for row in rows],
+        commands=[row.origin for row in rows],
+    )

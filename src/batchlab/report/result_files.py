@@ -1,0 +1,50 @@
+"""Results that stay in the repository: docs/results/<name>.md for people, <name>.json for machines."""
+
+import io
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from batchlab.config.identity import environment, load_average
+from batchlab.config.schema import REPOSITORY
+
+
+def hardware() -> str:
+    """CPU, cores and GPU of this machine."""
+    facts = environment()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{facts['cpu']}, {facts['cores']} cores, {device}"
+
+
+def write_results(name: str, about: str, table: Table, records: list[dict[str, Any]]) -> None:
+    """Write what a script measured, with hardware, commit and date.
+
+    Args:
+        name: file name without suffix.
+        about: what was measured and how; a paragraph or more.
+        table: as shown at the terminal.
+        records: flat: ``what, unit, median, low, high, n``.
+    """
+    facts, drawn = environment(), Console(file=io.StringIO(), width=120)
+    drawn.print(table)
+    provenance = {
+        "hardware": hardware(),
+        "threads": torch.get_num_threads(),
+        "torch": facts["version.torch"],
+        "load_average": load_average(),
+        "commit": facts["commit"][:12] + ("+changes" if facts["dirty"] == "true" else ""),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    said = "\n".join(f"* {key}: {value}" for key, value in provenance.items())
+    assert isinstance(drawn.file, io.StringIO)
+    written = f"Written by `{facts['command']}`.\n\n{said}"
+    text = f"# {name}\n\n{written}\n\n```\n{about.strip()}\n```\n\n```\n{drawn.file.getvalue()}```\n"
+    folder = REPOSITORY / "docs" / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(text)
+    flat = [record | provenance for record in records]
+    (folder / f"{name}.json").write_text(json.dumps(flat, indent=1) + "\n")

@@ -1,0 +1,125 @@
+"""Sharpness: the table at the end of a command, beside the loss it was measured at, and the panels of a page."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from batchlab.report.by_size import BATCH_SIZE, with_bars
+from batchlab.report.comparison import Estimate, Row
+from batchlab.report.panel import Axis, Panel, Trace
+from batchlab.report.study_data import Study, best_by_size, labelled, settings_in_words
+
+COLUMNS = {
+    "sharpness/train_loss": "train loss",
+    "sharpness/lambda_max": "lambda max",
+    "sharpness/adaptive_sam": "adaptive SAM",
+    "sharpness/keskar_1e-3": "phi(1e-3) %",
+}
+"""Those that a terminal has room for; MLflow has all."""
+TITLES = {
+    "sharpness/lambda_max": ("λ_max", "Hessian's λ_max (loss per squared weight)"),
+    "sharpness/adaptive_sam": ("adaptive SAM", "adaptive SAM sharpness (rise of the loss)"),
+    "sharpness/keskar_1e-3": ("φ(1e-3)", "Keskar's φ at ε = 1e-3 (% of 1 + loss)"),
+    "sharpness/keskar_5e-4": ("φ(5e-4)", "Keskar's φ at ε = 5e-4 (% of 1 + loss)"),
+    "sharpness/keskar_subspace_1e-3": ("φ in a subspace, 1e-3", "φ in a subspace, ε = 1e-3 (% of 1 + loss)"),
+    "sharpness/keskar_subspace_5e-4": ("φ in a subspace, 5e-4", "φ in a subspace, ε = 5e-4 (% of 1 + loss)"),
+    "sharpness/sam": ("SAM", "SAM sharpness (rise of the loss)"),
+    "sharpness/trace": ("trace", "trace of the Hessian (loss per squared weight)"),
+    "sharpness/lr_lambda_max": ("lr·λ_max", "learning rate × Hessian's λ_max (2 is the edge for SGD)"),
+    "sharpness/train_loss": ("train loss", "train loss on the measured examples"),
+}
+"""What a page calls a measure: on its button, and on its axis, with the unit."""
+ABOUT = ("_converged", "_standard_error")
+"""Endings of what says how well another measure is known."""
+MODES = {"eval": "batch norm with its running statistics", "train": "batch norm with the sample's statistics"}
+
+
+def draw_sharpness(rows: Sequence[Row]) -> Table | None:
+    """The rows' sharpness as a table for the terminal; None where nothing was measured."""
+    shown = [name for name in COLUMNS if any(name in row.sharpness for row in rows)]
+    if not any(row.sharpness[name].n for row in rows for name in shown if name in row.sharpness):
+        return None
+    table = Table(title="sharpness", title_justify="left", title_style="bold", pad_edge=False)
+    names = list(dict.fromkeys(name for row in rows for name in row.varied))
+    for heading in ("batch size", *names, *(COLUMNS[name] for name in shown), "n"):
+        table.add_column(heading, justify="left" if heading in names else "right", overflow="fold")
+    for row in rows:
+        settings = [str(row.batch_size), *(row.varied.get(name, "") for name in names)]
+        values = [significant(row.sharpness[name]) if name in row.sharpness else "-" for name in shown]
+        table.add_row(*settings, *values, str(row.n))
+    return table
+
+
+def how_measured(params: Mapping[str, Any]) -> str:
+    """What the numbers of the table depend on.
+
+    Args:
+        params: of a run.
+    """
+    examples, mode = params.get("measure.num_examples"), MODES[params["measure.batch_norm"]]
+    sample = f"at most {int(examples):,} training examples" if examples else "all training examples"
+    return f"Sharpness is that of the loss on {sample}, {mode}; it compares at equal train loss."
+
+
+def significant(value: Estimate) -> str:
+    """``mean ± half width`` to three digits; no ± at n = 1, a dash for NaN."""
+    if math.isnan(value.mean):
+        return "-"
+    text = f"{value.mean:.3g}"
+    return text if math.isnan(value.half_width) else f"{text} ± {value.half_width:.2g}"
+
+
+def sharpness_points(study: Study) -> dict[str, dict[str, list[Row]]]:
+    """Metric -> label -> the best row of each batch size, of what was measured; metrics without a value are left out.
+
+    Args:
+        study: what was recorded.
+    """
+    names = sorted({name for row in study.rows for name in row.sharpness if not name.endswith(ABOUT)}, key=_rank)
+    best = {label: best_by_size(study, rows) for label, rows in labelled(study).items()}
+    found: dict[str, dict[str, list[Row]]] = {}
+    for name in names:
+        measured = {
+            label: [row for row in rows if name in row.sharpness and row.sharpness[name].n]
+            for label, rows in best.items()
+        }
+        measured = {label: rows for label, rows in measured.items() if rows}
+        if measured:
+            found[name] = measured
+    return found
+
+
+def _rank(name: str) -> tuple[int, str]:
+    known = list(TITLES)
+    return (known.index(name) if name in known else len(known), name)
+
+
+def sharpness_panels(points: Mapping[str, Mapping[str, Sequence[Row]]], note: str) -> list[Panel]:
+    """One panel for each measure, in one place.
+
+    Args:
+        points: of `sharpness_points`.
+        note: how it was measured.
+    """
+    panels = []
+    for name, by_label in points.items():
+        choice, title = TITLES.get(name, (name.removeprefix("sharpness/"), name.removeprefix("sharpness/")))
+        traces = [_by_size(label or "best setting", rows, name) for label, rows in by_label.items()]
+        is_log = all(isinstance(y, float) and y > 0 for trace in traces for y in trace.y)
+        panel_name = re.sub(r"[^a-z0-9]+", "_", name.lower().removeprefix("sharpness/"))
+        y = Axis(title, is_log=is_log)
+        panels.append(
+            Panel(
+                f"sharpness-{panel_name}", "Sharpness by batch size", BATCH_SIZE, y, traces, note,
+                switch="sharpness", choice=choice,
+            )
+        )  # fmt: skip
+    return panels
+
+
+def _by_size(label: str, rows: Sequence[Row], name: str) -> Trace:
+    hover = [f"{settings_in_words(row)}<br>{significant(row.sharpness[name])}<br>n = {row.n}" for row in rows]
+    return with_bars(label, rows, [row.sharpness[name] for row in rows], hover)

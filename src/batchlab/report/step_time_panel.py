@@ -1,0 +1,114 @@
+"""Seconds of a step by batch size as the runs took them, and the law t(B) = α + β·B through them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from batchlab.config.objectives import MEASURED
+from batchlab.laws.step_time import StepTime, fit_step_time
+from batchlab.report.by_size import BATCH_SIZE
+from batchlab.report.comparison import Estimate, Run, estimate
+from batchlab.report.panel import Axis, Panel, Trace
+from batchlab.report.step_time_table import step_time_in_words
+from batchlab.report.study_data import Study, ends, labelled
+
+MAX_RUNS = 50
+"""Of one batch size go into the law; its bootstrap need not see more."""
+LOOSE = 0.3
+"""A time that is farther from the law than this is named."""
+NUM_POINTS = 60
+"""Of a law's line."""
+
+
+@dataclass(frozen=True)
+class StepPoints:
+    """Step times of one label.
+
+    Attributes:
+        label: tells it from other settings; empty where there is one.
+        seconds: batch size -> seconds of a step in each run, by batch size.
+        law: None with fewer than two batch sizes.
+    """
+
+    label: str
+    seconds: dict[int, list[float]]
+    law: StepTime | None
+
+
+def step_points(study: Study) -> list[StepPoints]:
+    """Training seconds over steps of each run, by label; runs whose batch grows are left out."""
+    found = []
+    for label, rows in labelled(study).items():
+        seconds: dict[int, list[float]] = {}
+        for row in rows:
+            for run in study.by_key[row.key]:
+                if (value := step_seconds(run)) is not None:
+                    seconds.setdefault(row.batch_size, []).append(value)
+        if seconds:
+            ordered = {size: seconds[size] for size in sorted(seconds)}
+            found.append(StepPoints(label, ordered, law_of(ordered)))
+    return found
+
+
+def step_seconds(run: Run) -> float | None:
+    """Mean seconds of a step of one run, as measured; None where it does not say, or its batch grew.
+
+    Seconds as if alone are a law times steps already: through them the law would only be found again.
+    """
+    metrics = run["metrics"]
+    seconds = float(metrics.get(MEASURED, math.nan))
+    steps = float(metrics.get("cost/num_steps", math.nan))
+    grows = str(run["params"].get("batch_schedule._target_", "")).endswith(".grow")
+    return seconds / steps if seconds > 0 and steps > 0 and not grows else None
+
+
+def law_of(seconds: dict[int, list[float]]) -> StepTime | None:
+    """The law through runs at each batch size, as many of each as the size with the fewest has."""
+    if len(seconds) < 2:
+        return None
+    count = min(MAX_RUNS, *(len(values) for values in seconds.values()))
+    # evenly spaced quantiles keep the median of the sizes that have more
+    blocks = np.array([np.quantile(values, (np.arange(count) + 0.5) / count) for values in seconds.values()]).T
+    return fit_step_time(list(seconds), blocks)
+
+
+def step_panel(points: Sequence[StepPoints]) -> Panel:
+    """Milliseconds of a step by batch size, with the law; dashed where the law does not hold."""
+    traces: list[Trace] = []
+    for each in points:
+        means = {size: estimate([value * 1e3 for value in values]) for size, values in each.seconds.items()}
+        traces.append(_measured(each.label or "measured", means))
+        if each.law is not None:
+            traces += law_traces(f"{each.label} α + β·B".strip(), each.law, max(each.seconds))
+    said = [line.strip() for each in points for line in step_time_in_words(each.label, each.law)]
+    if any(each.law is not None and each.law.worst > LOOSE for each in points):
+        said.append("The times do not follow the law closely: a busy machine, or settings that change a step's work.")
+    note = ". ".join(said).replace("..", ".")
+    y = Axis("time of a step (ms)", is_log=True)
+    return Panel("step_time", "Time of a step by batch size", BATCH_SIZE, y, traces, note)
+
+
+def _measured(name: str, means: dict[int, Estimate]) -> Trace:
+    has_bars = any(each.n > 1 for each in means.values())
+    return Trace(
+        name,
+        list(means),
+        [each.mean for each in means.values()],
+        [ends(each)[0] for each in means.values()] if has_bars else None,
+        [ends(each)[1] for each in means.values()] if has_bars else None,
+        style="points",
+        hover=[f"batch size {size:,}<br>{each.mean:.3g} ms per step<br>n = {each.n}" for size, each in means.items()],
+    )
+
+
+def law_traces(name: str, law: StepTime, top: int) -> list[Trace]:
+    """The law's line in its range, and dashed from there to the largest batch size."""
+    traces = []
+    for low, high, is_dashed in ((law.smallest, law.largest, False), (law.largest, top, True)):
+        if high > low:
+            sizes = np.geomspace(low, high, NUM_POINTS)
+            milliseconds = 1e3 * (law.alpha_seconds.value + law.beta_seconds.value * sizes)
+            traces.append(Trace(name, list(sizes), list(milliseconds), style="line", is_dashed=is_dashed))
+    return traces

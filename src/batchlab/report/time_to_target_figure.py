@@ -1,0 +1,116 @@
+"""Time and examples to the target by batch size, and what the two laws say of them together."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from batchlab.laws.convergence import Convergence
+from batchlab.laws.estimate import Estimate as Interval
+from batchlab.laws.estimate import of_draws
+from batchlab.laws.optimum import Costs, best_batch_size, costs_of_laws, good_range
+from batchlab.report.by_size import BATCH_SIZE
+from batchlab.report.comparison import Estimate, Row, estimate
+from batchlab.report.convergence_table import convergence_in_words, targets_of
+from batchlab.report.limits import in_brackets
+from batchlab.report.panel import Axis, Panel, Trace
+from batchlab.report.step_time_panel import StepPoints
+from batchlab.report.study_data import Study, ends, hover_of, num_train
+
+NUM_POINTS = 40
+"""Of a law's line."""
+
+
+@dataclass(frozen=True)
+class ReachPoints:
+    """What runs to a target took.
+
+    Attributes:
+        rows: the best setting of each batch size, by batch size.
+        seconds: to the target, one for each row; n = 0 where no run reached it.
+        examples: likewise.
+        law: of convergence; None where fewer than two batch sizes reached the target.
+        costs: both laws; None where one of them is missing.
+        words: the law of convergence for people.
+    """
+
+    rows: Sequence[Row]
+    seconds: Sequence[Estimate]
+    examples: Sequence[Estimate]
+    law: Convergence | None
+    costs: Costs | None
+    words: Sequence[str]
+
+
+def reach_points(study: Study, steps: Sequence[StepPoints]) -> ReachPoints | None:
+    """Time and examples to the target; None where no run has one, or of one batch size only.
+
+    Args:
+        study: what was recorded.
+        steps: step times; their law counts where there is one label.
+    """
+    runs = [run for group in study.by_key.values() for run in group]
+    targets = targets_of(runs)
+    if targets is None:
+        return None
+    rows = {row.key: row for row in study.rows}
+    best = [rows[group[0]["tags"]["config_key"]] for group in targets.by_size.values()]
+
+    def over(metric: str) -> list[Estimate]:
+        groups = targets.by_size.values()
+        return [estimate([float(run["metrics"].get(metric, math.nan)) for run in group]) for group in groups]
+
+    step, total = steps[0].law if len(steps) == 1 else None, num_train(study)
+    costs = costs_of_laws(step, targets.law, total) if step and targets.law and math.isfinite(total) else None
+    words = convergence_in_words(targets)
+    return ReachPoints(best, over("target/seconds"), over("target/examples"), targets.law, costs, words)
+
+
+def reach_panels(points: ReachPoints, study: Study) -> list[Panel]:
+    """Seconds to the target with the prediction of both laws, and examples with the law of convergence."""
+    sizes = np.geomspace(points.rows[0].batch_size, points.rows[-1].batch_size, NUM_POINTS)
+    seconds, examples = [], []
+    if points.costs is not None:
+        seconds = _band("both laws", sizes, [of_draws(each[0], each) for each in points.costs.seconds(sizes).T])
+    if points.law is not None:
+        examples = _band("E_min·(1 + B/B_crit)", sizes, [points.law.examples(size) for size in sizes])
+    seconds.append(_measured(points, points.seconds, study))
+    examples.append(_measured(points, points.examples, study))
+    left, right = Axis("time to the target (s)", is_log=True), Axis("examples to the target", is_log=True)
+    return [
+        Panel("target", "Time to the target by batch size", BATCH_SIZE, left, seconds, optimum_in_words(points)),
+        Panel(
+            "convergence", "Examples to the target by batch size", BATCH_SIZE, right, examples, " ".join(points.words)
+        ),
+    ]
+
+
+def optimum_in_words(points: ReachPoints) -> str:
+    """The batch size of the least time by both laws, with its interval."""
+    if points.costs is None:
+        return "Two batch sizes that reach the target, and their step times, would give the best one by law."
+    low, high = good_range(points.costs)
+    best = in_brackets(best_batch_size(points.costs))
+    return f"By both laws the least time is at B* = {best}; from {low:,.0f} to {high:,.0f} it is within 10 % of that."
+
+
+def _measured(points: ReachPoints, values: Sequence[Estimate], study: Study) -> Trace:
+    places = [place for place, value in enumerate(values) if value.n]
+    has_bars = any(values[place].n > 1 for place in places)
+    return Trace(
+        "measured",
+        [points.rows[place].batch_size for place in places],
+        [values[place].mean for place in places],
+        [ends(values[place])[0] for place in places] if has_bars else None,
+        [ends(values[place])[1] for place in places] if has_bars else None,
+        style="points",
+        hover=[hover_of(study, points.rows[place]) for place in places],
+        commands=[points.rows[place].origin for place in places],
+    )
+
+
+def _band(name: str, sizes: np.ndarray, values: Sequence[Interval]) -> list[Trace]:
+    x, y = list(sizes), [each.value for each in values]
+    low, high = [each.low for each in values], [each.high for each in values]
+    return [Trace(name, x, y, low, high, style="band"), Trace(name, x, y, style="line")]

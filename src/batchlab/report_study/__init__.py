@@ -1,1 +1,0 @@
-"""What scripts/report.py does: a study's page, from what was recorded."""

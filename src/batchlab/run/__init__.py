@@ -1,0 +1,1 @@
+"""One run of what was built: warm up, drive the loop, evaluate, measure, resume."""

@@ -1,0 +1,135 @@
+"""Runs the jobs of trials: in this process, or through a Hydra launcher."""
+
+import logging
+import os
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import OmegaConf, open_dict
+
+from batchlab.search.finalize import Ending
+from batchlab.search.retry import StoreAway
+from batchlab.search.settings import Settings
+from batchlab.search.space import in_words
+from batchlab.search.study import DataChanged
+from batchlab.search.trial_configs import Composer
+from batchlab.search.trial_ref import SWEEP_ID, TRIAL, Handle
+from batchlab.system.torchrun_env import RanksFailed
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial's job.
+
+    Attributes:
+        trial_id: in the storage.
+        number: the trial's.
+        structural: overrides that change which files are composed.
+        plain: the others that were suggested.
+    """
+
+    trial_id: int
+    number: int
+    structural: Sequence[str]
+    plain: Sequence[str]
+
+
+class Jobs:
+    """Runs jobs.
+
+    Args:
+        settings: of the search.
+        context: Hydra's.
+        task: what runs with a configuration.
+        launcher: of this sweep; the basic one is bypassed, since it composes anew for every job.
+        composer: of this sweep.
+        deadline: time.monotonic() at which jobs stop.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        context: HydraContext,
+        task: TaskFunction,
+        launcher: Launcher,
+        composer: Composer,
+        deadline: float,
+    ) -> None:
+        self._context, self._task, self._launcher, self._composer = context, task, launcher, composer
+        self._settings, self._deadline, self._may_repeat = settings, deadline, composer.space.is_discrete
+        setup_globals()
+
+    def run(self, jobs: Sequence[Job], fixed: Sequence[str]) -> list[Ending]:
+        """Run jobs to their end.
+
+        Args:
+            jobs: handed over together; a launcher waits for the slowest.
+            fixed: overrides of every job.
+
+        Returns:
+            How each ended, as far as the job's return says.
+
+        Raises:
+            DataChanged: where a job found the data set changed.
+        """
+        if isinstance(self._launcher, BasicLauncher) and not self._needs_dirname():
+            return [_ending(self._run_here(job)) for job in jobs]
+        lines = [[*fixed, *job.structural, *job.plain, *self._environment(job)] for job in jobs]
+        try:
+            returned = self._launcher.launch(lines, initial_job_idx=jobs[0].number)
+        except Exception:
+            # one job's process died and took the others' answers with it; what they left in the store counts
+            log.warning("The launcher failed:\n%s", traceback.format_exc())
+            return [Ending("lost") for _ in jobs]
+        return [_ending(each) for each in returned]
+
+    def _needs_dirname(self) -> bool:
+        sweep = OmegaConf.to_container(self._composer.base().hydra.sweep, resolve=False)
+        return "override_dirname" in str(sweep)
+
+    def _handle(self, job: Job) -> str:
+        tried = in_words([*job.structural, *job.plain]).replace("'", "")  # the handle stands in quotes
+        deadline = time.time() + self._deadline - time.monotonic()  # a launcher's job may be on another host
+        return Handle.of(self._settings, job.trial_id, job.number, deadline, tried, self._may_repeat).as_text()
+
+    def _environment(self, job: Job) -> list[str]:
+        """What a job needs in its environment, on a machine that has not inherited this one's too."""
+        sweep = os.environ.get(SWEEP_ID)  # of train.py alone
+        carried = {TRIAL: self._handle(job)} | ({SWEEP_ID: sweep} if sweep else {})
+        return [f"+hydra.job.env_set.{name}='{value}'" for name, value in carried.items()]
+
+    def _run_here(self, job: Job) -> JobReturn:
+        config = self._composer.job(job.structural, job.plain)
+        with open_dict(config.hydra.job):
+            config.hydra.job.num, config.hydra.job.id = job.number, str(job.number)
+            config.hydra.job.env_set[TRIAL] = self._handle(job)
+        return run_job(
+            hydra_context=self._context,
+            task_function=self._task,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+
+
+def _ending(returned: JobReturn) -> Ending:
+    if returned.status is JobStatus.FAILED:
+        error = returned._return_value
+        if isinstance(error, RanksFailed):  # of the machine, not of the point that was tried
+            return Ending("lost")
+        if isinstance(error, StoreAway):  # the job could not say what it found; that is no fault of the point
+            return Ending("stopped")
+        if isinstance(error, DataChanged):
+            raise error
+        return Ending("crashed", "".join(traceback.format_exception(error)))
+    values: Any = returned.return_value
+    return Ending("returned", values=values if isinstance(values, list | tuple) else [values])

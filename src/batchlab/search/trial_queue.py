@@ -1,0 +1,192 @@
+"""The slots of a study, of which every one is done exactly once, whatever dies.
+
+A slot is one of the `n_trials` places of a study. A trial fills a slot; a trial that was lost with its worker, or
+stopped by a person, leaves it open, and the next trial of that slot has the same parameters. Which slots are open
+follows from the trials alone, so a process that dies at any point leaves nothing to repair.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from batchlab.search.finalize import Ending, settle
+from batchlab.search.settings import Settings
+from batchlab.search.stale_trials import Lease, Undertaker
+from batchlab.search.storage import study_lock
+from batchlab.search.study import is_done
+
+LOT = 4
+"""Slots that a process queues for itself at once: whoever asks Optuna reads every trial that is not finished."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A trial that waits.
+
+    Attributes:
+        trial_id: in the storage.
+        slot: the one it would fill.
+        is_leased: whether its lease names this process already.
+    """
+
+    trial_id: int
+    slot: int
+    is_leased: bool
+
+
+class Slots:
+    """Takes slots of a study, one process at a time.
+
+    Args:
+        study: whose.
+        settings: how many slots there are, where the lock is.
+        lease: of this process.
+        first_points: parameters of the first slots.
+    """
+
+    def __init__(self, study: Study, settings: Settings, lease: Lease, first_points: Sequence[dict[str, Any]]) -> None:
+        self._study, self._settings, self._lease = study, settings, lease
+        self._first_points, self._undertaker = first_points, Undertaker()
+        self._waiting: list[Place] = []
+        self._known: list[FrozenTrial] = []
+        self._lot = LOT * settings.num_jobs
+        # hosts that share a proxy have no lock between them: a slot that is queued may have got another's trial
+        self._is_exclusive = not str(settings.storage).startswith("grpc://")
+
+    @property
+    def _storage(self) -> BaseStorage:
+        return self._study._storage  # the storage is what a study is opened with, and offers no way back
+
+    def _lock(self) -> AbstractContextManager[None]:
+        return study_lock(self._settings.mlruns, self._settings.storage, self._settings.study)
+
+    def take(self, sampler: Callable[[int, int], BaseSampler]) -> Trial | None:
+        """A trial for an open slot, running and leased by this process; None where no slot is open.
+
+        The sampler sees what this process measured at once, and what others measured since slots were last queued
+        when they are queued again: reading all trials takes Optuna a fifth of what a trial may cost.
+
+        Args:
+            sampler: (slot, 0) -> the sampler that will be asked; called before the trial begins.
+        """
+        with self._lock():
+            while True:
+                while self._waiting:
+                    place = self._waiting.pop(0)
+                    if self._begin(place):
+                        self._study._thread_local.cached_all_trials = self._known  # what Study.ask sets to None
+                        self._study.sampler = sampler(place.slot, 0)
+                        return Trial(self._study, place.trial_id)
+                if not self._fill():
+                    return None
+
+    @property
+    def known(self) -> list[FrozenTrial]:
+        """Trials that this process has seen end, or that had ended when slots were last queued."""
+        return self._known
+
+    def learn(self, trial: Trial, values: Sequence[float]) -> None:
+        """Have the sampler know how a trial of this process ended.
+
+        Args:
+            trial: settled.
+            values: its objectives; empty where it has none.
+        """
+        if values:
+            ended = copy(trial._cached_frozen_trial)  # has what was suggested
+            ended.state, ended._values = TrialState.COMPLETE, list(values)
+        else:
+            ended = self._storage.get_trial(trial._trial_id)
+        self._known.append(ended)
+
+    def _begin(self, place: "Place") -> bool:
+        try:
+            if not self._storage.set_trial_state_values(place.trial_id, TrialState.RUNNING):
+                return False
+        except UpdateFinishedTrialError:
+            return False
+        if not place.is_leased:
+            self._storage.set_trial_user_attr(place.trial_id, "lease", self._lease.as_attribute())
+        return True
+
+    def _fill(self) -> bool:
+        """Queue the next open slots; whether any waits now. The lock is held."""
+        trials = self._study.get_trials(deepcopy=False)
+        if self._bury(trials):
+            trials = self._study.get_trials(deepcopy=False)
+        taken, lost = set(), {}
+        for trial in trials:
+            slot = trial.user_attrs.get("slot", trial.number)
+            if trial.state in (TrialState.WAITING, TrialState.RUNNING) or is_done(trial):
+                taken.add(slot)
+            else:
+                lost[slot] = trial
+        self._known = [trial for trial in trials if trial.state is not TrialState.WAITING]
+        missing = [slot for slot in range(self._settings.num_trials) if slot not in taken]
+        queued = [(self._queue(slot, lost.get(slot)), slot) for slot in missing[: self._lot]]
+        self._waiting = [Place(trial_id, slot, self._is_exclusive) for trial_id, slot in queued]
+        if not queued:  # what others queued for themselves, mostly in vain, comes last
+            waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
+            places = [Place(trial._trial_id, trial.user_attrs.get("slot", trial.number), False) for trial in waiting]
+            self._waiting = [place for place in places if place.slot < self._settings.num_trials]
+        return bool(self._waiting)
+
+    def _queue(self, slot: int, lost: FrozenTrial | None) -> int:
+        attributes: dict[str, Any] = {"slot": slot, "lease": self._lease.as_attribute()}  # mostly it is we who take it
+        params = self._first_points[slot] if slot < len(self._first_points) else {}
+        if lost is not None:
+            params = lost.params or params
+            attributes |= {"losses": lost.user_attrs["losses"], "again": lost.number}
+            attributes |= {name: value for name, value in lost.user_attrs.items() if name == "resumed_from_step"}
+        fixed = {"fixed_params": params} if params else {}  # a grid takes an empty one for a point of ours
+        template = create_trial(state=TrialState.WAITING, user_attrs=attributes, system_attrs=fixed)
+        return self._storage.create_new_trial(self._study._study_id, template)
+
+    def reap(self) -> int:
+        """End the trials whose process is dead; their slots are open again.
+
+        Returns:
+            How many there were.
+        """
+        with self._lock():
+            return self._bury(self._study.get_trials(deepcopy=False))
+
+    def _bury(self, trials: list[FrozenTrial]) -> int:
+        dead = [
+            trial
+            for trial in trials
+            if trial.state is TrialState.RUNNING and self._undertaker.is_dead(trial.user_attrs.get("lease"))
+        ]
+        for trial in dead:
+            settle(self._study, trial._trial_id, Ending("lost"))
+        return len(dead)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Whatever ends the block, even between taking a slot and working on it: no trial of this process stays."""
+        try:
+            yield
+        finally:
+            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if _owner(trial) == (self._lease.realm, self._lease.pid):
+                    settle(self._study, trial._trial_id, Ending("stopped"))
+
+    def running_elsewhere(self) -> list[FrozenTrial]:
+        """Trials that a living process other than this one works on."""
+        own = (self._lease.realm, self._lease.pid)
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        others = [trial for trial in running if _owner(trial) != own]
+        return [trial for trial in others if not self._undertaker.is_dead(trial.user_attrs.get("lease"))]
+
+
+def _owner(trial: FrozenTrial) -> tuple[str, int] | None:
+    lease = trial.user_attrs.get("lease")
+    return (lease["realm"], lease["pid"]) if lease else None

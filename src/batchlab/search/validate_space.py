@@ -1,0 +1,208 @@
+"""The corners of a search: both ends of every range and every item of every list, composed and checked."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from hydra.utils import get_method
+from omegaconf import DictConfig
+
+from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
+from batchlab.config.schema import OPEN_GROUPS, Config
+from batchlab.config.trusted_targets import untrusted
+from batchlab.errors import Mistake, WrongInput, raised, reason
+from batchlab.search.fingerprint import fingerprint
+from batchlab.search.first_points import check_first_points, default_point
+from batchlab.search.sampler import try_out
+from batchlab.search.search_plan import SearchPlan, typed_config
+from batchlab.search.settings import Settings, read_settings
+from batchlab.search.space import Dimension, Space
+from batchlab.search.time_objective import settle_time
+from batchlab.search.trial_configs import is_active, parse_space
+from batchlab.system.torchrun_env import torchrun_place
+from batchlab.training.build import made
+from batchlab.validation.compose_errors import diagnose
+from batchlab.validation.dry_run import check_source
+from batchlab.validation.grid import gate_one, with_values
+from batchlab.validation.signature import without
+
+NO_DIMENSIONS = {
+    "seed": ("a search does not choose seeds, it averages over them", "num_seeds=3"),
+    "num_seeds": ("one number for all trials", "num_seeds=3"),
+    "study": ("one name", "study=first-search"),
+    "mlruns": ("one folder", "mlruns=/a/folder/of/yours"),
+    "data_root": ("one folder", "data_root=/a/folder/of/yours"),
+    "trust": ("one list, on the command line", "trust=[mypackage]"),
+    "objectives": ("one list for all trials", "objectives=[cost/train_seconds,final/val_accuracy]"),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a survey found: configurations for gate 2, and the plan, None where there are mistakes."""
+
+    corners: list[Config]
+    plan: SearchPlan | None
+
+
+def survey(
+    config_name: str, overrides: Sequence[str], extra: Sequence[str], base: DictConfig, is_multirun: bool
+) -> tuple[Found, list[Mistake]]:
+    """Compose the corners of a search and send them through gate 1.
+
+    Args:
+        config_name: primary configuration.
+        overrides: of the command line.
+        extra: overrides of our own.
+        base: the composed configuration of the fixed settings.
+        is_multirun: whether -m was typed.
+
+    Returns:
+        Corners and plan, and every mistake of gate 1.
+    """
+    if not (is_multirun or base.hydra.mode == RunMode.MULTIRUN):
+        return Found([], None), [Mistake("hydra/sweeper", "batchlab", "a search needs a multirun", "-m in front")]
+    try:
+        if mistakes := check_source(typed_config(base)):
+            return Found([], None), mistakes
+        settings = read_settings(base)
+        space = parse_space(settings, overrides, GlobalHydra.instance().config_loader())
+        settings, space = settle_time(settings, space, base, None)
+        mistakes = [*_no_dimensions(space), *_launcher(settings, base), *check_first_points(settings, space, base)]
+    except WrongInput as error:
+        return Found([], None), list(error.mistakes)
+    except COMPOSE_ERRORS as error:
+        return Found([], None), diagnose(config_name, list(overrides), list(extra), str(error))
+    mistakes += _names(settings, space)
+    corners, wrong = Corners(config_name, extra, space, overrides).checked()
+    mistakes += wrong
+    if mistakes:
+        return Found([], None), mistakes
+    stamp = fingerprint(settings, space, base)
+    return Found(corners, SearchPlan(settings, space, stamp, config_name, extra)), []
+
+
+def _no_dimensions(space: Space) -> Iterator[Mistake]:
+    if not space.dimensions:
+        yield Mistake("hydra.sweeper.params", "(nothing)", "there is nothing to search", "batch_size=32,64,128")
+    for each in space.dimensions:
+        key = each.key.lstrip("+")
+        if key == "measure" or key.startswith("measure."):
+            yield Mistake(key, each.described(), "what is measured does not change a run", f"{key}={each.probes[0]}")
+        elif key == "data" or key.startswith("data."):
+            yield Mistake(key, each.described(), "a study is about one data set", f"{key}={each.probes[0]}")
+        elif key in NO_DIMENSIONS:
+            yield Mistake(key, each.described(), *NO_DIMENSIONS[key])
+
+
+def _names(settings: Settings, space: Space) -> Iterator[Mistake]:
+    """What sampler, pruner and suggesting function say of their settings, they say now."""
+    try:
+        try_out(settings, space)
+    except WrongInput as error:
+        yield from error.mistakes
+    except Exception as error:
+        target = settings.sampler.get("_target_")
+        allowed = f"refused its settings: {reason(error)}"
+        yield Mistake("hydra.sweeper.sampler", target, allowed, "hydra/sweeper/sampler=tpe")
+    if settings.pruner is not None:
+        try:
+            made(settings.pruner)
+        except Exception as error:
+            target, mend = settings.pruner.get("_target_"), "hydra.sweeper.pruner=null"
+            yield Mistake("hydra.sweeper.pruner", target, f"refused its settings: it {raised(error)}", mend)
+    if settings.custom_search_space:
+        try:
+            get_method(settings.custom_search_space)
+        except Exception as error:
+            key = "hydra.sweeper.custom_search_space"
+            yield Mistake(key, settings.custom_search_space, raised(error), "package.module.function, or null")
+
+
+def _launcher(settings: Settings, base: DictConfig) -> Iterator[Mistake]:
+    is_basic = base.hydra.launcher._target_.endswith("BasicLauncher")
+    if settings.num_workers and not is_basic:
+        allowed = "has no effect under a Hydra launcher, which brings its own processes"
+        yield Mistake("hydra.sweeper.num_workers", settings.num_workers, allowed, "hydra.sweeper.n_jobs=2")
+    if (settings.num_workers or not is_basic) and torchrun_place() is not None:
+        allowed = "torchrun's processes share one trial at a time"
+        mend = "hydra.sweeper.num_workers=0 hydra/launcher=basic, or num_processes=2 without torchrun"
+        yield Mistake("hydra.sweeper.num_workers", settings.num_workers, allowed, mend)
+
+
+class Corners:
+    """Composes the corners of a space.
+
+    Args:
+        config_name: primary configuration.
+        extra: overrides of our own.
+        space: whose.
+        typed: overrides of the command line.
+    """
+
+    def __init__(self, config_name: str, extra: Sequence[str], space: Space, typed: Sequence[str]) -> None:
+        self._config_name, self._extra, self._space, self._typed = config_name, list(extra), space, typed
+        self._parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+
+    def checked(self) -> tuple[list[Config], list[Mistake]]:
+        """Every corner's configuration, and what gate 1 says of them."""
+        corners: list[Config] = []
+        mistakes: list[Mistake] = []
+        missing = {each.key for each in self._space.plain if each.is_typed}
+        for choice in itertools.product(
+            *([f"{each.key}={item}" for item in each.probes] for each in self._space.structural)
+        ):
+            lines = [*self._space.fixed, *choice]
+            try:
+                base = compose(self._config_name, [*self._extra, *lines])
+            except COMPOSE_ERRORS as error:
+                mistakes += diagnose(self._config_name, lines, self._extra, str(error))
+                continue
+            if strangers := untrusted(base, self._config_name, [*self._extra, *lines], self._typed):
+                mistakes += strangers
+                continue
+            HydraConfig.instance().set_config(base)
+            active = [each for each in self._space.plain if is_active(base, each)]
+            missing -= {each.key for each in active}
+            own = without_hydra(base)
+            for corner in self._points(base, active):
+                try:
+                    found, wrong = gate_one(with_values(own, corner, self._parser))
+                except COMPOSE_ERRORS as error:
+                    found, wrong = [], diagnose(self._config_name, [*lines, *corner], self._extra, str(error))
+                corners += found
+                mistakes += [in_space(mistake, self._space) for mistake in wrong]
+        mistakes += [_never_there(key, self._space) for key in sorted(missing)]
+        return corners, mistakes
+
+    def _points(self, base: DictConfig, active: list[Dimension]) -> Iterator[tuple[str, ...]]:
+        """The default point, and for each dimension its probes with the others at the default."""
+        default = default_point(replace(self._space, structural=()), base)
+        middle = {each.key: each.line(default[each.name]) if each.name in default else f"{each.key}={each.probes[0]}"
+                  for each in active}  # fmt: skip
+        yield tuple(middle.values())
+        for each in active:
+            for probe in each.probes:
+                yield tuple((middle | {each.key: f"{each.key}={probe}"}).values())
+
+
+def _never_there(key: str, space: Space) -> Mistake:
+    described = next(each.described() for each in space.plain if each.key == key)
+    group, _, name = key.partition(".")
+    mend = without(group, name) if group in OPEN_GROUPS else f"the command without {key}"
+    return Mistake(key, described, "no configuration of this search has that key", mend)
+
+
+def in_space(mistake: Mistake, space: Space) -> Mistake:
+    """The mistake of a corner, with a mend that is a range or a list."""
+    dimension = next((each for each in space.dimensions if each.key == mistake.key), None)
+    if dimension is None:
+        return mistake
+    if not dimension.items:
+        return replace(mistake, mend=f"another range of {dimension.key}; it is {dimension.described()}")
+    others = [item for item in dimension.items if item != str(mistake.value)]
+    return replace(mistake, mend=f"{dimension.key}={','.join(others)}") if others else mistake

@@ -1,1 +1,0 @@
-"""Measures of sharpness: how fast the loss grows around the weights."""

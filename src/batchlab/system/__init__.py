@@ -1,0 +1,1 @@
+"""Process facilities: signals, exit codes, locks, child processes, secrets, memory, torchrun's environment."""

@@ -1,0 +1,57 @@
+"""This process's place among those of one run, where torchrun started it, and what the command line becomes there."""
+
+import os
+from dataclasses import dataclass
+
+from batchlab.errors import Mistake, WrongInput
+
+
+class RanksFailed(RuntimeError):
+    """A process of a run that several share has ended or does not answer; nothing that was measured is to blame."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process stands.
+
+    Attributes:
+        rank: from 0, over all hosts; 0 leads.
+        num_processes: of the run.
+        local_rank: from 0, on this host: the index of its GPU.
+    """
+
+    rank: int
+    num_processes: int
+    local_rank: int
+
+
+def torchrun_place() -> Place | None:
+    """The place that torchrun gave this process; None where it was not started by torchrun, or alone."""
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    if not all(name in os.environ for name in names) or int(os.environ["WORLD_SIZE"]) == 1:
+        return None
+    return Place(*(int(os.environ[name]) for name in names[:3]))
+
+
+def with_torchrun(arguments: list[str], place: Place) -> list[str]:
+    """A command line that says how many processes torchrun started.
+
+    Args:
+        arguments: after the program's name.
+        place: of this process.
+
+    Raises:
+        WrongInput: where another number or another launch was typed.
+    """
+    given = {"launch": "ddp", "num_processes": str(place.num_processes)}
+    typed = {key: value for key, _, value in (word.partition("=") for word in arguments)}
+    mistakes = [
+        Mistake(
+            key, typed[key], f"torchrun started {place.num_processes} processes", f"it without {key}=, or {key}={value}"
+        )
+        for key, value in given.items()
+        if typed.get(key, value) != value
+    ]
+    if mistakes:
+        raise WrongInput(*mistakes)
+    return [*arguments, *(f"{key}={value}" for key, value in given.items() if key not in typed)]

@@ -1,0 +1,1 @@
+"""Records of runs: spool files, MLflow, and reading a study back."""

@@ -1,0 +1,172 @@
+"""MLflow: the client, which is asked for seconds and not for minutes, and a study's experiment and parent run."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import; it would call home on every run
+import mlflow.store.db.utils
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from requests import RequestException
+from sqlalchemy.exc import SQLAlchemyError
+
+from batchlab.system.environment_errors import Fault, masked, reason_of
+from batchlab.tracking.stores import create_whole, locked, share_sqlite, sqlite_path, tracking_uri
+
+CLIENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""Unless a person has set them: MLflow's own tries go on for minutes, in which a run would stand still."""
+SECONDS_TO_BE_MADE = 5.0
+"""How long to wait for a study that another process has begun to make."""
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Has MLflow's page open in its view for model training instead of the one for language models."""
+REFUSALS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED")
+
+
+class Away(Fault):
+    """MLflow does not answer.
+
+    Attributes:
+        is_refusal: it answers, but does not take this run.
+    """
+
+    is_refusal = False
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where a study's runs go: client, experiment and the parent run of all of them."""
+
+    client: MlflowClient
+    experiment_id: str
+    parent_id: str
+
+
+@contextmanager
+def answering(mlruns: str) -> Iterator[None]:
+    """Errors of asking MLflow become one.
+
+    Args:
+        mlruns: folder of results.
+
+    Raises:
+        Away: see there.
+    """
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, RequestException, OSError) as error:
+        away = Away(_said(tracking_uri(mlruns), _reason(error)))
+        away.is_refusal = isinstance(error, MlflowException) and error.error_code in REFUSALS
+        raise away from error
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip()
+    if "Connection refused" in text:
+        return "connection refused"
+    if "timed out" in text.lower():
+        return f"no answer within {os.environ['MLFLOW_HTTP_REQUEST_TIMEOUT']} s"
+    return reason_of(error) or masked(text.splitlines()[0] if text else type(error).__name__)[:300]
+
+
+def _said(address: str, reason: str) -> str:
+    """Which MLflow, and what is wrong; a database's file stands in the reason already."""
+    path = sqlite_path(address)
+    return reason if path and str(path) in reason else f"MLflow at {masked(address)}: {reason}"
+
+
+def client_of(mlruns: str) -> MlflowClient:
+    """MLflow's client; a database of our own is made where there is none.
+
+    Args:
+        mlruns: folder of results.
+
+    Raises:
+        Away: where the store cannot be opened.
+    """
+    with answering(mlruns):
+        return _client(tracking_uri(mlruns), mlruns)
+
+
+@lru_cache(maxsize=8)
+def _client(address: str, mlruns: str) -> MlflowClient:
+    for name, value in CLIENT.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # "Creating tables...", and tracebacks
+    mlflow.store.db.utils.MAX_RETRY_COUNT = 1  # else 100 s until a database counts as unreachable
+    share_sqlite()
+    if (path := sqlite_path(address)) is not None:
+        with locked(mlruns):
+            create_whole(path, _make_tables)
+    return MlflowClient(address)
+
+
+def _make_tables(address: str) -> None:
+    client = MlflowClient(address)
+    client.search_experiments(max_results=1)
+    client._tracking_client.store.engine.dispose()
+
+
+def open_store(mlruns: str, study: str) -> Store:
+    """The study's experiment and parent run, created once however many processes ask.
+
+    Args:
+        mlruns: folder of results; holds lock, database and artifacts.
+        study: name of experiment and parent run.
+
+    Returns:
+        The store.
+
+    Raises:
+        Away: where MLflow does not answer.
+    """
+    with answering(mlruns):
+        return _open(tracking_uri(mlruns), mlruns, study)
+
+
+def forget_stores() -> None:
+    """Have each study looked up anew: a server that was away may come back with another database."""
+    _open.cache_clear()
+
+
+@lru_cache(maxsize=8)
+def _open(address: str, mlruns: str, study: str) -> Store:
+    client, is_file = _client(address, mlruns), sqlite_path(address) is not None
+    location = (Path(mlruns).absolute() / "artifacts" / study).as_uri() if is_file else None
+    # a server is shared with other hosts, and may not answer: that must not keep the others on this host waiting
+    with locked(mlruns) if is_file else nullcontext():
+        experiment_id, is_ours = _experiment(client, study, location)
+        until = time.monotonic() + (0.0 if is_ours or is_file else SECONDS_TO_BE_MADE)
+        while not (parents := runs_where(client, experiment_id, "tags.`batchlab.role` = 'parent'")):
+            if time.monotonic() >= until:  # whoever made the experiment makes its parent run
+                parent = client.create_run(experiment_id, tags={"batchlab.role": "parent"}, run_name=study)
+                client.set_terminated(parent.info.run_id)
+                return Store(client, experiment_id, parent.info.run_id)
+            time.sleep(0.2)
+        return Store(client, experiment_id, parents[0])
+
+
+def _experiment(client: MlflowClient, study: str, location: str | None) -> tuple[str, bool]:
+    """Id of the study's experiment, and whether it was made here."""
+    if (found := client.get_experiment_by_name(study)) is not None:
+        return found.experiment_id, False
+    try:
+        return client.create_experiment(study, location, EXPERIMENT_TAGS), True
+    except MlflowException:
+        if (found := client.get_experiment_by_name(study)) is None:
+            raise
+        return found.experiment_id, False
+
+
+def runs_where(client: MlflowClient, experiment_id: str, where: str) -> list[str]:
+    """The id of a run of an experiment that a filter finds; nothing where there is none."""
+    return [run.info.run_id for run in client.search_runs([experiment_id], where, max_results=1)]

@@ -1,0 +1,201 @@
+"""What stands in the stores' places before anything begins: read-only folders, other programs' files, wrong addresses.
+
+Files are looked at with SQLite alone and never written: MLflow and Optuna would add their tables to whatever database
+they are given, and MLflow tries for 100 s to open a file that is none.
+"""
+
+import errno
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import quote, urlsplit
+
+from batchlab.errors import Mistake
+from batchlab.system.environment_errors import masked
+
+TRACKING = "MLFLOW_TRACKING_URI"
+SERVERS, DATABASES = ("http", "https"), ("sqlite", "postgresql", "mysql", "mssql")
+OWN = (".lock", "spool", "artifacts", "artifacts-optuna", "reports", "hydra")
+"""What commands write in a folder of results, beside the databases."""
+ENOUGH = 1 << 16
+"""Bytes that must fit before anything begins: what a spool file and a page of each database take."""
+SECONDS_TO_ANSWER = 3.0
+ANOTHER = "mlruns=/a/folder/of/yours"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose database it is.
+
+    Attributes:
+        name: of the program.
+        tables: some of its own.
+        package: which Python package it is.
+        migrations: folder of its alembic migrations, in the package.
+        upgrade: command that brings an older database up to date.
+    """
+
+    name: str
+    tables: frozenset[str]
+    package: str
+    migrations: str
+    upgrade: str
+
+
+MLFLOW = Owner(
+    "MLflow",
+    frozenset({"experiments", "runs", "metrics", "params", "tags"}),
+    "mlflow",
+    "store/db_migrations/versions",
+    "mlflow db upgrade sqlite:///{}",
+)
+OPTUNA = Owner(
+    "Optuna",
+    frozenset({"studies", "trials", "trial_params"}),
+    "optuna",
+    "storages/_rdb/alembic/versions",
+    "optuna storage upgrade --storage sqlite:///{}",
+)
+
+
+def check_stores(mlruns: str) -> list[Mistake]:
+    """Every mistake of the places where results go; nothing is written, and no server is asked.
+
+    Args:
+        mlruns: folder of results, existing or not.
+    """
+    address, folder = os.environ.get(TRACKING, ""), Path(mlruns).absolute()
+    if mistakes := [*unwritable(mlruns), *_address(address)]:
+        return mistakes
+    named = Mistake("mlruns", mlruns, "", "mlruns=/another/folder")
+    if not address:
+        mistakes += _database(folder / "mlflow.db", MLFLOW, named)
+    elif address.startswith("sqlite:///"):
+        mend = f"{TRACKING}=sqlite:////another/file.db, or none for mlflow.db in mlruns"
+        mistakes += _database(Path(address.removeprefix("sqlite:///")), MLFLOW, Mistake(TRACKING, address, "", mend))
+    return [*mistakes, *_database(folder / "optuna.db", OPTUNA, named)]
+
+
+def unwritable(folder: str) -> Iterator[Mistake]:
+    """A mistake where results cannot be written into a folder, existing or not."""
+    path = found = Path(folder).absolute()
+    try:
+        found = next(parent for parent in (path, *path.parents) if parent.exists())
+        with TemporaryDirectory(dir=found) as trial:  # root passes every os.access, and still cannot write everywhere
+            (Path(trial) / "space").write_bytes(bytes(ENOUGH))
+    except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = f"{found}: {os.strerror(error.errno or errno.EIO)}" if is_full else f"{found} is not writable"
+        yield Mistake("mlruns", folder, f"a folder for results; {what}", ANOTHER)
+        return
+    databases = (path / f"{name}{end}" for name in ("mlflow.db", "optuna.db") for end in ("", "-wal", "-shm"))
+    for own in (*(path / name for name in OWN), *databases):
+        if own.exists() and not os.access(own, os.W_OK | (os.X_OK if own.is_dir() else 0)):
+            yield Mistake("mlruns", folder, f"a folder for results; {own} is not writable", ANOTHER)
+
+
+def _address(address: str) -> Iterator[Mistake]:
+    """A mistake where MLflow cannot be at an address."""
+    if not address:
+        return
+    mend = f"{TRACKING}=http://127.0.0.1:5000, or none for mlflow.db in mlruns"
+    try:
+        parts = urlsplit(address)
+        scheme, host, _ = parts.scheme.partition("+")[0], parts.hostname, parts.port
+    except ValueError:
+        yield Mistake(TRACKING, masked(address), "cannot be read as scheme://host:port", mend)
+        return
+    allowed = f"an address that begins with {', '.join(f'{each}://' for each in (*SERVERS, *DATABASES))}"
+    is_file = scheme in ("", "file") and os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() == "true"
+    if scheme not in (*SERVERS, *DATABASES, "databricks") and not is_file:
+        yield Mistake(TRACKING, masked(address), allowed, mend)
+    elif scheme in SERVERS and not host:
+        yield Mistake(TRACKING, masked(address), "names no host", mend)
+    elif scheme in DATABASES and (reason := _no_driver(address)):
+        yield Mistake(TRACKING, masked(address), reason, mend)
+
+
+def _no_driver(address: str) -> str:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        make_url(address).get_dialect().import_dbapi()
+    except (SQLAlchemyError, ImportError) as error:
+        return f"cannot be opened: {masked(str(error).splitlines()[0])}"
+    return ""
+
+
+def _database(path: Path, owner: Owner, named: Mistake) -> Iterator[Mistake]:
+    """A mistake where a file is there and is none of the owner's, or of another release of it; all of it but why."""
+    if not path.exists() or not path.stat().st_size:
+        return
+    left, mend = "; it was left as it is", named.mend
+    try:
+        tables, revision = _look_into(path)
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            return
+        yield replace(named, allowed=f"{path} is no database of {owner.name}, or a damaged one ({error}){left}")
+        return
+    if not tables:
+        return
+    if not owner.tables <= tables:
+        shown = ", ".join(sorted(tables)[:5])
+        yield replace(named, allowed=f"{path} is not {owner.name}'s, but has tables of its own ({shown}){left}")
+    elif (head := _newest(owner)) and revision != head:
+        what = f"is of another release of {owner.name} (its schema is {revision}, this one's {head})"
+        mend = f"{mend}, or bring a copy of it up to date with `{owner.upgrade.format(path)}`"
+        yield replace(named, allowed=f"{path} {what}{left}", mend=mend)
+
+
+def _look_into(path: Path) -> tuple[set[str], str | None]:
+    """Names of the tables, and the schema's revision where one is noted."""
+    is_open = path.with_name(f"{path.name}-wal").exists()
+    how = "mode=ro" if is_open else "immutable=1"  # without it SQLite makes the files beside that nobody else has made
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "alembic_version" not in tables:
+            return tables, None
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return tables - {"alembic_version"}, row[0] if row else None
+
+
+def _newest(owner: Owner) -> str | None:
+    """The revision that the installed release makes, read off its migrations without importing it for seconds."""
+    spec = find_spec(owner.package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(spec.submodule_search_locations[0]) / owner.migrations
+    text = "\n".join(path.read_text() for path in folder.glob("*.py"))
+    made = set(re.findall(r'^revision = "([^"]+)"', text, re.MULTILINE))
+    heads = made - set(re.findall(r'^down_revision = "([^"]+)"', text, re.MULTILINE))
+    return heads.pop() if len(heads) == 1 else None
+
+
+def is_server() -> bool:
+    """Whether MLflow is reached over HTTP."""
+    return os.environ.get(TRACKING, "").startswith(SERVERS)
+
+
+def why_away() -> str:
+    """Why the MLflow server of MLFLOW_TRACKING_URI cannot be used just now; empty where it can, or where it is none."""
+    if not is_server():
+        return ""
+    import requests
+
+    try:
+        answer = requests.get(f"{os.environ[TRACKING].rstrip('/')}/version", timeout=SECONDS_TO_ANSWER)
+    except requests.Timeout:  # a connection that times out is both
+        return f"does not answer within {SECONDS_TO_ANSWER:.0f} s"
+    except requests.ConnectionError:
+        return "cannot be reached"
+    except requests.RequestException as error:
+        return masked(str(error))
+    return "" if answer.ok else f"answers with {answer.status_code} {answer.reason}"

@@ -1,0 +1,100 @@
+"""The SQLite files under mlruns/: where they are, created one process at a time, fast and safe to share."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine, ExceptionContext
+
+from batchlab.system.environment_errors import KEPT, cannot_write, masked
+
+SQLITE = "sqlite:///"
+FAULTS = ("OperationalError", "DatabaseError", "InterfaceError")
+"""What a database raises where it cannot work; its other errors are those of who asked."""
+
+
+def share_sqlite() -> None:
+    """Have every SQLite connection of SQLAlchemy wait for others and write ahead; both stores go through it."""
+    if not event.contains(Engine, "connect", _set_pragmas):
+        event.listen(Engine, "connect", _set_pragmas)
+        event.listen(Engine, "handle_error", _name_store)
+
+
+def _name_store(context: ExceptionContext) -> None:
+    """Have an error of a database know which one it is of, see `fault.in_words`."""
+    error, engine = context.original_exception, context.engine
+    if engine is not None and type(error).__name__ in FAULTS:
+        url = engine.url
+        error.store = url.database if url.drivername.startswith("sqlite") else masked(str(url))  # pyright: ignore
+
+
+def _set_pragmas(connection: Any, _record: Any) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        for pragma in ("busy_timeout=60000", "journal_mode=WAL", "synchronous=NORMAL"):
+            connection.execute(f"PRAGMA {pragma}")
+
+
+@contextmanager
+def locked(mlruns: str) -> Iterator[None]:
+    """Hold the folder's lock file: one process creates what the others then find."""
+    folder = Path(mlruns)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("w")
+    except OSError as error:
+        raise cannot_write(folder, error, KEPT) from error
+    with handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def create_whole(path: Path, create: Callable[[str], None]) -> None:
+    """Make a SQLite file under another name and move it into place: who is cut off half-way leaves none.
+
+    The folder's lock is held. A migration that was cut off could not be repeated: SQLite's are no transactions.
+
+    Args:
+        path: where it belongs; nothing happens where it is.
+        create: makes the tables at the address that it is given, and leaves no connection open.
+    """
+    if path.exists():
+        return
+    part = path.with_name(f".{path.name}.part")
+    remains = [path.with_name(part.name + end) for end in ("", "-wal", "-shm", "-journal")]
+    for remain in remains:
+        remain.unlink(missing_ok=True)
+    try:
+        create(f"{SQLITE}{part}")
+        with closing(sqlite3.connect(part)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the last to close leaves no file beside it
+    except BaseException:
+        for remain in remains:
+            remain.unlink(missing_ok=True)
+        raise
+    part.rename(path)
+
+
+def sqlite_path(address: str) -> Path | None:
+    """The file of a SQLite address; None for any other store, one in memory too."""
+    is_file = address.startswith(SQLITE) and ":memory:" not in address and "?" not in address
+    return Path(address.removeprefix(SQLITE)) if is_file else None
+
+
+def tracking_uri(mlruns: str) -> str:
+    """MLflow's store: MLFLOW_TRACKING_URI, else mlflow.db in the folder of results."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{Path(mlruns).absolute() / 'mlflow.db'}"
+
+
+def optuna_url(mlruns: str) -> str:
+    """Optuna's store: optuna.db in the folder of results."""
+    return f"{SQLITE}{Path(mlruns).absolute() / 'optuna.db'}"
+
+
+def optuna_artifacts(mlruns: str) -> Path:
+    """Folder of the files that the Optuna dashboard shows beside studies."""
+    return Path(mlruns).absolute() / "artifacts-optuna"

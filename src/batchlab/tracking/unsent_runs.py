@@ -1,0 +1,217 @@
+"""Runs in the spool whose processes are gone: sent to MLflow by the command that comes next, and by each at its end."""
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from batchlab.system.environment_errors import masked
+from batchlab.tracking.spool import Content, End, Spool, read, reopen
+from batchlab.tracking.store_checks import TRACKING, is_server, why_away
+
+DIED = "its process died"
+SECONDS_BETWEEN_TRIES, SECONDS_AT_END = 0.5, 5.0
+
+
+@dataclass
+class LeftBehind:
+    """What was found in the spool, and what became of it.
+
+    Attributes:
+        num_sent: runs that MLflow has now.
+        num_waiting: runs that it did not take.
+        why: the reason, in words.
+        is_away: whether MLflow did not answer in time, and was not asked for the others.
+        died: files of runs that had no end.
+        cut: files of which the last line was not whole.
+        unreadable: files with a run's name that are none.
+        elsewhere: address of another MLflow -> runs that are meant for it.
+    """
+
+    num_sent: int = 0
+    num_waiting: int = 0
+    why: str = ""
+    is_away: bool = False
+    died: list[str] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    elsewhere: Counter[str] = field(default_factory=Counter)
+
+
+def spool_folder(mlruns: str) -> Path:
+    """Where the files of runs lie that MLflow does not have yet."""
+    return Path(mlruns).absolute() / "spool"
+
+
+def meant_for(mlruns: str) -> str:
+    """The address of MLflow as a run's header has it: without its password, empty for mlflow.db in `mlruns`."""
+    from batchlab.tracking.stores import tracking_uri  # sqlalchemy: not where nothing is left behind
+
+    address = masked(tracking_uri(mlruns))
+    return "" if address == f"sqlite:///{Path(mlruns).absolute() / 'mlflow.db'}" else address
+
+
+def at_start(mlruns: str) -> None:
+    """Send what earlier commands left behind, and say whether MLflow's server can be reached."""
+    if why := why_away():
+        address = masked(os.environ[TRACKING])
+        print(f"MLflow at {address} {why}: runs are kept in {spool_folder(mlruns)} until it can be.", file=sys.stderr)
+        return
+    _tell(in_lines(send_left_behind(mlruns), mlruns, is_end=False))
+
+
+def at_end(mlruns: str) -> int:
+    """Send what is left of this command and of processes of it that died, and say what could not be sent.
+
+    Returns:
+        The exit code: 1 where a database of our own could not be written; a server that is away makes no failure of a
+        run that is done.
+    """
+    found = send_left_behind(mlruns, SECONDS_AT_END)
+    _tell(in_lines(found, mlruns, is_end=True))
+    return int(bool(found.num_waiting) and not is_server())
+
+
+def _tell(lines: Iterator[str]) -> None:
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+def send_left_behind(mlruns: str, seconds: float = 0.0) -> LeftBehind:
+    """Send the runs of processes that are gone, and end those that had not ended.
+
+    Args:
+        mlruns: folder of results.
+        seconds: to go on trying for, where MLflow does not answer.
+    """
+    found, until = LeftBehind(), time.monotonic() + seconds
+    for path in run_files(mlruns):
+        spool = reopen(path)
+        if spool is None:
+            if is_foreign(path):
+                found.unreadable.append(path.name)
+            continue
+        try:
+            if spool.header.address != meant_for(mlruns):
+                found.elsewhere[spool.header.address or "mlflow.db"] += 1
+                continue
+            _complete(spool, found)
+            _send(mlruns, spool, found, until)
+        finally:
+            spool.close()
+    return found
+
+
+def run_files(mlruns: str) -> list[Path]:
+    """Files in the spool with the name of a run: 32 hexadecimal digits."""
+    return sorted(spool_folder(mlruns).glob(f"{'[0-9a-f]' * 32}.jsonl"))
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether a file has the name of a run and is none."""
+    try:
+        return read(path) is None
+    except OSError:
+        return False
+
+
+def _complete(spool: Spool, found: LeftBehind) -> None:
+    """Say what is missing, and write down an end where there is none."""
+    if spool.was_cut:
+        found.cut.append(spool.path.name)
+    if spool.end is None:
+        found.died.append(spool.path.name)
+        last = max((value.timestamp_ms for value in spool.waiting), default=spool.header.began_ms)
+        spool.finish(End("KILLED", last, {"outcome": "killed", "cause": DIED}))
+
+
+def _send(mlruns: str, spool: Spool, found: LeftBehind, until: float) -> None:
+    """Send one run; where MLflow is away, the time is used up on the first of them."""
+    from batchlab.tracking.mlflow_store import Away
+    from batchlab.tracking.sink import send  # mlflow: seconds
+
+    while not found.is_away:
+        try:
+            send(mlruns, spool)
+        except Away as error:
+            found.why = str(error)
+            if error.is_refusal:
+                break
+            found.is_away = time.monotonic() >= until
+            time.sleep(0.0 if found.is_away else SECONDS_BETWEEN_TRIES)
+        else:
+            found.num_sent += 1
+            return
+    found.num_waiting += 1
+
+
+def in_lines(found: LeftBehind, mlruns: str, is_end: bool) -> Iterator[str]:
+    """What a person should know of it.
+
+    Args:
+        found: by `send_left_behind`.
+        mlruns: folder of results.
+        is_end: whether the command is over; what it has sent of its own runs is not worth a line.
+    """
+    folder = spool_folder(mlruns)
+    if found.num_sent and not is_end:
+        yield f"{_runs(found.num_sent)} of earlier commands, kept in {folder}: sent to MLflow."
+    if found.died:
+        lost = "lost is what came after the last evaluation, or after the checkpoint where it keeps one"
+        yield f"{_runs(len(found.died))} had no end, because the process died: KILLED; {lost}."
+    for name in found.cut:
+        yield f"{folder / name}: its last line was cut off and is left out."
+    for name in found.unreadable:
+        yield f"{folder / name}: cannot be read as a run; it was left as it is."
+    for address, count in () if is_end else found.elsewhere.items():
+        how = "without MLFLOW_TRACKING_URI" if address == "mlflow.db" else f"with MLFLOW_TRACKING_URI={address}"
+        yield f"{_runs(count)} in {folder} for another MLflow: a command {how} sends them."
+    if found.num_waiting:
+        address = meant_for(mlruns)
+        how = f" with MLFLOW_TRACKING_URI={address}" if address else ""
+        yield f"{_runs(found.num_waiting)} in {folder}: {found.why}. The next command{how} sends them."
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'s' if count > 1 else ''}"
+
+
+def spooled(mlruns: str, sweep_id: str) -> list[dict[str, Any]]:
+    """Params, metrics and tags of a command's runs that are in the spool, by their own id.
+
+    Args:
+        mlruns: folder of results.
+        sweep_id: names the command.
+    """
+    contents = [content for path in run_files(mlruns) if (content := _read(path)) is not None]
+    mine = [content for content in contents if content.header.tags.get("sweep_id") == sweep_id]
+    return [
+        {
+            "id": content.header.id,
+            "began": content.header.began_ms,
+            "params": content.header.params,
+            "metrics": last_values(content),
+            "tags": content.header.tags | (content.end.tags if content.end else {}),
+        }
+        for content in mine
+    ]
+
+
+def _read(path: Path) -> Content | None:
+    try:
+        return read(path)
+    except OSError:  # sent and removed since it was listed
+        return None
+
+
+def last_values(content: Content) -> dict[str, float]:
+    """Each metric's value at its largest step, as MLflow shows it."""
+    latest: dict[str, tuple[int, float]] = {}
+    for value in content.values:
+        if value.step >= latest.get(value.key, (0, 0.0))[0]:
+            latest[value.key] = (value.step, value.value)
+    return {key: value for key, (_, value) in latest.items()}

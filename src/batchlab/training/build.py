@@ -1,0 +1,233 @@
+"""From a configuration to what a run needs: the only place that calls `instantiate`."""
+
+import inspect
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+from torch import Tensor, nn
+
+from batchlab.config.schema import Config
+from batchlab.data.argument_checks import not_numbers, refuse
+from batchlab.data.dataset import Dataset
+from batchlab.data.stream import BatchStream, normalised, placed
+from batchlab.errors import WrongInput, raised, wrong
+from batchlab.optim.lr_schedule import warm_up
+from batchlab.system.device_memory import free_bytes
+from batchlab.system.torchrun_env import torchrun_place
+from batchlab.training.clock import Clock
+from batchlab.training.grad_norm_accumulator import Tally
+from batchlab.training.gradient import Learner
+from batchlab.training.loop import Schedule
+from batchlab.training.plan import Plan, make_plan
+from batchlab.training.train_step import make_learner, precise
+
+WARMUP_FROM = 0.1
+"""Where warm-up starts unless lr_schedule.warmup_from says so, as a share of the lr."""
+DEFAULT_THREADS = torch.get_num_threads()
+
+
+@dataclass(frozen=True)
+class Built:
+    """Everything that `run` drives.
+
+    Attributes:
+        dataset: placed on the device where resident.
+        forward: inputs -> logits under the run's precision; `loss.Views` in training where the model makes them.
+        loss_function: (logits, targets) -> scalar mean.
+        settings: the optimizer's arguments after lr scaling.
+    """
+
+    config: Config
+    seed: int
+    device: torch.device
+    dataset: Dataset
+    plan: Plan
+    learner: Learner
+    forward: Callable[[Tensor], Tensor]
+    loss_function: Callable[[Tensor, Tensor], Tensor]
+    stream: BatchStream
+    schedule: Schedule
+    clock: Clock
+    settings: dict[str, Any]
+
+
+def build(config: Config, seed: int) -> Built:
+    """Data, model, plan, scaled lr, optimizer, schedules: in that order, from a checked configuration.
+
+    Args:
+        config: passed both gates; micro_batch_size=auto is settled.
+        seed: of initialisation, order and augmentation.
+
+    Returns:
+        What `run` drives; the global torch generator is seeded with `seed`.
+    """
+    assert config.micro_batch_size != "auto"
+    device = pick_device(config.device)
+    use_threads(config)
+    dataset, resident = load_placed(config.data, device)
+    torch.manual_seed(seed)
+    model = build_model(config, dataset).to(device)
+    plan = make_plan(config, len(dataset.train))
+    settings = scaled_settings(config, plan.batch_size)
+    optimizer = build_optimizer(config, model, settings)
+    loss_function = made(config.loss)
+    forward = precise(torch.compile(model) if config.compile else model, config.precision, device)
+    learner = make_learner(model, forward, loss_function, optimizer, config.precision)
+    if config.measure.gradient_noise and config.precision != "float16":  # there gradients carry the scaler's factor
+        learner = replace(learner, tally=Tally(model.parameters()))
+    stream = BatchStream(dataset, seed, device, resident)
+    schedule, clock = make_schedule(config, plan), Clock(device)
+    return Built(
+        config,
+        seed,
+        device,
+        dataset,
+        plan,
+        learner,
+        forward,
+        loss_function,
+        stream,
+        schedule,
+        clock,
+        settings,
+    )
+
+
+def use_threads(config: Config) -> None:
+    """Have this process use as many threads as a run: num_threads, else an equal share of the cores for each process.
+
+    torchrun has set each process's own.
+    """
+    share = DEFAULT_THREADS if torchrun_place() else max(1, DEFAULT_THREADS // config.num_processes)
+    torch.set_num_threads(config.num_threads or share)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a name: auto is CUDA where there is one, then MPS, then the CPU."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def made(node: dict[str, Any], **given: Any) -> Any:
+    """What a node's `_target_` makes of its settings; wrong input is raised as such, not wrapped by Hydra.
+
+    Raises:
+        WrongInput: from the target, or for text that Hydra would read as an interpolation, a second time.
+    """
+    if "${" in str(node):
+        allowed = "has ${ in one of its settings, which would be read as a setting once more"
+        raise wrong("_target_", node.get("_target_"), allowed, "the value itself")
+    try:
+        return instantiate(node, **given, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, WrongInput):
+            raise error.__cause__ from None
+        raise
+
+
+def bound(node: dict[str, Any]) -> Callable[..., Any]:
+    """A node's `_target_` with its settings, to be called with the rest; a plain partial, cheap at every step."""
+    settings = {key: value for key, value in node.items() if not key.startswith("_")}
+    return partial(get_object(node["_target_"]), **settings)
+
+
+def load_dataset(data: dict[str, Any]) -> Dataset:
+    """The data set of a `data` node, read once per process.
+
+    Raises:
+        WrongInput: what the loader found wrong.
+    """
+    return _load(json.dumps({key: value for key, value in data.items() if key != "resident"}))
+
+
+@lru_cache(maxsize=2)
+def _load(data: str) -> Dataset:
+    node = json.loads(data)
+    target = node["_target_"]
+    try:
+        dataset = made(node)
+    except WrongInput:
+        raise
+    except Exception as error:  # whatever a loader raises, a person's own too
+        raise wrong("data._target_", target, raised(error), "other settings of data.*") from None
+    if not isinstance(dataset, Dataset):
+        allowed = f"must return a batchlab.data.dataset.Dataset, returned {type(dataset).__name__}"
+        raise wrong("data._target_", target, allowed, "data=digits, or a loader that does")
+    refuse(not_numbers(target, dataset))
+    return dataset
+
+
+def load_placed(data: dict[str, Any], device: torch.device) -> tuple[Dataset, bool]:
+    """The data set, and whether its examples lie on the device as tensors (`data.resident`).
+
+    Images are uint8 there; on a CPU whose memory they take little of, without augmentation, they are
+    normalised float32 at once.
+    """
+    return _load_placed(json.dumps(data), device)
+
+
+@lru_cache(maxsize=2)
+def _load_placed(text: str, device: torch.device) -> tuple[Dataset, bool]:
+    data = json.loads(text)
+    dataset, resident = load_dataset(data), data["resident"]
+    if resident == "auto":
+        inputs = [split.inputs for split in (dataset.train, dataset.val, dataset.test)]
+        tensors = [each for each in inputs if isinstance(each, Tensor)]
+        fits = device.type == "cpu" or sum(each.nbytes for each in tensors) < free_bytes(device) / 2
+        resident = len(tensors) == len(inputs) and fits
+    if not resident:
+        return dataset, False
+    dataset = placed(dataset, device)
+    num_floats = sum(len(split) for split in (dataset.train, dataset.val, dataset.test)) * math.prod(
+        dataset.input_shape
+    )
+    is_small = device.type == "cpu" and 4 * num_floats < free_bytes(device) / 8
+    return (normalised(dataset, device) if is_small and dataset.augment is None else dataset), True
+
+
+def build_model(config: Config, dataset: Dataset) -> nn.Module:
+    """The model, given `input_shape` and `num_classes` (1 for regression) where it asks for them."""
+    offered = {"input_shape": dataset.input_shape, "num_classes": dataset.num_classes or 1}
+    asked = inspect.signature(get_object(config.model["_target_"])).parameters
+    return made(config.model, **{name: value for name, value in offered.items() if name in asked})
+
+
+def scaled_settings(config: Config, batch_size: int) -> dict[str, Any]:
+    """The optimizer's arguments, lr among them, after the lr-scaling rule.
+
+    Raises:
+        WrongInput: where the rule does not hold at this batch size or for this optimizer.
+    """
+    settings = {key: value for key, value in config.optimizer.items() if not key.startswith("_")}
+    return bound(config.lr_scaling)(settings | {"lr": config.lr}, batch_size)
+
+
+def build_optimizer(config: Config, model: nn.Module, settings: dict[str, Any]) -> torch.optim.Optimizer:
+    """The optimizer over the model's parameters; a factory whose first parameter is `model` gets the model."""
+    factory = get_object(config.optimizer["_target_"])
+    first = next(iter(inspect.signature(factory).parameters))
+    return factory(model if first == "model" else model.parameters(), **settings)
+
+
+def make_schedule(config: Config, plan: Plan) -> Schedule:
+    """Progress -> batch size and lr factor, from lr schedule, warm-up and batch schedule."""
+    node = dict(config.lr_schedule)
+    warmup, warmup_from = node.pop("warmup", 0.0), node.pop("warmup_from", None)
+    warmup_from = WARMUP_FROM if warmup_from is None else warmup_from
+    decay, batch = bound(node), bound(config.batch_schedule)
+
+    def schedule(progress: float) -> tuple[int, float]:
+        batch_size, factor = batch(plan.batch_size, decay(progress), plan.num_train)
+        return batch_size, factor * warm_up(progress, warmup, warmup_from)
+
+    return schedule

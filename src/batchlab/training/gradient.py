@@ -1,0 +1,132 @@
+"""The gradient of one batch: over its parts in this process, or over its shares in several processes.
+
+A part of n_i examples weighs n_i/B, whether it is computed here or in another process, so that the sum is the
+gradient of the whole batch's mean loss.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+
+from batchlab.training.grad_norm_accumulator import Tally
+from batchlab.training.plan import part_sizes
+
+
+class Source(Protocol):
+    """What gives examples by position: the run's stream, or a batch that stays."""
+
+    def take(self, start: int, count: int, /) -> tuple[Tensor, Tensor]:
+        """Inputs and targets at positions start to start + count."""
+        ...
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What learns: made by learner.py, driven by `fit`.
+
+    Attributes:
+        model: the module whose parameters are trained.
+        compute_loss: (inputs, targets) -> scalar mean loss of the examples.
+        backward: adds the gradient of a loss to the parameters'.
+        step: (closure) -> loss; one optimizer step, the closure computing the gradient.
+        optimizer: holds the learning rates.
+        tally: notes the norms of gradients that are added up from parts or shares; None = nobody asks.
+        scaler: of float16's loss; None in other precisions.
+        ranks: the processes that share every batch; None = this one has it all.
+    """
+
+    model: nn.Module
+    compute_loss: Callable[[Tensor, Tensor], Tensor]
+    backward: Callable[[Tensor], None]
+    step: Callable[[Callable[[], Tensor]], Tensor]
+    optimizer: torch.optim.Optimizer
+    tally: Tally | None = None
+    scaler: GradScaler | None = None
+    ranks: "Ranks | None" = None
+
+
+class Ranks(Protocol):
+    """The processes of one run, as `fit` sees them from the first of them; see ranks.py."""
+
+    def announce(self, start: int, batch_size: int, lr_factor: float) -> None:
+        """Have every other process make the step of this batch."""
+        ...
+
+    def announce_warm_up(self) -> None:
+        """Have every other process make the passes before the first step."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the other processes have for themselves, for a checkpoint."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> object:
+        """Keep that until `hand_on`."""
+        ...
+
+    def hand_on(self) -> None:
+        """Have every other process stand where this one does."""
+        ...
+
+    def seed(self, seed: int) -> int:
+        """This process's seed of what is drawn in a forward pass, e.g. dropout, in a run of this seed."""
+        ...
+
+    def gradient(
+        self, learner: Learner, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
+    ) -> Tensor:
+        """What `whole_gradient` returns, from every process's share."""
+        ...
+
+
+def whole_gradient(
+    learner: Learner, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
+) -> Tensor:
+    """Set the parameters' gradients to that of the mean loss of a batch.
+
+    Args:
+        learner: model and loss.
+        stream: training examples.
+        start: position of the batch's first example.
+        batch_size: its examples, B, over all parts and processes.
+        micro_batch_size: most examples in one forward and backward pass, or None.
+
+    Returns:
+        The mean loss over the B examples, detached, on the device.
+    """
+    learner.optimizer.zero_grad()
+    if learner.ranks is not None:
+        return learner.ranks.gradient(learner, stream, start, batch_size, micro_batch_size)
+    return accumulate(learner, stream, start, part_sizes(batch_size, micro_batch_size))
+
+
+def accumulate(learner: Learner, stream: Source, start: int, sizes: list[int], batch_size: int | None = None) -> Tensor:
+    """Add the gradient of a loss over consecutive examples of the stream, part by part, each weighted by n_i/B.
+
+    Args:
+        learner: model and loss.
+        stream: training examples.
+        start: position of the first example.
+        sizes: examples in each part, n_i.
+        batch_size: B, of which these parts may be a share; None = their sum.
+
+    Returns:
+        The parts' share of the mean loss over B examples, detached, on the device: all of it where B is their sum.
+    """
+    whole, first, end = batch_size or sum(sizes), start + sizes[0], start + sum(sizes)
+    if sizes == [whole]:
+        loss = learner.compute_loss(*stream.take(start, whole))
+        learner.backward(loss)
+        return loss.detach()
+    total = torch.zeros((), device=next(learner.model.parameters()).device)
+    for size in sizes:
+        part = learner.compute_loss(*stream.take(start, size)) * (size / whole)
+        learner.backward(part)
+        total, start = total + part.detach(), start + size
+        if learner.tally is not None and start in (first, end):
+            learner.tally.add(whole - (end - start), whole)
+    return total

@@ -1,0 +1,156 @@
+"""The training loop.
+
+Every step sees exactly the scheduled number of examples, across passes; gradient.py computes its gradient.
+"""
+
+import math
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from batchlab.data.stream import BatchStream
+from batchlab.training.clock import Clock
+from batchlab.training.gradient import Learner, whole_gradient
+from batchlab.training.plan import Counts, Plan
+
+TICK_SECONDS = 0.25
+"""At least so much training lies between two points that are not evaluations."""
+CHECK_STEPS = 64
+"""Looking at the loss waits for the device; this often it costs nothing that can be measured."""
+
+
+@dataclass(frozen=True)
+class EvalPoint:
+    """Where a run stands while its clock is stopped.
+
+    Attributes:
+        counts: steps, examples and seconds so far.
+        epochs: passes over the training split so far.
+        progress: share of the budget used, at most 1.
+        batch_size: of the last step.
+        lr: of the last step, of the first parameter group.
+        train_loss: mean over the steps since the last evaluation; not finite = the run has diverged.
+        is_due: an evaluation is due; otherwise the point is a sign of life.
+        is_last: the budget is used up, or the run has diverged.
+        train_accuracy: on a part of the training split; None until run.py evaluated.
+        val_loss: on the validation split; None until run.py evaluated.
+        val_accuracy: the same; None for regression.
+        gradient_noise_scale: B_simple in examples, NaN where it cannot be told; None where it was not measured.
+        sharpness: ``sharpness/...`` by metric name; empty where it was not measured.
+    """
+
+    counts: Counts
+    epochs: float
+    progress: float
+    batch_size: int
+    lr: float
+    train_loss: float
+    is_due: bool
+    is_last: bool
+    train_accuracy: float | None = None
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    gradient_noise_scale: float | None = None
+    sharpness: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class LoopState:
+    """Where the loop stands: `fit` starts from it, and brings it up to date before each yield.
+
+    Attributes:
+        counts: steps, examples and seconds so far.
+        evaluated: steps at the last evaluation.
+        loss_sum: sum of the losses of the steps since then.
+    """
+
+    counts: Counts = field(default_factory=Counts)
+    evaluated: int = 0
+    loss_sum: float = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """As a checkpoint keeps it."""
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Stand where a loop stood."""
+        self.counts = Counts(**state["counts"])
+        self.evaluated, self.loss_sum = state["evaluated"], state["loss_sum"]
+
+
+Schedule = Callable[[float], tuple[int, float]]
+"""Progress in [0, 1] -> batch size, and the factor on every group's learning rate."""
+
+
+def fit(
+    learner: Learner,
+    stream: BatchStream,
+    plan: Plan,
+    schedule: Schedule,
+    clock: Clock,
+    state: LoopState | None = None,
+) -> Generator[EvalPoint, None, None]:
+    """Train until the budget is used up; closing the generator ends the run earlier.
+
+    Args:
+        learner: model, loss and optimizer.
+        stream: training examples by position.
+        plan: budget, parts and evaluations.
+        schedule: batch size and lr factor at a progress.
+        clock: counts seconds of training; told of every step, stopped at every yield.
+        state: where to begin; None = at the first step.
+
+    Yields:
+        A point at every evaluation, at signs of life between them, and at the end.
+    """
+    base_lrs = [group["lr"] for group in learner.optimizer.param_groups]
+    state = LoopState() if state is None else state
+    counts, evaluated, factor = state.counts, state.evaluated, 1.0
+    steps, drawn, processed = counts.steps, counts.drawn, counts.processed
+    loss_sum = torch.full((), state.loss_sum, device=next(learner.model.parameters()).device)
+    next_tick, next_eval = time.perf_counter() + TICK_SECONDS, (drawn // plan.eval_every + 1) * plan.eval_every
+
+    def gradient() -> Tensor:
+        nonlocal processed
+        processed += batch_size
+        return whole_gradient(learner, stream, drawn, batch_size, plan.micro_batch_size)
+
+    learner.model.train()
+    clock.start()
+    while (progress := plan.progress(counts)) < 1:
+        batch_size, new_factor = schedule(progress)
+        if new_factor != factor:
+            factor = set_lr(learner.optimizer, base_lrs, new_factor)
+        if learner.ranks is not None:
+            learner.ranks.announce(drawn, batch_size, factor)
+        loss_sum += learner.step(gradient)
+        steps, drawn = steps + 1, drawn + batch_size
+        clock.step(batch_size)
+        counts = Counts(steps, drawn, processed, clock.seconds if plan.counted == "seconds" else 0.0)
+        is_over = plan.progress(counts) >= 1 or (steps % CHECK_STEPS == 0 and not math.isfinite(loss_sum.item()))
+        if is_over or drawn >= next_eval or time.perf_counter() >= next_tick:
+            clock.stop()
+            train_loss, counts = loss_sum.item() / (steps - evaluated), replace(counts, seconds=clock.seconds)
+            is_last = plan.progress(counts) >= 1 or not math.isfinite(train_loss)
+            is_due = is_last or drawn >= next_eval
+            share, epochs, lr = min(1.0, plan.progress(counts)), drawn / plan.num_train, base_lrs[0] * factor
+            if is_due:
+                loss_sum, evaluated = torch.zeros_like(loss_sum), steps
+                next_eval = (drawn // plan.eval_every + 1) * plan.eval_every
+            state.counts, state.evaluated, state.loss_sum = counts, evaluated, loss_sum.item()
+            yield EvalPoint(counts, epochs, share, batch_size, lr, train_loss, is_due, is_last)
+            if is_last:
+                return
+            next_tick = time.perf_counter() + TICK_SECONDS
+            clock.start()
+
+
+def set_lr(optimizer: torch.optim.Optimizer, base_lrs: list[float], factor: float) -> float:
+    """Set each parameter group's lr to `factor` times its own; returns the factor."""
+    for group, lr in zip(optimizer.param_groups, base_lrs, strict=True):
+        group["lr"] = lr * factor
+    return factor

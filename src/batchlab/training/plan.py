@@ -1,0 +1,133 @@
+"""From a budget to what the loop counts: batch, parts, limit, evaluations."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from batchlab.config.schema import Config
+
+Counted = Literal["steps", "drawn", "processed", "seconds"]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How far a run has come.
+
+    Attributes:
+        steps: optimizer steps.
+        drawn: examples taken from the stream; one per example of each step's batch.
+        processed: examples that went forward and backward; more than `drawn` where a closure runs several passes.
+        seconds: training seconds on the clock.
+    """
+
+    steps: int = 0
+    drawn: int = 0
+    processed: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run will do.
+
+    Attributes:
+        batch_size: examples per optimizer step at the start.
+        micro_batch_size: most examples in one forward and backward pass; None = the whole batch.
+        num_train: examples in the training split.
+        counted: which of `Counts` the budget limits.
+        limit: the run ends when that count reaches it.
+        eval_every: examples drawn between evaluations.
+        target_accuracy: validation accuracy at which to stop, or None.
+        num_processes: processes that share every batch.
+    """
+
+    batch_size: int
+    micro_batch_size: int | None
+    num_train: int
+    counted: Counted
+    limit: float
+    eval_every: int
+    target_accuracy: float | None = None
+    num_processes: int = 1
+
+    def forward_sizes(self, batch_size: int) -> list[int]:
+        """Examples of each forward pass of a batch: the parts of every process's share."""
+        shares = (share_of(batch_size, rank, self.num_processes)[1] for rank in range(self.num_processes))
+        return [size for share in shares for size in part_sizes(share, self.micro_batch_size)]
+
+    def progress(self, counts: Counts) -> float:
+        """Share of the budget that is used, 0 at the start, 1 and more at the end."""
+        return getattr(counts, self.counted) / self.limit
+
+    @property
+    def num_steps(self) -> int | None:
+        """Optimizer steps of a constant batch, as planned; None where only the clock knows."""
+        if self.counted == "seconds":
+            return None
+        return math.ceil(self.limit / (1 if self.counted == "steps" else self.batch_size))
+
+
+def make_plan(config: Config, num_train: int) -> Plan:
+    """The plan of a checked configuration on a training split of `num_train` examples.
+
+    Epochs and examples become whole steps, ``num_steps = max(1, round(epochs * N / B))``, and are counted
+    in the examples of these steps, so that a batch that grows ends at the same number of examples.
+
+    Args:
+        config: a configuration that passed gate 1; micro_batch_size=auto that is not settled yet is the whole batch.
+        num_train: examples in the training split, N.
+
+    Returns:
+        The plan.
+    """
+    batch_size = num_train if config.batch_size == "full" else int(config.batch_size)
+    micro = None if config.micro_batch_size in ("none", "auto") else int(config.micro_batch_size)
+    budget, target = config.budget, None
+    counted: Counted
+    if budget.kind == "seconds":
+        counted, limit = "seconds", float(budget.seconds or 0)
+    elif budget.kind == "steps":
+        counted, limit = "steps", float(budget.num_steps or 0)
+    elif budget.kind == "examples":
+        counted, limit = "processed", float(whole_steps(float(budget.num_examples or 0), batch_size))
+    else:
+        epochs = config.epochs if budget.kind == "epochs" else budget.max_epochs
+        counted, limit = "drawn", float(whole_steps((epochs or 0) * num_train, batch_size))
+        target = budget.val_accuracy
+    eval_every = config.eval.every_examples or num_train
+    return Plan(batch_size, micro, num_train, counted, limit, eval_every, target, config.num_processes)
+
+
+def whole_steps(num_examples: float, batch_size: int) -> int:
+    """Examples of the nearest whole number of steps, at least one step."""
+    return max(1, round(num_examples / batch_size)) * batch_size
+
+
+def part_sizes(batch_size: int, micro_batch_size: int | None) -> list[int]:
+    """Sizes of the near-equal parts into which a batch is cut: ceil(B/m) of them, larger ones first.
+
+    Args:
+        batch_size: examples of the batch, B.
+        micro_batch_size: most examples of a part, m; None = one part.
+
+    Returns:
+        Sizes that differ by at most 1 and sum to B.
+    """
+    num_parts = 1 if micro_batch_size is None else math.ceil(batch_size / micro_batch_size)
+    small, num_larger = divmod(batch_size, num_parts)
+    return [small + 1] * num_larger + [small] * (num_parts - num_larger)
+
+
+def share_of(batch_size: int, rank: int, num_processes: int) -> tuple[int, int]:
+    """Which of a batch's examples one of its processes takes: shares differ by at most 1, larger ones first.
+
+    Args:
+        batch_size: examples of the batch.
+        rank: of the process, from 0.
+        num_processes: that share it, at most batch_size.
+
+    Returns:
+        Place of its first example in the batch, and number of its examples.
+    """
+    small, num_larger = divmod(batch_size, num_processes)
+    return rank * small + min(rank, num_larger), small + (rank < num_larger)

@@ -1,0 +1,166 @@
+"""What a run is made of while it trains, as parts that can be written down and taken up again.
+
+Whatever has a `state_dict` is such a part: weights, optimizer, clock, place in the stream, random numbers, the loop's
+counters, what was measured so far.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from batchlab.training.build import Built
+from batchlab.training.clock import Clock
+from batchlab.training.loop import EvalPoint
+from batchlab.training.plan import Counts
+
+
+class Stateful(Protocol):
+    """A part of a run that can be written down and taken up again."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers, text, and lists and dicts of them."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> object:
+        """Be as the part was whose state it is."""
+        ...
+
+
+class Weights:
+    """Parameters and buffers of a model, those too that its own state leaves out."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Stateful`."""
+        own = self._model.state_dict()
+        return {"own": own, "others": {name: each for name, each in self._model.named_buffers() if name not in own}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Stateful`."""
+        self._model.load_state_dict(state["own"])
+        buffers = dict(self._model.named_buffers())
+        for name, value in state["others"].items():
+            buffers[name].copy_(value)
+
+
+class Steps:
+    """An optimizer but for its learning rates: `fit` begins with the run's own, and puts the schedule's factor on."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Stateful`."""
+        return self._optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Stateful`."""
+        lrs = [group["lr"] for group in self._optimizer.param_groups]
+        self._optimizer.load_state_dict(state)
+        for group, lr in zip(self._optimizer.param_groups, lrs, strict=True):
+            group["lr"] = lr
+
+
+class RandomNumbers:
+    """Torch's random numbers, on the host and on the run's device; nothing else that draws is seeded."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Stateful`."""
+        states = {"cpu": torch.get_rng_state()}
+        if self._device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(self._device)
+        elif self._device.type == "mps":
+            states["mps"] = torch.mps.get_rng_state()
+        return states
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Stateful`."""
+        torch.set_rng_state(state["cpu"])
+        if "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"], self._device)
+        elif "mps" in state:
+            torch.mps.set_rng_state(state["mps"])
+
+
+class Course:
+    """What a run has seen: its evaluations, and the seconds it took in all, in whatever process."""
+
+    def __init__(self) -> None:
+        self.points: list[EvalPoint] = []
+        self._readings: list[dict[str, float]] = []
+        self._earlier, self._started = 0.0, time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds so far, in s."""
+        return self._earlier + time.perf_counter() - self._started
+
+    def add(self, point: EvalPoint, clock: Clock) -> None:
+        """One more evaluation, and what the clock shows now."""
+        self.points.append(point)
+        self._readings.append(clock.state_dict())
+
+    def again(self, clock: Clock) -> Iterator[EvalPoint]:
+        """The evaluations once more, for whoever records them or stops the run; the clock shows what it did then."""
+        reading = clock.state_dict()
+        for point, then in zip(self.points, self._readings, strict=True):
+            clock.load_state_dict(then)
+            yield point
+        clock.load_state_dict(reading)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Stateful`."""
+        points = [asdict(point) for point in self.points]
+        return {"points": points, "readings": list(self._readings), "seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Stateful`."""
+        self.points = [EvalPoint(**(each | {"counts": Counts(**each["counts"])})) for each in state["points"]]
+        self._readings, self._earlier = list(state["readings"]), state["seconds"]
+
+
+def parts_of(built: Built) -> dict[str, Stateful]:
+    """What a run trains with, by name, in the order in which it is to be loaded."""
+    learner = built.learner
+    parts: dict[str, Stateful] = {"weights": Weights(learner.model), "optimizer": Steps(learner.optimizer)}
+    parts |= {name: part for name, part in (("scaler", learner.scaler), ("tally", learner.tally)) if part is not None}
+    # random numbers last: a DataLoader draws some when it starts
+    return parts | {"clock": built.clock, "stream": built.stream, "random": RandomNumbers(built.device)}
+
+
+def load(parts: Mapping[str, Stateful], states: Mapping[str, Any]) -> None:
+    """Have every part be as its state says."""
+    for name, part in parts.items():
+        part.load_state_dict(states[name])
+
+
+def plain(value: Any) -> Any:
+    """The value made of what `weights_only` lets in again.
+
+    Raises:
+        TypeError: where it holds anything else.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, Tensor) or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, OrderedDict):  # a model's: knows versions of its modules beside the tensors
+        for each in value.values():
+            plain(each)
+        return value
+    if isinstance(value, dict):
+        return {plain(key): plain(each) for key, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(plain, value))
+    raise TypeError(f"a state holds a {type(value).__name__}")

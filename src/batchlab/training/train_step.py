@@ -1,0 +1,59 @@
+"""Model, loss and optimizer joined to what the loop drives, under the run's precision."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from batchlab.training.gradient import Learner
+
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def precise(model: Callable[[Tensor], Tensor], precision: str, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """The model under autocast; as it is for float32."""
+    if precision == "float32":
+        return model
+
+    def forward(inputs: Tensor) -> Tensor:
+        with torch.autocast(device.type, DTYPES[precision]):
+            return model(inputs)
+
+    return forward
+
+
+def make_learner(
+    model: nn.Module,
+    forward: Callable[[Tensor], Tensor],
+    loss_function: Callable[[Tensor, Tensor], Tensor],
+    optimizer: torch.optim.Optimizer,
+    precision: str,
+) -> Learner:
+    """Model, loss and optimizer joined; in float16 with a gradient scaler.
+
+    Args:
+        model: whose parameters are trained.
+        forward: inputs -> logits, under its precision; `loss.Views` in training where the model makes them.
+        loss_function: (logits, targets) -> scalar mean; gets float32 logits.
+        optimizer: steps with a closure.
+        precision: float32, bfloat16 or float16.
+
+    Returns:
+        What `fit` drives.
+    """
+
+    def compute_loss(inputs: Tensor, targets: Tensor) -> Tensor:
+        return loss_function(forward(inputs).float(), targets)
+
+    if precision != "float16":
+        # torch's own stub says float; every optimizer hands on what the closure returned
+        return Learner(model, compute_loss, Tensor.backward, optimizer.step, optimizer)  # pyright: ignore
+    scaler = torch.amp.GradScaler()  # pyright: ignore[reportPrivateImportUsage]
+
+    def step(gradient: Callable[[], Tensor]) -> Tensor:
+        loss = gradient()
+        scaler.step(optimizer)
+        scaler.update()
+        return loss
+
+    return Learner(model, compute_loss, lambda loss: scaler.scale(loss).backward(), step, optimizer, scaler=scaler)

@@ -1,0 +1,1 @@
+"""Checks of a command line and its configurations before anything runs."""

@@ -1,0 +1,108 @@
+"""Gate 2's last stage: the loss, and one step of the optimizer, with a model that is thrown away."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from batchlab.config.schema import Config
+from batchlab.data.dataset import Dataset
+from batchlab.data.transforms import Prepare
+from batchlab.errors import Mistake, WrongInput, raised, reason, wrong
+from batchlab.models.norm import GhostBatchNorm
+from batchlab.system.device_memory import is_out_of_memory
+from batchlab.training.build import build_optimizer, made, pick_device, scaled_settings
+from batchlab.training.loop import Learner
+from batchlab.training.plan import make_plan
+from batchlab.training.train_step import make_learner, precise
+
+EXAMPLES = 32
+
+
+def check_first_step(config: Config, dataset: Dataset, model: nn.Module) -> Iterator[Mistake]:
+    """What a loss or an optimizer says of its settings only when it is asked to work.
+
+    Running out of memory is no mistake: it is an outcome of the run.
+
+    Args:
+        config: of which model and data are right.
+        dataset: loaded.
+        model: built for this; its weights change.
+
+    Raises:
+        WrongInput: of the learning rate's rule.
+    """
+    optimizer, loss, device = _optimizer(config, dataset, model), _loss(config), pick_device(config.device)
+    learner = make_learner(model, precise(model, config.precision, device), loss, optimizer, config.precision)
+    inputs, targets = _examples(dataset, model, device)
+    failed: list[Exception] = []
+
+    def gradient() -> Tensor:
+        try:
+            return _gradient(learner, inputs, targets)
+        except Exception as error:
+            failed.append(error)
+            raise
+
+    try:
+        with torch.random.fork_rng():
+            learner.step(gradient)
+    except Exception as error:
+        if is_out_of_memory(error):
+            return
+        key = "loss" if failed else "optimizer"
+        allowed = f"refused {f'logits and targets of {len(targets)} examples' if failed else 'its first step'}"
+        target = getattr(config, key)["_target_"]
+        yield Mistake(f"{key}._target_", target, f"{allowed}: {raised(error)}", f"other settings of {key}.*")
+
+
+def _examples(dataset: Dataset, model: nn.Module, device: torch.device) -> tuple[Tensor, Tensor]:
+    """About `EXAMPLES` of the training split, from all over it; a multiple of the ghost sizes."""
+    unit = math.lcm(2, *(module.ghost_size for module in model.modules() if isinstance(module, GhostBatchNorm)))
+    index = torch.linspace(0, len(dataset.train) - 1, unit * math.ceil(EXAMPLES / unit)).long()
+    return Prepare(dataset, device)(dataset.train.inputs[index].to(device)), dataset.train.targets[index].to(device)
+
+
+def _gradient(learner: Learner, inputs: Tensor, targets: Tensor) -> Tensor:
+    learner.model.train()
+    learner.optimizer.zero_grad()
+    loss = learner.compute_loss(inputs, targets)
+    if loss.shape != ():
+        raise ValueError(f"one number is needed, it returned a tensor of shape {list(loss.shape)}")
+    learner.backward(loss)
+    return loss.detach()
+
+
+def _loss(config: Config) -> Callable[[Tensor, Tensor], Tensor]:
+    name, mend = config.loss["_target_"], "other settings of loss.*, or loss=cross_entropy"
+    try:
+        loss = made(config.loss)
+    except WrongInput:
+        raise
+    except Exception as error:
+        raise wrong("loss._target_", name, f"its constructor {raised(error)}", mend) from None
+    if not callable(loss):
+        raise wrong("loss._target_", name, "must make a function of logits and targets", mend)
+    return cast("Callable[[Tensor, Tensor], Tensor]", loss)
+
+
+def _optimizer(config: Config, dataset: Dataset, model: nn.Module) -> torch.optim.Optimizer:
+    name, mend = config.optimizer["_target_"], "other settings of optimizer.* or lr"
+    try:
+        settings = scaled_settings(config, make_plan(config, len(dataset.train)).batch_size)
+    except WrongInput:
+        raise
+    except Exception as error:
+        rule = config.lr_scaling["_target_"]
+        raise wrong("lr_scaling", rule, raised(error), "other settings of lr_scaling.* or optimizer.*") from None
+    try:
+        optimizer = build_optimizer(config, model, settings)
+    except WrongInput:
+        raise
+    except Exception as error:
+        raise wrong("optimizer", name, f"refused its settings: {reason(error)}", mend) from None
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise wrong("optimizer", name, f"makes no torch.optim.Optimizer, but {type(optimizer).__name__}", mend)
+    return optimizer

@@ -1,0 +1,135 @@
+"""The jobs of a grid: the product of every list that was typed, composed and sent through gate 1."""
+
+import itertools
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import lru_cache
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
+from batchlab.config.schema import MISSING, Config, resolved
+from batchlab.config.trusted_targets import untrusted
+from batchlab.errors import Mistake, WrongInput
+from batchlab.validation.compose_errors import diagnose
+from batchlab.validation.rules import check_config
+
+
+def grid(
+    config_name: str, overrides: list[str], extra: list[str], is_multirun: bool, typed: Sequence[str] | None = None
+) -> tuple[list[Config], list[Mistake]]:
+    """One configuration per job of the grid; group choices are composed, plain values set on a copy.
+
+    Args:
+        config_name: primary configuration.
+        overrides: of the jobs.
+        extra: overrides of our own, e.g. the search path.
+        is_multirun: whether -m was typed.
+        typed: those of the overrides that stood on the command line; None = all.
+
+    Returns:
+        The configurations that could be made, and every mistake of gate 1.
+    """
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    try:
+        parsed = parser.parse_overrides(overrides)
+    except HydraException as error:
+        return [], diagnose(config_name, overrides, extra, str(error))
+    if mistakes := _grid_mistakes(parsed):
+        return [], mistakes
+    fixed = [override.input_line or "" for override in parsed if not override.is_sweep_override()]
+    sweeps = [override for override in parsed if override.is_sweep_override()]
+    structural = [sweep for sweep in sweeps if is_structural(sweep)]
+    plain = [sweep for sweep in sweeps if not is_structural(sweep)]
+    configs: list[Config] = []
+    for choice in itertools.product(*map(swept_lines, structural)):
+        try:
+            base = compose(config_name, [*extra, *fixed, *choice])
+        except COMPOSE_ERRORS as error:
+            swept = [sweep.input_line or "" for sweep in plain]
+            mistakes += diagnose(config_name, [*fixed, *choice, *swept], extra, str(error))
+            continue
+        if strangers := untrusted(base, config_name, [*extra, *fixed, *choice], overrides if typed is None else typed):
+            mistakes += strangers
+            continue
+        HydraConfig.instance().set_config(base)
+        is_multirun = is_multirun or base.hydra.mode == RunMode.MULTIRUN
+        own = without_hydra(base)
+        for values in itertools.product(*map(swept_lines, plain)):
+            try:
+                found, wrong = gate_one(with_values(own, values, parser))
+                configs, mistakes = configs + found, mistakes + wrong
+            except COMPOSE_ERRORS as error:
+                mistakes += diagnose(config_name, [*fixed, *choice, *values], extra, str(error))
+    if sweeps and not is_multirun:
+        allowed = "several values need a multirun"
+        mistakes += [_sweep_mistake(sweep, allowed, "-m {key}={value}") for sweep in sweeps]
+    return configs, mistakes
+
+
+def _grid_mistakes(parsed: list[Override]) -> list[Mistake]:
+    """Keys that were typed several times, and intervals, which have no values to go through."""
+    keys = [override.get_key_element() for override in parsed]
+    mistakes = []
+    for override in parsed:
+        if keys.count(override.get_key_element()) > 1:
+            allowed = "the same key stands there several times, and only one would count"
+            mistakes.append(_sweep_mistake(override, allowed, "{key}=... once"))
+        elif override.is_interval_sweep():
+            mistakes.append(_sweep_mistake(override, "an interval has no list of values to run", "{key}=128,256,512"))
+        elif override.is_sweep_override() and not swept_lines(override):
+            mistakes.append(_sweep_mistake(override, "a list or range without a value", "{key}=128,256,512"))
+    return mistakes
+
+
+def is_structural(override: Override) -> bool:
+    """Whether an override changes which files are composed, or which keys there are."""
+    is_group = _is_group(GlobalHydra.instance().config_loader(), override.key_or_group)
+    return is_group or override.is_add() or override.is_delete() or override.package is not None
+
+
+@lru_cache(maxsize=256)
+def _is_group(loader: ConfigLoader, key: str) -> bool:
+    return bool(loader.get_group_options(key))  # it reads the folders each time, 50 ms
+
+
+def swept_lines(override: Override) -> list[str]:
+    """An override for each value of a list; of one value, itself."""
+    if not override.is_sweep_override():
+        return [override.input_line or ""]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def _sweep_mistake(override: Override, allowed: str, mend: str) -> Mistake:
+    key, _, value = (override.input_line or "").partition("=")
+    return Mistake(key, value, allowed, mend.format(key=key, value=value))
+
+
+def with_values(base: DictConfig, values: tuple[str, ...], parser: OverridesParser) -> DictConfig:
+    """A configuration without Hydra's node, with plain values set on a copy."""
+    config = deepcopy(base)
+    for line in values:
+        override = parser.parse_override(line)
+        OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+    return config
+
+
+def gate_one(config: DictConfig) -> tuple[list[Config], list[Mistake]]:
+    """The typed configuration where every value is given, and what gate 1 says of it."""
+    try:
+        typed = resolved(config)
+    except WrongInput as error:
+        if any(mistake.value != MISSING for mistake in error.mistakes):
+            return [], list(error.mistakes)  # keys that do not belong there, or were deleted
+        for mistake in error.mistakes:
+            OmegaConf.update(config, mistake.key, None)
+        _, others = gate_one(config)
+        return [], [*error.mistakes, *others]
+    return [typed], check_config(typed)

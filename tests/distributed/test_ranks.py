@@ -1,0 +1,309 @@
+"""Data parallelism in real processes: what several compute together is what one computes alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+import torch
+from torch import nn
+
+from batchlab.config.identity import config_key
+from batchlab.config.schema import REPOSITORY
+from batchlab.distributed import leader
+from batchlab.laws.gradient_noise import noise_scale, two_batch
+from batchlab.run.training_run import finish, run
+from batchlab.system.torchrun_env import RanksFailed
+from batchlab.training.build import build
+from batchlab.training.checkpoint import kept
+from batchlab.training.gradient import whole_gradient
+from batchlab.training.plan import share_of
+
+TWO = "num_processes=2"
+
+
+@pytest.fixture(autouse=True)
+def _no_process_stays():
+    yield
+    leader.dismiss()
+
+
+def gradient(config, batch_size, micro=None, start=300):
+    """The gradient of a batch of the stream, in float64; and what the tally read."""
+    with leader.shared(build(config, seed=0)) as built:
+        learner = built.learner
+        learner.model.train()
+        for _ in range(2):  # the second starts where a buffer is in use already
+            if learner.ranks is not None:
+                learner.ranks.announce(start, batch_size, 1.0)
+                learner.step(lambda: whole_gradient(learner, built.stream, start, batch_size, micro))
+            else:
+                whole_gradient(learner, built.stream, start, batch_size, micro)
+        flat = torch.cat([parameter.grad.flatten().double() for parameter in learner.model.parameters()])
+        return flat, learner.tally.read(len(built.dataset.train)) if learner.tally else None
+
+
+def curve(config, seed=0):
+    points = []
+    with leader.shared(build(config, seed)) as built:
+        result = finish(run(built), points.append)
+    return [(p.counts.drawn, p.train_loss, p.val_loss) for p in points if p.is_due], result
+
+
+@pytest.mark.parametrize("num", [1, 2, 3, 7])
+def test_shares_are_a_batch_cut_into_near_equal_parts(num):
+    for batch_size in (7, 8, 128, 1257):
+        shares = [share_of(batch_size, rank, num) for rank in range(num)]
+        places = [place for first, size in shares for place in range(first, first + size)]
+        assert places == list(range(batch_size))
+        assert max(size for _, size in shares) - min(size for _, size in shares) <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("batch_size", "overrides"),
+    [
+        (128, []),
+        (127, []),
+        (3, []),
+        (127, ["micro_batch_size=20"]),
+        (256, ["model=convnet"]),
+        (100, ["data.resident=false"]),
+    ],
+)
+def test_two_processes_give_the_gradient_of_one(config_of, batch_size, overrides):
+    fixed = ["model.norm=layer", f"batch_size={batch_size}", "lr=1e-9", "measure=none", *overrides]
+    alone, _ = gradient(config_of(*fixed), batch_size)
+    micro = 20 if "micro_batch_size=20" in overrides else None
+    together, _ = gradient(config_of(*fixed, TWO), batch_size, micro)
+    assert (alone - together).norm() / alone.norm() < 1e-6  # float32 rounding of the sums
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["optimizer=adam", "lr_schedule.warmup=0.1"],
+        ["batch_size=101", "data.resident=false"],
+        ["batch_schedule=grow", "lr_schedule=step", "batch_size=32"],
+        ["optimizer=lbfgs", "batch_size=full", "budget=steps", "budget.num_steps=2"],
+        ["model.norm=batch", "sync_batch_norm=true"],
+    ],
+)
+def test_two_processes_give_the_curve_of_one(config_of, overrides):
+    base = ["model.norm=layer", "measure=none", *overrides]
+    base += [] if "budget=steps" in overrides else ["epochs=2"]
+    alone, result = curve(config_of(*[each for each in base if "sync" not in each]))
+    together, shared_result = curve(config_of(*base, TWO))
+    assert [drawn for drawn, *_ in alone] == [drawn for drawn, *_ in together]
+    for (_, *one), (_, *two) in zip(alone, together, strict=True):
+        assert two == pytest.approx(one, rel=2e-3)  # rounding, grown over some twenty steps
+    assert result.weights.keys() == shared_result.weights.keys()
+    assert result.finals["cost/num_examples"] == shared_result.finals["cost/num_examples"]
+
+
+@pytest.mark.slow
+def test_without_synchronising_each_share_has_its_own_statistics(config_of):
+    fixed = ["model.norm=batch", "lr=1e-9", "measure=none"]
+    alone, _ = gradient(config_of(*fixed), 128)
+    apart, _ = gradient(config_of(*fixed, TWO), 128)
+    together, _ = gradient(config_of(*fixed, TWO, "sync_batch_norm=true"), 128)
+    assert (alone - apart).norm() / alone.norm() > 1e-2
+    assert (alone - together).norm() / alone.norm() < 1e-5  # the shares' moments are rounded once more
+
+
+@pytest.mark.slow
+def test_the_noise_scale_comes_from_before_and_after_the_sum(config_of):
+    fixed = ["model.norm=layer", "batch_size=127", "lr=1e-9"]
+    _, found = gradient(config_of(*fixed, TWO), 127)
+    built = build(config_of(*fixed), seed=0)
+    parameters, norms = list(built.learner.model.parameters()), {}
+    for first, size in ((300, 64), (364, 63), (300, 127)):
+        loss = built.learner.compute_loss(*built.stream.take(first, size))
+        norms[size] = sum(part.double().square().sum().item() for part in torch.autograd.grad(loss, parameters))
+    small_size = 2 / (1 / 64 + 1 / 63)
+    slow = noise_scale(*two_batch([(norms[64] + norms[63]) / 2] * 2, [norms[127]] * 2, small_size, 127, 1257))
+    assert found is not None
+    assert (found.noise, found.signal) == pytest.approx((slow.noise, slow.signal), rel=1e-3)
+
+
+class RefusesTheLastShare(nn.Linear):
+    """Runs out of memory in the second process only, from its third pass on."""
+
+    def __init__(self) -> None:
+        super().__init__(64, 10)
+        self.passes = 0
+
+    def forward(self, inputs):
+        self.passes += self.training
+        if self.passes > 2 and torch.distributed.is_initialized() and torch.distributed.get_rank() == 1:
+            raise torch.OutOfMemoryError("no more memory here")
+        return super().forward(inputs.flatten(1))
+
+
+DROPPING = """
+from torch import nn
+
+def Net(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Dropout(0.3), nn.Linear(32, num_classes))
+"""
+
+
+def resumable(config, stop_at=None):
+    """Points and result of a run with checkpoints after every step; without a result where it is stopped at a step."""
+    points, built = [], build(config, seed=3)
+    with kept(built, lambda text: None) as keeper, leader.shared(built) as together:
+        training = run(together, keeper=keeper)
+        while True:
+            try:
+                points.append(next(training))
+            except StopIteration as end:
+                return points, end.value, keeper.resumed_from if keeper else None
+            if points[-1].counts.steps == stop_at:
+                training.close()
+                return points, None, None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model=own", "model._target_=dropping.Net", "optimizer=adam"],
+        ["data.resident=false", "batch_size=101", "micro_batch_size=20"],
+        ["model.norm=batch", "sync_batch_norm=true", "lr_schedule=cosine"],
+    ],
+)
+def test_a_run_of_two_processes_goes_on_from_its_checkpoint_to_the_last_bit(
+    config_of, facts_of, monkeypatch, tmp_path, overrides
+):
+    (tmp_path / "dropping.py").write_text(DROPPING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("batchlab.training.loop.TICK_SECONDS", 0.0)
+    fixed = ["epochs=2", "measure=none", "num_threads=1", TWO, *overrides]
+    *whole, _ = resumable(config_of(*fixed))
+    kept_often = config_of(*fixed, "checkpoint.every_seconds=1e-9")
+    resumable(kept_often, stop_at=13)
+    leader.dismiss()  # other processes go on
+    *resumed, resumed_from = resumable(kept_often)
+    assert resumed_from == 12
+    assert facts_of(*resumed) == facts_of(*whole)
+
+
+@pytest.mark.slow
+def test_memory_that_runs_out_in_one_process_ends_the_run_in_all_and_the_next_run_goes_on(config_of, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    monkeypatch.syspath_prepend(str(REPOSITORY))
+    target = "model._target_=tests.test_ranks.RefusesTheLastShare"
+    config = config_of("model=own", target, "epochs=2", "measure=none", TWO)
+    _, result = curve(config)
+    assert result.outcome == "out_of_memory"
+    assert "1 of 2 processes" in result.cause
+    _, again = curve(config_of("epochs=1", "measure=none", TWO))
+    assert again.outcome == "done"
+
+
+@pytest.mark.slow
+def test_divergence_is_seen_by_all_and_the_processes_stay(config_of):
+    _, result = curve(config_of("lr=1e30", "epochs=2", "measure=none", TWO))
+    assert result.outcome == "diverged"
+    _, again = curve(config_of("epochs=1", "measure=none", TWO))
+    assert again.outcome == "done"
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_fails_the_run_with_its_name_and_leaves_none_behind(config_of):
+    config = config_of("epochs=200", "measure=none", TWO)
+
+    def train_and_kill():
+        with leader.shared(build(config, 0)) as built:
+            training, children = run(built), psutil.Process().children()
+            next(training)
+            assert len(children) == 1
+            children[0].kill()
+            finish(training)
+
+    with pytest.raises(RanksFailed, match="Process 1 of the run was ended by SIGKILL"):
+        train_and_kill()
+    assert not [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+    assert curve(replace(config, epochs=1))[1].outcome == "done"
+
+
+def follower_ids(folder):
+    return [each.pid for each in psutil.process_iter(["cmdline"]) if folder in " ".join(each.info["cmdline"] or [])]
+
+
+@pytest.mark.slow
+def test_a_leader_that_is_killed_leaves_no_process_behind(tmp_path):
+    environment = os.environ | {"BATCHLAB_MLRUNS": str(tmp_path / "mlruns"), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, str(REPOSITORY / "train.py"), "epochs=5000", "measure=none", TWO]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 120
+    while not (found := follower_ids(str(tmp_path / "batchlab-ranks-"))) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert len(found) == 1
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    until = time.monotonic() + 30
+    while psutil.pid_exists(found[0]) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not psutil.pid_exists(found[0])
+
+
+def runs_of(type_command, tmp_path, *arguments):
+    """Params, finals and tags of every run below tmp_path, read back by the command's own page data."""
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "mlruns" / "mlflow.db") as connection:
+        return connection.execute(
+            "select r.run_uuid, r.status, m.value from runs r join tags t on t.run_uuid = r.run_uuid "
+            "join latest_metrics m on m.run_uuid = r.run_uuid "
+            "where t.key = 'batchlab.role' and t.value = 'run' and m.key = 'final/val_loss' order by r.start_time"
+        ).fetchall()
+
+
+@pytest.mark.slow
+def test_torchrun_num_processes_and_one_process_record_the_same_run_once_each(type_command, tmp_path):
+    fixed = ["epochs=2", "num_threads=1", "model.norm=layer", "measure=none"]
+    assert type_command(*fixed).returncode == 0
+    assert type_command(*fixed, "launch=ddp", TWO).returncode == 0
+    environment = os.environ | {"BATCHLAB_MLRUNS": str(tmp_path / "mlruns")}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, str(REPOSITORY / "train.py"), *fixed]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    found = runs_of(type_command, tmp_path)
+    assert [status for _, status, _ in found] == ["FINISHED"] * 3
+    losses = [value for *_, value in found]
+    assert losses[1] == losses[2]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["batch_size=0"], 1), ([TWO[:-1] + "3"], 1)])
+def test_torchrun_ends_where_nothing_is_run(arguments, code, tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, str(REPOSITORY / "train.py"), *arguments]
+    environment = os.environ | {"BATCHLAB_MLRUNS": str(tmp_path / "mlruns")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == code, done.stderr
+    assert not (tmp_path / "mlruns").exists()
+
+
+@pytest.mark.slow
+def test_a_search_prunes_and_completes_trials_of_two_processes(type_command, tmp_path):
+    search = ["search=joint", "hydra.sweeper.n_trials=3", "epochs=1", "num_threads=1", "measure=none", TWO]
+    done = type_command(*search)
+    assert done.returncode == 0, done.stderr
+    assert len(runs_of(type_command, tmp_path)) >= 3
+
+
+def test_a_spread_run_is_another_one_and_a_single_one_keeps_its_key(config_of):
+    single, spread = config_of(), config_of(TWO)
+    assert spread.launch == "ddp"
+    assert config_key(single) != config_key(spread)
+    assert json.dumps(config_key(single)) == json.dumps(config_key(replace(single, num_processes=1)))

@@ -1,0 +1,140 @@
+"""scripts/claims.py from the command line: measured, re-read, and flipped where a recorded number is broken."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from batchlab.commands.claims.claims_keys import Claims
+from batchlab.commands.claims.claims_rules import check
+from batchlab.config.schema import REPOSITORY
+from batchlab.experiments.arm_results import Arm, Measured
+from batchlab.experiments.claims_page import records_of, write_page
+from batchlab.experiments.claims_summary import BEGIN, END, renew, short_table
+from batchlab.experiments.experiment import Check, Claim, Experiment
+from batchlab.experiments.outcome import corrected, judge_experiment
+
+
+def experiment(name="grow", number=20, **keys):
+    claim = Claim(number, "Growing is as good.", "somebody", "a minute.", "much.", "none.")
+    asked = Check("accuracy", "difference", "final/test_accuracy", "a", minus="b", above=0.01, unit="pp")
+    given = {"probe": None, "is_alone": False, "max_seeds": 24, "figure": {}, "preset": "small"} | keys
+    return Experiment(name=name, claim=claim, arms={"a": [], "b": []}, checks=[asked], **given)
+
+
+def arms(*values):
+    def arm(name, scores):
+        runs = [
+            Measured(seed, {"batch_size": 8}, {"final/test_accuracy": score}, "done", dict, "0123456789abcdef")
+            for seed, score in enumerate(scores)
+        ]
+        return Arm(name, [runs])
+
+    return {"a": arm("a", [0.9 + value for value in values]), "b": arm("b", [0.8] * len(values))}
+
+
+def test_the_page_has_a_table_and_a_part_with_a_figure_for_each_claim(tmp_path):
+    figure = {"title": "test accuracy", "metric": "final/test_accuracy", "y_title": "test accuracy"}
+    outcome = judge_experiment(experiment(figure=figure), arms(0.0, 0.001, -0.001))
+    page = write_page([outcome], {}, tmp_path / "claims.md")
+    text = page.read_text()
+    assert "| 20 | [Growing is as good.](#grow) | somebody | **supported** | 10 [9.752, 10.25] pp | 3 |" in text
+    assert "1 supported, 0 contradicted, 0 open" in text
+    assert "What this leaves out: much." in text
+    assert "commit 0123456789ab" in text
+    assert (tmp_path / "claims" / "grow.png").exists()
+    (record,) = json.loads((tmp_path / "results" / "claims.json").read_text())
+    assert record["verdict"] == "supported"
+    assert record["effect"] == pytest.approx(0.1)
+
+
+def test_more_seeds_are_asked_for_only_where_they_can_decide(config_of):
+    on_cpu, on_gpu = config_of("device=cpu"), config_of("device=cuda")
+    for a, b, can in ((on_cpu, on_cpu, True), (on_cpu, on_gpu, False)):
+        asked = replace(experiment(), arms={"a": [a], "b": [b]})
+        assert judge_experiment(asked, arms(0.0, 0.02)).can_be_decided is (can or torch.cuda.is_available())
+
+
+def test_the_readme_shows_what_was_measured():
+    records = json.loads((REPOSITORY / "docs" / "results" / "claims.json").read_text())
+    assert "\n".join([BEGIN, *short_table(records), END]) in (REPOSITORY / "README.md").read_text()
+
+
+def test_the_table_in_short_is_written_between_its_marks(tmp_path):
+    outcome = judge_experiment(experiment(), arms(0.0, 0.001, -0.001))
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    for _ in range(2):
+        renew(readme, records_of([outcome]))
+    row = "| [Growing is as good.](docs/claims.md#grow) | **supported** | accuracy: 10 [9.752, 10.25] pp |"
+    head = "| what is said | what came out here | effect [95 %] |\n|---|---|---|"
+    assert readme.read_text() == f"before\n\n{BEGIN}\n{head}\n{row}\n{END}\n\nafter\n"
+
+
+def test_what_needs_another_machine_says_so_and_stays_open(config_of, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    needs = replace(experiment(), arms={"a": [config_of("device=cuda")], "b": [config_of()]})
+    outcome = judge_experiment(needs, {"a": Arm("a", [[]]), "b": arms(0.0, 0.0)["b"]})
+    assert (outcome.said, outcome.judged[0].reason) == ("open", "needs cuda")
+
+
+def test_holm_counts_the_looks_and_the_claims():
+    sure, unsure = (judge_experiment(experiment(), arms(*values)) for values in ((0.0, 0.0001), (0.0, 0.5, 0.1)))
+    p_sure, p_unsure = corrected([sure, unsure])
+    assert p_sure == pytest.approx(min(1.0, 8 * sure.p))
+    assert p_unsure == pytest.approx(max(p_sure, min(1.0, 4 * unsure.p)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["names=[train_longr]"], "train_longer"),
+        (["names=[lbfgs,lbfgs]"], "each experiment once"),
+        (["preset=medium"], "small or full"),
+        (["max_seeds=5"], "max_seeds=24"),
+        (["budget_minutes=-1"], "budget_minutes=90"),
+        (["num_workers=0"], "num_workers=2"),
+        (["batch_size=32,64"], "one value for each key"),
+    ],
+)
+def test_wrong_input_costs_nothing(refused_by_script, arguments, said):
+    assert said in refused_by_script("claims", Claims, check, *arguments)
+
+
+def typed(mlruns, *arguments):
+    command = [sys.executable, str(REPOSITORY / "scripts" / "claims.py"), *arguments, f"mlruns={mlruns}", "output=json"]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=env)
+    assert done.returncode == 0, done.stderr
+    return {f"{record['experiment']}: {record['what']}": record for record in json.loads(done.stdout)}, done.stderr
+
+
+@pytest.mark.slow
+def test_data_that_is_not_there_costs_nothing(tmp_path):
+    command = [sys.executable, str(REPOSITORY / "scripts" / "claims.py"), "train_longer", "data_root=/nowhere"]
+    done = subprocess.run([*command, f"mlruns={tmp_path / 'mlruns'}"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert "Type data.download=true" in done.stderr
+    assert not (tmp_path / "mlruns").exists()
+
+
+@pytest.mark.slow
+def test_a_claim_is_measured_once_re_read_and_flipped_by_a_broken_number(tmp_path):
+    found, _ = typed(tmp_path, "accumulation", "max_seeds=3")
+    decides = "accumulation: largest relative difference of the gradients, no norm layers"
+    main = found[decides]
+    assert (main["verdict"], main["n"]) == ("supported", 3)
+    assert found["accumulation: with batch norm"]["verdict"] == "contradicted"
+    again, said = typed(tmp_path, "accumulation")
+    assert again == found
+    assert "look at n" not in said  # nothing was run
+    with sqlite3.connect(tmp_path / "mlflow.db") as store:
+        for table in ("metrics", "latest_metrics"):
+            store.execute(f"update {table} set value = 0.5 + value where key = 'gradient/relative_difference'")
+    broken, _ = typed(tmp_path, "accumulation", "max_seeds=0")
+    assert broken[decides]["verdict"] == "contradicted"

@@ -1,0 +1,284 @@
+"""Step times measured alone, kept in a table, and counted by a run's clock; timings are made up."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from batchlab.probe import calibration, step_table
+from hydra import compose, initialize_config_dir
+from torch import nn
+
+from batchlab.config.identity import environment
+from batchlab.config.objectives import CALIBRATED
+from batchlab.config.schema import REPOSITORY, Budget, Eval, Measure, register_schema, resolved
+from batchlab.laws.estimate import Estimate
+from batchlab.profiling.calibration import counts_alone, sizes_to_time, step_seconds
+from batchlab.profiling.step_table import NAME, read_entry, structure, untimed, write_entry
+from batchlab.profiling.timing import Timings
+from batchlab.run.training_run import finish, run
+from batchlab.system.host_lock import host_shared
+from batchlab.training.build import build
+from batchlab.training.clock import Clock
+from batchlab.training.loop import fit
+from batchlab.training.plan import part_sizes
+
+ALPHA, BETA = 1e-3, 1e-5
+GROW = {"_target_": "batchlab.optim.batch_schedule.grow", "max_batch_size": None}
+STEP = {"_target_": "batchlab.optim.lr_schedule.step", "milestones": [0.5, 0.75], "factor": 0.1}
+
+
+@pytest.fixture(scope="module")
+def composed():
+    """Composed once: half a second."""
+    register_schema()
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        return resolved(compose("train", ["study=test", "mlruns=none", "device=cpu", "measure=none"]))
+
+
+@pytest.fixture
+def like(composed, tmp_path):
+    """A function: changed settings -> the configuration; model, optimizer and data with some of theirs changed."""
+
+    def make(**changes):
+        groups = {name: getattr(composed, name) | value for name, value in changes.items() if isinstance(value, dict)}
+        return replace(composed, mlruns=str(tmp_path / "mlruns"), **changes | groups)
+
+    return make
+
+
+@pytest.fixture
+def timer(monkeypatch):
+    """Takes the place of the timing: steps follow the law, what was timed is noted."""
+    asked = []
+
+    def time_cells(cells, num_blocks, budget_seconds, min_steps=1):
+        counts = [len(part_sizes(cell.batch_size, cell.micro_batch_size)) for cell in cells]
+        asked.append([cell.batch_size for cell in cells])
+        seconds = [ALPHA * count + BETA * cell.batch_size for cell, count in zip(cells, counts, strict=True)]
+        nothing = Estimate(math.nan, math.nan, math.nan)
+        return Timings(np.array([seconds] * 5), np.zeros(len(cells)), nothing, (0.0, 0.0), {"cpu": "wall"}, 1)
+
+    monkeypatch.setattr(calibration, "time_cells", time_cells)
+    return asked
+
+
+def key(config):
+    return untimed(config).key
+
+
+def test_only_what_moves_the_time_of_a_step_is_measured_anew(like):
+    base = key(like())
+    same = [{"lr": 0.5}, {"batch_size": 7}, {"epochs": 3}, {"seed": 4}, {"study": "other"}, {"objectives": []}]
+    same += [{"optimizer": {"momentum": 0.8}}, {"budget": Budget("steps", num_steps=9)}, {"eval": Eval(2000)}]
+    same += [{"lr_schedule": {"_target_": "batchlab.optim.lr_schedule.cosine"}}]
+    for changes in same:
+        assert key(like(**changes)) == base, changes
+    other = [{"model": {"width": 64}}, {"optimizer": {"nesterov": True}}, {"optimizer": {"momentum": 0.0}}]
+    other += [{"precision": "bfloat16"}, {"micro_batch_size": 32}, {"num_threads": 3}, {"compile": True}]
+    other += [{"measure": Measure(gradient_noise=True)}, {"data": {"resident": False}}]
+    keys = [key(like(**changes)) for changes in other]
+    assert len({base, *keys}) == 1 + len(keys)
+
+
+def test_a_model_is_known_by_its_shape_and_not_by_its_rates():
+    shapes = [structure(nn.Sequential(nn.Linear(4, width), nn.Dropout(rate))) for width, rate in ((4, 0.1), (4, 0.5))]
+    assert shapes[0] == shapes[1]
+    assert structure(nn.Sequential(nn.Linear(4, 5), nn.Dropout(0.1))) != shapes[0]
+    assert structure(nn.Sequential(nn.Linear(4, 4), nn.ReLU())) != shapes[0]
+
+
+def test_another_kind_of_host_has_its_own_times(like, timer, monkeypatch):
+    step_seconds(like())
+    monkeypatch.setattr(step_table, "environment", lambda: environment() | {"cpu": "another"})
+    step_seconds(like())
+    assert len(timer) == 2
+
+
+@pytest.mark.parametrize(
+    ("largest", "num_train", "micro", "expected"),
+    [
+        (16, 1257, None, [8, 16, 32, 64]),
+        (64, 1257, None, [8, 16, 32, 64]),
+        (65, 1257, None, [8, 16, 32, 64, 128]),
+        (1257, 1257, None, [8, 16, 32, 64, 128, 256, 512, 1024, 1257]),
+        (20, 20, None, [8, 16, 20]),
+        (5, 5, None, [5]),
+        (32, 1257, 32, [8, 16, 32]),
+        (1024, 1257, 32, [8, 16, 32, 33, 64, 128]),
+        (40, 1257, 32, [8, 16, 32, 33, 40]),
+    ],
+)
+def test_sizes_are_powers_of_two_up_to_the_runs_batch_and_few_numbers_of_parts(largest, num_train, micro, expected):
+    assert sizes_to_time(largest, num_train, micro) == expected
+
+
+def test_a_step_is_measured_once_and_a_larger_batch_adds_to_it(like, timer):
+    small, said = step_seconds(like(batch_size=64))
+    assert small(48) == pytest.approx(ALPHA + 48 * BETA)
+    assert "1 ms + 10 us per example" in said
+    again, _ = step_seconds(like(batch_size=32, lr=0.5))
+    assert again(32) == small(32)
+    large, _ = step_seconds(like(batch_size=256))
+    assert large(256) == pytest.approx(ALPHA + 256 * BETA)
+    assert timer == [[8, 16, 32, 64], [64, 128, 256]]
+
+
+def test_steps_in_parts_are_timed_in_parts(like, timer):
+    seconds, _ = step_seconds(like(batch_size=1024, micro_batch_size=32))
+    assert timer == [[8, 16, 32, 33, 64, 128]]
+    assert seconds(1024) == pytest.approx(32 * ALPHA + 1024 * BETA)
+    assert seconds(20) == pytest.approx(ALPHA + 20 * BETA)
+
+
+def test_a_norm_is_not_given_a_batch_that_it_refuses(like, timer):
+    config = like(batch_size=64, model={"norm": "ghost_batch", "ghost_size": 32})
+    step_seconds(config)
+    assert timer == [[32, 64]]
+    step_seconds(config)
+    assert len(timer) == 1
+
+
+def test_the_table_says_what_was_measured_where_and_when(like, timer):
+    config = like()
+    step_seconds(config)
+    (entry,) = json.loads((Path(config.mlruns) / NAME).read_text()).values()
+    assert entry["cost"]["alpha_seconds"]["value"] == pytest.approx(ALPHA)
+    assert entry["cost"]["beta_seconds"]["low"] <= BETA * (1 + 1e-9)
+    assert [each["batch_size"] for each in entry["timed"]] == [8, 16, 32, 64, 128]
+    assert {"date", "commit", "load_average", "is_alone"} <= set(entry["measured"])
+    assert entry["facts"]["device"] == "cpu"
+    assert {"cpu", "cores", "torch", "precision", "input_shape", "num_threads"} <= set(entry["facts"])
+
+
+def test_an_entry_is_read_as_it_was_written_and_leaves_the_others(like, timer):
+    first, second = like(), like(model={"width": 64})
+    step_seconds(first)
+    entry = read_entry(first.mlruns, untimed(first))
+    write_entry(first.mlruns, entry)
+    assert read_entry(first.mlruns, untimed(first)) == entry
+    step_seconds(second)
+    assert read_entry(first.mlruns, untimed(first)) == entry
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
+def test_a_table_that_is_cut_off_or_another_file_is_measured_anew(like, timer, text):
+    config = like()
+    Path(config.mlruns).mkdir()
+    (Path(config.mlruns) / NAME).write_text(text)
+    step_seconds(config)
+    assert timer == [[8, 16, 32, 64, 128]]
+    assert read_entry(config.mlruns, untimed(config)).cost is not None
+
+
+def test_what_another_process_measured_while_this_one_waited_is_taken(like, timer, monkeypatch):
+    config, whole = like(), calibration.host_alone
+
+    def after_another():
+        if not timer:
+            monkeypatch.setattr(calibration, "host_alone", whole)
+            step_seconds(config)
+        return whole()
+
+    monkeypatch.setattr(calibration, "host_alone", after_another)
+    seconds, _ = step_seconds(config)
+    assert len(timer) == 1
+    assert seconds(128) == pytest.approx(ALPHA + 128 * BETA)
+
+
+def test_where_nothing_can_be_timed_there_are_no_seconds(like, monkeypatch):
+    def time_cells(cells, num_blocks, budget_seconds, min_steps=1):
+        nothing, failed = Estimate(math.nan, math.nan, math.nan), dict.fromkeys(range(len(cells)), "out of memory")
+        return Timings(np.empty((0, len(cells))), np.zeros(len(cells)), nothing, (0.0, 0.0), {}, 1, failed)
+
+    monkeypatch.setattr(calibration, "time_cells", time_cells)
+    seconds, said = step_seconds(like())
+    assert seconds is None
+    assert "nothing could be timed: out of memory" in said
+
+
+def test_real_steps_give_a_law_of_seconds(like):
+    seconds, _ = step_seconds(like(batch_size=32))
+    assert 0 < seconds(8) <= seconds(64) < 1
+
+
+def test_runs_count_as_alone_where_the_study_optimises_it_and_where_seconds_end_them(like, monkeypatch):
+    assert not counts_alone(like())
+    assert counts_alone(like(objectives=[CALIBRATED, "final/val_accuracy"]))
+    timed = like(epochs=None, budget=Budget("seconds", seconds=1.0), objectives=["final/val_accuracy"])
+    assert not counts_alone(timed)
+    monkeypatch.setattr(calibration, "shares_host", lambda: True)
+    assert counts_alone(timed)
+    assert not counts_alone(like(objectives=["final/val_accuracy"]))
+    assert not counts_alone(replace(timed, optimizer={"_target_": "torch.optim.LBFGS"}))
+
+
+def law(batch_size):
+    return ALPHA + BETA * batch_size
+
+
+def built_with_law(config):
+    built = build(config, seed=0)
+    return replace(built, clock=Clock(built.device, law))
+
+
+def test_a_batch_that_grows_counts_the_step_time_of_each_of_its_sizes(like):
+    config = like(batch_size=16, epochs=3, batch_schedule=GROW, lr_schedule=STEP)
+    built, sizes = built_with_law(config), []
+
+    def noting(progress):
+        size, factor = build_schedule(progress)
+        sizes.append(size)
+        return size, factor
+
+    build_schedule = built.schedule
+    points = list(fit(built.learner, built.stream, built.plan, noting, built.clock))
+    assert len(set(sizes)) > 1
+    assert points[-1].counts.seconds == pytest.approx(sum(map(law, sizes)))
+    assert built.clock.measured > 0
+
+
+def test_a_limit_of_seconds_is_one_of_seconds_alone(like):
+    """So many steps as fit into it alone, whatever shares the host."""
+    config = like(batch_size=32, epochs=None, budget=Budget("seconds", seconds=0.05))
+    counts = [point.counts for point in fit_of(built_with_law(config))][-1]
+    assert counts.steps == math.ceil(0.05 / law(32))
+    assert counts.seconds == pytest.approx(counts.steps * law(32))
+
+
+def fit_of(built):
+    return fit(built.learner, built.stream, built.plan, built.schedule, built.clock)
+
+
+def test_both_seconds_are_finals(like):
+    built = built_with_law(like(epochs=1))
+    finals = finish(run(built)).finals
+    assert finals[CALIBRATED] == pytest.approx(finals["cost/num_steps"] * law(128))
+    assert finals["cost/train_seconds"] == built.clock.measured
+    plain = finish(run(build(like(epochs=1), seed=0))).finals
+    assert CALIBRATED not in plain
+
+
+def test_seconds_to_a_target_are_counted_alone_too(like):
+    target = Budget("target", val_accuracy=0.2, max_epochs=20)
+    finals = finish(run(built_with_law(like(epochs=None, budget=target)))).finals
+    assert finals["target/seconds"] == pytest.approx(finals["target/steps"] * law(128))
+
+
+def test_measuring_waits_for_no_training_of_its_own_process(like, timer):
+    """The lock of a training is not held while step times are asked for: a run gets its clock before it begins."""
+    from batchlab.commands.train.job import prepared
+
+    built, tags = prepared(like(objectives=[CALIBRATED], epochs=1), seed=0)
+    assert built.clock.is_calibrated
+    assert tags["step_times"].startswith(NAME)
+    with host_shared():
+        finish(run(built))
+
+
+def test_a_clock_without_a_law_counts_what_it_measures(like):
+    built = build(like(epochs=1), seed=0)
+    points = list(fit_of(built))
+    assert points[-1].counts.seconds == built.clock.seconds == built.clock.measured

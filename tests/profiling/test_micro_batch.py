@@ -1,0 +1,67 @@
+"""What `micro_batch_size=auto` comes to, given what fits: no size is trained here."""
+
+from dataclasses import asdict, replace
+
+import pytest
+from batchlab.probe import memory, micro_batch
+
+from batchlab.profiling.memory_process import Facts
+from batchlab.profiling.micro_batch import KNOWN, allowed_maximum, memory_key, settle
+from batchlab.training.plan import part_sizes
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch):
+    monkeypatch.setenv(KNOWN, "null")  # set, so that what a test adds is undone
+
+
+def test_a_batch_that_needs_no_settling_is_left_alone(config_of):
+    config = config_of("micro_batch_size=32")
+    assert settle(config).config is config
+
+
+@pytest.mark.parametrize(
+    ("at_most", "batches", "first", "unit", "expected"),
+    [
+        (100, [128], 1, 1, 100),
+        (2, [3], 2, 1, None),  # 2 + 1: batch norm does not take 1
+        (3, [4], 2, 1, 3),  # 2 + 2
+        (2, [5], 2, 1, None),  # 2 + 2 + 1
+        (96, [128], 32, 32, 64 + 31),  # 2 parts of 64; ghosts of 32 do not divide 43
+        (96, [96 * 7], 32, 32, 96 + 0),
+        (64, [32 * 7], 32, 32, 32 + 4),  # 7 is prime: 7 parts of 32, until 37 makes them 6
+    ],
+)
+def test_parts_are_sizes_that_the_norm_takes(at_most, batches, first, unit, expected):
+    found = allowed_maximum(at_most, batches, Facts(0.0, 1000, first, unit))
+    assert (found is None) == (expected is None)
+    if found is not None and expected is not None:
+        assert part_sizes(batches[0], found) == part_sizes(batches[0], expected)
+
+
+def test_only_what_moves_memory_is_probed_anew(config_of):
+    base = config_of("micro_batch_size=auto", "optimizer=momentum")
+    key = memory_key(base)
+    for same in (["lr=0.5"], ["batch_size=7"], ["epochs=3"], ["optimizer.momentum=0.8"], ["lr_schedule=cosine"]):
+        assert memory_key(config_of("micro_batch_size=auto", *same)) == key, same
+    for other in (["optimizer.momentum=0.0"], ["model.width=64"], ["optimizer=adam"], ["precision=bfloat16"]):
+        assert memory_key(config_of("micro_batch_size=auto", *other)) != key, other
+
+
+def test_workers_side_by_side_share_what_is_free_and_a_command_measures_it_once(config_of, monkeypatch):
+    monkeypatch.setattr(micro_batch, "free_bytes", lambda _: 12_000)
+    assert micro_batch.free_for_runs(config_of("micro_batch_size=auto"), 3) == 4000
+    assert micro_batch.free_for_runs(config_of("micro_batch_size=auto")) == 4000
+    assert micro_batch.free_for_runs(config_of("micro_batch_size=auto", "memory.limit_bytes=77")) == 77
+
+
+def test_memory_is_remembered_for_a_handful_of_models(config_of, monkeypatch):
+    def fake(config, whole, limit, known):
+        tested = known.tested if known else (memory.Attempt(512, 2, 1.0, True, "", 0.0),)
+        return memory.MemoryProbe(512, tested, limit, 0.1, Facts(1.0, 1257, 1, 1), "batch")
+
+    monkeypatch.setattr(micro_batch, "largest_batch", fake)
+    config = config_of("micro_batch_size=auto", "memory.limit_bytes=1000000000")
+    for width in range(1, 40):
+        settle(replace(config, model=asdict(config)["model"] | {"width": width}))
+    assert len(micro_batch._known()["models"]) == micro_batch.MOST_KNOWN
