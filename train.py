@@ -14,13 +14,13 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from batchlab.commands.train.preflight import Asked, preflight, stop
+from batchlab.commands.train.preflight import Request, preflight, stop
 from batchlab.config.schema import REPOSITORY, is_arms_sweeper, register_schema, resolved
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 from batchlab.experiments.arms import arm_probe
 from batchlab.system.exit_codes import exit_code, faults_end_the_command, have_hydra_raise
 from batchlab.system.secrets import hide_passwords
-from batchlab.system.torchrun_env import Place, torchrun_place, with_torchrun
+from batchlab.system.torchrun_env import Place, torchrun_env, with_torchrun
 from batchlab.tracking.unsent_runs import at_end, at_start
 
 register_schema()
@@ -49,7 +49,7 @@ def main(config: DictConfig) -> tuple[float, ...]:
 
 def begin() -> int:
     """Alone, or as one of torchrun's processes; returns the exit code."""
-    place = torchrun_place()
+    place = torchrun_env()
     return start() if place is None else start_among(place)
 
 
@@ -61,8 +61,8 @@ def start_among(place: Place) -> int:
         return main_of_torchrun()
     try:
         sys.argv[1:] = with_torchrun(sys.argv[1:], place)
-    except WrongInput as error:
-        stop(list(error.mistakes))
+    except ConfigErrors as error:
+        stop(list(error.errors))
     if not (code := start()):
         from batchlab.distributed.leader import dismiss
 
@@ -86,14 +86,14 @@ def start() -> int:
     return code or shown or unsent
 
 
-def check() -> Asked:
+def check() -> Request:
     """What is asked for; a search's worker is told by its supervisor, which has checked it."""
     try:
         heed_signals()
         if WORKER in os.environ:
-            return Asked([], None)
-        if mistakes := hide_passwords():
-            stop(mistakes)
+            return Request([], None)
+        if errors := hide_passwords():
+            stop(errors)
         os.environ[SWEEP_ID] = uuid4().hex[:12]
         asked = preflight(sys.argv[1:])
         check_stop()
@@ -103,7 +103,7 @@ def check() -> Asked:
             print("Stopped; nothing was run.", file=sys.stderr)
 
 
-def report(asked: Asked, code: int) -> int:
+def report(asked: Request, code: int) -> int:
     """Show what was recorded, also where a signal ended the command."""
     if asked.configs:
         from batchlab.commands.train.results import show_comparison

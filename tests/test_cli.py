@@ -50,7 +50,7 @@ def test_the_folder_where_a_command_is_typed_does_not_matter(type_command, tmp_p
 def test_wrong_input_exits_with_2_and_leaves_nothing(type_command, tmp_path):
     done = type_command("-m", "batch_size=32,0", "lr=-1")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines()[0] == "2 mistakes; nothing was run, nothing was written."
+    assert done.stderr.splitlines()[0] == "2 errors; nothing was run, nothing was written."
     assert list(tmp_path.iterdir()) == []
 
 

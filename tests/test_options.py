@@ -81,8 +81,8 @@ def test_every_option_composes_and_runs(config_of, tmp_path, monkeypatch, group,
         overrides = ["model=own", "model._target_=own_models.Own"]
     if group == "data" and option in FILES:
         overrides += [f"data.root={tmp_path}"]  # its files are in tests/data/test_vision.py; here that it is asked for
-        [mistake] = check_data(config_of(*overrides))
-        assert mistake.key == "data.root"
+        [error] = check_data(config_of(*overrides))
+        assert error.key == "data.root"
         return
     overrides += table_of(tmp_path) if option == "table" else folder_of(tmp_path) if option == "folder" else []
     if group not in ("budget", "batch_schedule"):

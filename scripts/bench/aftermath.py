@@ -12,21 +12,21 @@ from batchlab.search.study import FrozenTrial, TrialState, is_done
 
 def findings(trials: list[FrozenTrial], runs: list[Run], num_trials: int) -> list[str]:
     """What is wrong at the end; nothing where all is well."""
-    wrong = [f"run {run.info.run_id} seems to run" for run in runs if run.info.status == "RUNNING"]
+    config_error = [f"run {run.info.run_id} seems to run" for run in runs if run.info.status == "RUNNING"]
     done = [trial for trial in trials if is_done(trial)]
     slots = Counter(trial.user_attrs["slot"] for trial in done)
     if slots != Counter(range(num_trials)):
-        wrong.append(f"slots that are not done once: {sorted((slots - Counter(range(num_trials))).items())}, "
+        config_error.append(f"slots that are not done once: {sorted((slots - Counter(range(num_trials))).items())}, "
                      f"missing: {sorted(set(range(num_trials)) - set(slots))}")  # fmt: skip
     if left := [trial.number for trial in trials if not trial.state.is_finished()]:
-        wrong.append(f"trials that have not ended: {left}")
+        config_error.append(f"trials that have not ended: {left}")
     by_trial: dict[int, list[Run]] = {}
     for run in runs:
         if "optuna.trial_number" in run.data.tags and "pick" not in run.data.tags:
             by_trial.setdefault(int(run.data.tags["optuna.trial_number"]), []).append(run)
     for trial in done:
-        wrong += disagreements(trial, by_trial)
-    return wrong
+        config_error += disagreements(trial, by_trial)
+    return config_error
 
 
 def disagreements(trial: FrozenTrial, by_trial: dict[int, list[Run]]) -> list[str]:

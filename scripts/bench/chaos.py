@@ -194,9 +194,9 @@ def run(server: Postgres, folder: Path, typed: dict[str, str]) -> tuple[list[str
     found["trials lost on the way and run again"] = len(trials) - found["done trials"]
     found["MLflow runs that ended KILLED"] = sum(each.info.status == "KILLED" for each in runs)
     found["seconds"] = round(time.monotonic() - began)
-    wrong = findings(trials, runs, num_trials) + ["the password was said"] * (PASSWORD in said)
-    wrong += [f"left behind: {each}" for each in processes_of(mlruns)]
-    return wrong, {**chaos.done, **found}
+    config_error = findings(trials, runs, num_trials) + ["the password was said"] * (PASSWORD in said)
+    config_error += [f"left behind: {each}" for each in processes_of(mlruns)]
+    return config_error, {**chaos.done, **found}
 
 
 def main() -> int:
@@ -205,13 +205,13 @@ def main() -> int:
     heed_signals()  # nothing stays behind
     typed = dict(argument.split("=", 1) for argument in sys.argv[1:])
     with serving() as server, tempfile.TemporaryDirectory() as folder:
-        wrong, found = run(server, Path(folder), typed)
+        config_error, found = run(server, Path(folder), typed)
     table = Table("what", "how many", title="chaos: what was done to a study, and what it came to")
-    numbers = found | {"things that are wrong at the end": len(wrong)}
+    numbers = found | {"things that are wrong at the end": len(config_error)}
     for what, number in numbers.items():
         table.add_row(what, f"{number:g}")
     make_console().print(table)
-    for each in wrong:
+    for each in config_error:
         print(each, file=sys.stderr)
     records = [
         {"what": what, "unit": "s" if what == "seconds" else "1", "median": number, "low": None, "high": None, "n": 1}
@@ -219,7 +219,7 @@ def main() -> int:
     ]
     if typed.get("write", "true") == "true":
         write_results("chaos", __doc__ or "", table, records)
-    return 1 if wrong else 0
+    return 1 if config_error else 0
 
 
 if __name__ == "__main__":

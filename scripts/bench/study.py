@@ -36,7 +36,7 @@ from batchlab.search.sweep import SearchLoop
 from batchlab.search.trial import SearchTrial, Shared
 from batchlab.search.trial_launcher import Job
 from batchlab.search.trial_queue import Slots
-from batchlab.search.trial_ref import Handle
+from batchlab.search.trial_ref import TrialRef
 from batchlab.training.loop import EvalPoint
 from batchlab.training.plan import Counts
 
@@ -75,7 +75,7 @@ class ConstantJobs:
     def run(self, jobs: list[Job], _fixed: Any) -> list[Ending]:
         """One job: a run id, three evaluations, a result."""
         for job in jobs:
-            handle = Handle.of(self._settings, job.trial_id, job.number, float("inf"), "", may_repeat=False)
+            handle = TrialRef.of(self._settings, job.trial_id, job.number, float("inf"), "", may_repeat=False)
             trial = SearchTrial(self._shared, handle)
             trial.known("identity")
             trial.begin_run("0123456789abcdef", "key")

@@ -65,7 +65,7 @@ RAW = REPOSITORY / "mlruns" / "bench" / "workers.jsonl"
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """What is measured: trials per worker, seconds of a trial, numbers of workers, stores."""
 
     trials: int
@@ -74,7 +74,7 @@ class Asked:
     stores: list[str]
 
 
-def sweep(address: str, num_workers: int, asked: Asked) -> list[list[Any]]:
+def sweep(address: str, num_workers: int, asked: Request) -> list[list[Any]]:
     """One command; what its tasks noted."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -116,7 +116,7 @@ def seconds_of_cpu(pid: int) -> float:
     return sum(each.user + each.system for each in living) + waited.children_user + waited.children_system
 
 
-def one(server: Postgres, store: str, num_workers: int, asked: Asked) -> dict[str, float]:
+def one(server: Postgres, store: str, num_workers: int, asked: Request) -> dict[str, float]:
     """Measure one store with so many workers, once."""
     if store == "sqlite":
         return measured(sweep("", num_workers, asked))
@@ -129,7 +129,7 @@ def one(server: Postgres, store: str, num_workers: int, asked: Asked) -> dict[st
     return found
 
 
-def measure(server: Postgres, num_rounds: int, asked: Asked, commit: str) -> list[dict[str, Any]]:
+def measure(server: Postgres, num_rounds: int, asked: Request, commit: str) -> list[dict[str, Any]]:
     """Every round that is not known yet; returns all of this commit."""
     RAW.parent.mkdir(parents=True, exist_ok=True)
     known = [json.loads(line) for line in RAW.read_text().splitlines()] if RAW.exists() else []
@@ -165,7 +165,7 @@ def record_of(what: str, unit: str, values: list[float], digits: int) -> dict[st
     return {"what": what, "unit": unit} | {k: round(v, digits) for k, v in numbers.items()} | {"n": len(values)}
 
 
-def records_of(rows: list[dict[str, Any]], asked: Asked) -> list[dict[str, Any]]:
+def records_of(rows: list[dict[str, Any]], asked: Request) -> list[dict[str, Any]]:
     """What the rounds came to."""
     records = []
     for store in asked.stores:
@@ -188,7 +188,7 @@ def main() -> None:
     from batchlab.report.run_progress import make_console
 
     typed = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    asked = Asked(
+    asked = Request(
         int(typed.get("trials", 20)),
         float(typed.get("sleep", 0.5)),
         [int(each) for each in typed.get("workers", "1,2,4,8").split(",")],

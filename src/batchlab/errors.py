@@ -7,40 +7,40 @@ from difflib import get_close_matches
 
 
 @dataclass(frozen=True)
-class Mistake:
+class ConfigError:
     """One wrong setting.
 
     Attributes:
         key: configuration key, e.g. ``batch_size``.
         value: the value that was got, as typed; empty where only the key is to blame.
         allowed: what is allowed, a clause that follows "is not allowed:".
-        mend: the override to type instead, e.g. ``batch_size=32``.
+        fix: the override to type instead, e.g. ``batch_size=32``.
     """
 
     key: str
     value: object
     allowed: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
         typed = self.key if self.value == "" else f"{self.key}={self.value}"
-        return f"{typed}: {self.allowed}. Type {self.mend}"
+        return f"{typed}: {self.allowed}. Type {self.fix}"
 
 
-class WrongInput(ValueError):
-    """The configuration or the data is wrong; carries every mistake that was found.
+class ConfigErrors(ValueError):
+    """The configuration or the data is wrong; carries every error that was found.
 
     Raised by whatever reads user input (data loaders, models, rules); the pre-flight collects them.
     """
 
-    def __init__(self, *mistakes: Mistake) -> None:
-        super().__init__("\n".join(str(mistake) for mistake in mistakes))
-        self.mistakes = mistakes
+    def __init__(self, *errors: ConfigError) -> None:
+        super().__init__("\n".join(str(error) for error in errors))
+        self.errors = errors
 
 
-def wrong(key: str, value: object, allowed: str, mend: str) -> WrongInput:
-    """The error for one wrong setting; see `Mistake` for the four parts."""
-    return WrongInput(Mistake(key, value, allowed, mend))
+def config_error(key: str, value: object, allowed: str, fix: str) -> ConfigErrors:
+    """The error for one wrong setting; see `ConfigError` for the four parts."""
+    return ConfigErrors(ConfigError(key, value, allowed, fix))
 
 
 def raised(error: BaseException) -> str:

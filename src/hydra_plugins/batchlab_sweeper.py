@@ -36,8 +36,8 @@ class BatchlabSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Search; what was typed is in `arguments`."""
-        from batchlab.errors import WrongInput
-        from batchlab.search.retry import StoreAway
+        from batchlab.errors import ConfigErrors
+        from batchlab.search.retry import StorageUnavailable
         from batchlab.search.study import TooManyFailures
         from batchlab.search.sweep import search
         from batchlab.search.workers import WorkersFailed
@@ -45,9 +45,9 @@ class BatchlabSweeper(Sweeper):
         assert self._launcher is not None
         try:
             search(self._context, self._task, self._launcher, self._config, arguments)
-        except (WrongInput, TooManyFailures, WorkersFailed, StoreAway) as error:
+        except (ConfigErrors, TooManyFailures, WorkersFailed, StorageUnavailable) as error:
             print(error, file=sys.stderr)  # Hydra would put a traceback around it
-            raise SystemExit(2 if isinstance(error, WrongInput) else getattr(error, "code", 1)) from None
+            raise SystemExit(2 if isinstance(error, ConfigErrors) else getattr(error, "code", 1)) from None
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="batchlab", node=BatchlabSweeperConf, provider="batchlab")

@@ -25,7 +25,7 @@ def typed(tmp_path, *arguments):
     ("arguments", "said"),
     [
         (["batch_sizes=[]"], "an empty list times nothing. Type batch_sizes=[32,128,512]"),
-        (["batch_sizes=[32,abc]", "budget_seconds=-1", "clock=sun"], "3 mistakes"),
+        (["batch_sizes=[32,abc]", "budget_seconds=-1", "clock=sun"], "3 errors"),
         (["batch_sizes=[64,9999]"], "at most 1257, the size of the training split"),
         (["clock=process"], "Type clock=process num_threads=1"),
     ],

@@ -23,7 +23,7 @@ def typed(tmp_path, *arguments):
 def test_wrong_input_costs_nothing(refused_by_script):
     said = refused_by_script("noise", Noise, check, "checkpoint.every_seconds=60")
     assert "checkpoint.every_seconds: has no effect: only train.py keeps checkpoints" in said
-    assert "3 mistakes" in refused_by_script("noise", Noise, check, "num_examples=3", "num_draws=1", "output=csv")
+    assert "3 errors" in refused_by_script("noise", Noise, check, "num_examples=3", "num_draws=1", "output=csv")
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from batchlab.data.digits import load_digits
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 
 
 def test_digits_are_uint8_images_with_three_stratified_splits():
@@ -30,12 +30,12 @@ def test_the_split_depends_on_the_seed_alone():
 
 
 def test_every_wrong_setting_is_reported():
-    with pytest.raises(WrongInput) as error:
+    with pytest.raises(ConfigErrors) as error:
         load_digits(1.5, -0.1, -1)
-    keys = {mistake.key for mistake in error.value.mistakes}
+    keys = {item.key for item in error.value.errors}
     assert keys == {"data.val_fraction", "data.test_fraction", "data.split_seed"}
 
 
 def test_fractions_that_leave_nothing_to_train_are_refused():
-    with pytest.raises(WrongInput, match="nothing is left to train"):
+    with pytest.raises(ConfigErrors, match="nothing is left to train"):
         load_digits(0.5, 0.5, 0)

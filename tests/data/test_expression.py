@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from batchlab.data.expression import evaluate_target
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 
 
 @pytest.fixture
@@ -52,19 +52,19 @@ def test_expressions_are_evaluated_and_missing_stays_missing(frame, target, expe
     ],
 )
 def test_anything_but_arithmetic_and_comparison_is_refused(frame, target):
-    with pytest.raises(WrongInput, match=r"data\.target"):
+    with pytest.raises(ConfigErrors, match=r"data\.target"):
         evaluate_target(frame, target)
 
 
 def test_an_unknown_column_gets_the_nearest_name_in_a_form_to_type(frame):
-    with pytest.raises(WrongInput, match="no column 'delai'") as error:
+    with pytest.raises(ConfigErrors, match="no column 'delai'") as error:
         evaluate_target(frame, "delai > 15")
-    assert error.value.mistakes[0].mend == """'data.target="delay > 15"'"""
-    with pytest.raises(WrongInput, match=r"Type data\.target=carrier$"):
+    assert error.value.errors[0].fix == """'data.target="delay > 15"'"""
+    with pytest.raises(ConfigErrors, match=r"Type data\.target=carrier$"):
         evaluate_target(frame, "carier")
 
 
 @pytest.mark.parametrize("target", [None, "", "1 > 2", "carrier > 15"])
 def test_what_gives_no_value_for_each_row_is_refused(frame, target):
-    with pytest.raises(WrongInput, match=r"data\.target"):
+    with pytest.raises(ConfigErrors, match=r"data\.target"):
         evaluate_target(frame, target)

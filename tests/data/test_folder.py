@@ -7,7 +7,7 @@ from PIL import Image
 
 from batchlab.data import folder
 from batchlab.data.folder import load_folder
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 
 
 @pytest.fixture
@@ -63,30 +63,30 @@ def test_the_digest_follows_content_and_names_not_time(pets):
 def test_a_truncated_image_is_named(pets):
     broken = pets / "dog" / "3.png"
     broken.write_bytes(broken.read_bytes()[:100])
-    with pytest.raises(WrongInput, match=r"dog/3\.png.*cannot be decoded"):
+    with pytest.raises(ConfigErrors, match=r"dog/3\.png.*cannot be decoded"):
         _load(pets)
 
 
 def test_folders_that_cannot_be_learned_from_are_refused(pets, tmp_path):
-    with pytest.raises(WrongInput, match="does not exist"):
+    with pytest.raises(ConfigErrors, match="does not exist"):
         _load(tmp_path / "nowhere")
     shutil.rmtree(pets / "dog")
-    with pytest.raises(WrongInput, match="two classes"):
+    with pytest.raises(ConfigErrors, match="two classes"):
         _load(pets)
     (pets / "empty").mkdir()
-    with pytest.raises(WrongInput, match=r"too rare: empty \(0\)"):
+    with pytest.raises(ConfigErrors, match=r"too rare: empty \(0\)"):
         _load(pets)
     (tmp_path / "other" / "a").mkdir(parents=True)
-    with pytest.raises(WrongInput, match="no images"):
+    with pytest.raises(ConfigErrors, match="no images"):
         _load(tmp_path / "other")
-    with pytest.raises(WrongInput, match="no class folders"):
+    with pytest.raises(ConfigErrors, match="no class folders"):
         _load(tmp_path / "other" / "a")
 
 
 def test_wrong_settings_are_all_reported(pets):
-    with pytest.raises(WrongInput) as error:
+    with pytest.raises(ConfigErrors) as error:
         _load(pets, image_size=0, augment_flip="no", augment_crop=-1)
-    assert [mistake.key for mistake in error.value.mistakes] == [
+    assert [item.key for item in error.value.errors] == [
         "data.image_size",
         "data.augment_flip",
         "data.augment_crop",

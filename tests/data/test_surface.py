@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from batchlab.data.surface_noise import load_surface, signs
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 
 
 def test_the_pushes_sum_to_nothing_and_are_uncorrelated():
@@ -42,5 +42,5 @@ def test_over_all_batches_the_variance_is_that_of_drawing_without_replacement(ba
     ],
 )
 def test_sizes_that_make_no_exact_noise_are_refused(settings, message):
-    with pytest.raises(WrongInput, match=message):
+    with pytest.raises(ConfigErrors, match=message):
         load_surface(*settings)

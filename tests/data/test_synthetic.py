@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from batchlab.data.synthetic import load_quadratic, load_synthetic, optimal_weights, power_law_spectrum
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 
 
 def _synthetic(noise=0.0, seed=0, split_seed=0, num_examples=4000):
@@ -67,8 +67,8 @@ def test_without_noise_the_targets_are_linear():
 
 
 def test_numbers_that_make_no_sense_are_all_reported():
-    with pytest.raises(WrongInput) as error:
+    with pytest.raises(ConfigErrors) as error:
         load_synthetic(0, -1, 1, 0, 2.0, 0, 0.15, 0.15, 0)
-    assert len(error.value.mistakes) == 5
-    with pytest.raises(WrongInput, match=r"data\.condition"):
+    assert len(error.value.errors) == 5
+    with pytest.raises(ConfigErrors, match=r"data\.condition"):
         load_quadratic(100, 8, 0.5, 0.1, 0, 0.15, 0.15, 0)

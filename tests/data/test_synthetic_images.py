@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from batchlab.data.synthetic_images import load_synthetic_images
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 
 
 def _images(size=8, seed=0, num_examples=600):
@@ -27,6 +27,6 @@ def test_the_nearest_mean_image_tells_the_class():
 
 
 def test_every_wrong_number_is_named():
-    with pytest.raises(WrongInput) as error:
+    with pytest.raises(ConfigErrors) as error:
         load_synthetic_images(0, 3, 0, 1, -1, 0.15, 0.15, 0)
-    assert len(error.value.mistakes) == 5
+    assert len(error.value.errors) == 5

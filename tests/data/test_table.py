@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 
 from batchlab.data.table import load_table
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 
 HFLIGHTS = Path(__file__).resolve().parents[2].parent / "shared/data/hflights/hflights.csv.gz"
 needs_hflights = pytest.mark.skipif(not HFLIGHTS.exists(), reason=f"{HFLIGHTS} is missing")
@@ -153,16 +153,16 @@ def test_infinite_and_extension_values_are_read(frame, tmp_path):
 
 def test_columns_of_other_kinds_are_mistakes_that_name_them(frame, tmp_path):
     frame.assign(when=pd.Timestamp("2020-01-01"), many=[[1]] * 200).to_parquet(tmp_path / "t.parquet")
-    with pytest.raises(WrongInput, match=r"when \(datetime64.*many \(.*Type data\.drop=\[when,many\]"):
+    with pytest.raises(ConfigErrors, match=r"when \(datetime64.*many \(.*Type data\.drop=\[when,many\]"):
         _load(tmp_path / "t.parquet")
     assert _load(tmp_path / "t.parquet", drop=["when", "many"]).num_classes == 2
 
 
 def test_unknown_columns_of_target_and_drop_are_reported_together(frame, tmp_path):
-    with pytest.raises(WrongInput) as error:
+    with pytest.raises(ConfigErrors) as error:
         _load(_write(frame, tmp_path), "yy > 1", ["heigth", "wurd"])
-    mends = [mistake.mend for mistake in error.value.mistakes]
-    assert mends == ["""'data.target="y > 1"'""", "data.drop=[height,wurd]", "data.drop=[heigth,word]"]
+    fixes = [item.fix for item in error.value.errors]
+    assert fixes == ["""'data.target="y > 1"'""", "data.drop=[height,wurd]", "data.drop=[heigth,word]"]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_unknown_columns_of_target_and_drop_are_reported_together(frame, tmp_pat
     ],
 )
 def test_tables_that_cannot_be_learned_from_are_refused(frame, tmp_path, arguments, said):
-    with pytest.raises(WrongInput, match=said):
+    with pytest.raises(ConfigErrors, match=said):
         _load(_write(frame.assign(empty=np.nan), tmp_path), **arguments)
 
 
@@ -199,20 +199,20 @@ def test_files_that_cannot_be_read_say_why(frame, tmp_path):
     }
     for name, (content, said) in contents.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(WrongInput, match=said):
+        with pytest.raises(ConfigErrors, match=said):
             _load(tmp_path / name)
-    with pytest.raises(WrongInput, match=r"no file.*Type data\.path=.*whole\.csv\.gz"):
+    with pytest.raises(ConfigErrors, match=r"no file.*Type data\.path=.*whole\.csv\.gz"):
         _load(tmp_path / "hole.csv.gz")
-    with pytest.raises(WrongInput, match="a CSV or Parquet file is needed"):
+    with pytest.raises(ConfigErrors, match="a CSV or Parquet file is needed"):
         load_table(None, "y", [], "auto", 0.2, 0.2, 0)
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(WrongInput, match="folder"):
+    with pytest.raises(ConfigErrors, match="folder"):
         _load(tmp_path / "folder.csv")
 
 
 def test_the_list_of_a_configuration_is_a_list(frame, tmp_path):
     path = _write(frame, tmp_path)
     drop: list = OmegaConf.create(["height", 7])  # type: ignore[assignment]
-    with pytest.raises(WrongInput, match="no column '7'"):
+    with pytest.raises(ConfigErrors, match="no column '7'"):
         load_table(str(path), "y", drop, "auto", 0.2, 0.2, 0)
     assert load_table(str(path), "y", drop[:1], "auto", 0.2, 0.2, 0).digest == _load(path, drop=["height"]).digest

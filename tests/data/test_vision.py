@@ -14,7 +14,7 @@ import torch
 from torchvision import datasets
 
 from batchlab.data.vision import load_vision
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
 needs_fashion = pytest.mark.skipif(not (DATA / "FashionMNIST/raw").exists(), reason=f"{DATA}/FashionMNIST is missing")
@@ -105,15 +105,15 @@ def test_damaged_and_missing_files_are_all_named_with_checksum_address_and_folde
     cut = raw / "train-images-idx3-ubyte.gz"
     cut.write_bytes(cut.read_bytes()[:1000])
     (raw / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(WrongInput) as error:
+    with pytest.raises(ConfigErrors) as error:
         _load("MNIST", mnist)
-    (mistake,) = error.value.mistakes
-    assert mistake.key == "data.root"
-    assert "train-images-idx3-ubyte.gz (1,000 bytes) is incomplete or changed" in mistake.allowed
-    assert "t10k-labels-idx1-ubyte.gz is missing" in mistake.allowed
-    assert datasets.MNIST.resources[0][1] in mistake.allowed
-    assert mistake.mend.startswith("data.download=true")
-    assert f"{raw}: http://127.0.0.1:9/train-images-idx3-ubyte.gz" in mistake.mend
+    (item,) = error.value.errors
+    assert item.key == "data.root"
+    assert "train-images-idx3-ubyte.gz (1,000 bytes) is incomplete or changed" in item.allowed
+    assert "t10k-labels-idx1-ubyte.gz is missing" in item.allowed
+    assert datasets.MNIST.resources[0][1] in item.allowed
+    assert item.fix.startswith("data.download=true")
+    assert f"{raw}: http://127.0.0.1:9/train-images-idx3-ubyte.gz" in item.fix
 
 
 def test_a_cut_unpacked_file_is_named(mnist):
@@ -122,14 +122,14 @@ def test_a_cut_unpacked_file_is_named(mnist):
         path.unlink()
     labels = mnist / "MNIST/raw/t10k-labels-idx1-ubyte"
     labels.write_bytes(labels.read_bytes()[:-5])
-    with pytest.raises(WrongInput, match=r"t10k-labels-idx1-ubyte is incomplete.*23 bytes, expected 28"):
+    with pytest.raises(ConfigErrors, match=r"t10k-labels-idx1-ubyte is incomplete.*23 bytes, expected 28"):
         _load("MNIST", mnist)
 
 
 def test_a_download_without_network_says_where_to_put_the_files(mnist):
     for path in (mnist / "MNIST/raw").iterdir():
         path.unlink()
-    with pytest.raises(WrongInput, match=r"the download failed.*put these files into .*MNIST/raw") as error:
+    with pytest.raises(ConfigErrors, match=r"the download failed.*put these files into .*MNIST/raw") as error:
         _load("MNIST", mnist, download=True)
     assert "data.download=true" not in str(error.value)
     assert not list(mnist.glob("download-*")), "a broken download leaves nothing behind"
@@ -165,7 +165,7 @@ def test_cifar_is_read_from_its_archive_or_its_folder(cifar):
         path.unlink()
     assert _load("CIFAR10", cifar).digest == unpacked.digest
     (cifar / "cifar-10-python.tar.gz").write_bytes(b"short")
-    with pytest.raises(WrongInput, match=r"cifar-10-python\.tar\.gz \(5 bytes\) is incomplete"):
+    with pytest.raises(ConfigErrors, match=r"cifar-10-python\.tar\.gz \(5 bytes\) is incomplete"):
         _load("CIFAR10", cifar)
 
 
@@ -185,16 +185,16 @@ def test_svhn_is_read_with_its_zero_as_class_zero(tmp_path, monkeypatch):
 
 
 def test_wrong_settings_are_all_reported(tmp_path):
-    with pytest.raises(WrongInput) as error:
+    with pytest.raises(ConfigErrors) as error:
         load_vision("FashionMnist", "", "no", False, -1, 0.0, 0)
-    assert [mistake.key for mistake in error.value.mistakes] == [
+    assert [item.key for item in error.value.errors] == [
         "data.name",
         "data.root",
         "data.download",
         "data.augment_crop",
         "data.val_fraction",
     ]
-    assert error.value.mistakes[0].mend == "data.name=FashionMNIST"
+    assert error.value.errors[0].fix == "data.name=FashionMNIST"
 
 
 def test_a_part_of_the_training_split_is_stratified_and_leaves_val_and_test_alone(mnist):
@@ -215,6 +215,6 @@ def test_a_part_of_the_training_split_is_stratified_and_leaves_val_and_test_alon
     ("num_train", "allowed"), [(0, "integer of at least 1"), (9, "at least 10"), (31, "at most 30")]
 )
 def test_a_part_of_no_possible_size_is_refused(mnist, num_train, allowed):
-    with pytest.raises(WrongInput, match=allowed) as error:
+    with pytest.raises(ConfigErrors, match=allowed) as error:
         load_vision("MNIST", str(mnist), False, False, 0, 0.25, 0, num_train=num_train)
-    assert error.value.mistakes[0].key == "data.num_train"
+    assert error.value.errors[0].key == "data.num_train"

@@ -7,7 +7,7 @@ from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
 from batchlab.config.schema import REPOSITORY, register_schema
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 from batchlab.experiments.claims_table import FACTORS
 from batchlab.experiments.experiment import FOLDER, Experiment, compose_experiment, experiment_names, presets_of
 from batchlab.experiments.statistic import STATISTICS
@@ -62,5 +62,5 @@ def test_the_header_names_claim_source_command_and_cost(name):
 
 
 def test_a_preset_that_is_not_there_is_refused():
-    with pytest.raises(WrongInput, match="preset"):
+    with pytest.raises(ConfigErrors, match="preset"):
         composed("grow_batch", "huge")

@@ -85,12 +85,12 @@ def test_the_interval_of_a_look_is_that_of_scipy():
 
 def test_four_looks_at_nothing_find_something_in_at_most_five_of_a_hundred():
     """A claim of an effect that is exactly its threshold, looked at four times: false verdicts stay below 5 %."""
-    source, asked, wrong = np.random.default_rng(0), check(above=0.0, minus=None), 0
+    source, asked, config_error = np.random.default_rng(0), check(above=0.0, minus=None), 0
     for _ in range(500):
         values = source.normal(size=24)
         looks = (judge(asked, Statistic(values[:n, None], values[:n, None])).said for n in (3, 6, 12, 24))
-        wrong += any(each != OPEN for each in looks)
-    assert wrong <= 35  # 25 expected at most; 2 standard errors are 10
+        config_error += any(each != OPEN for each in looks)
+    assert config_error <= 35  # 25 expected at most; 2 standard errors are 10
 
 
 def test_a_ratio_is_judged_on_the_log_scale_and_shown_as_it_is():

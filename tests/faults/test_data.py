@@ -68,7 +68,7 @@ def test_a_table_that_is_cut_or_foreign_is_refused_with_its_name(type_command, t
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
     assert f"={name}: " in done.stderr or "data.target=y" in done.stderr
-    assert any(mend in done.stderr for mend in ("Type data.path=", "another column", "when it is saved as UTF-8"))
+    assert any(fix in done.stderr for fix in ("Type data.path=", "another column", "when it is saved as UTF-8"))
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 

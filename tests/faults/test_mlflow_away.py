@@ -126,17 +126,17 @@ def test_a_server_that_hangs_holds_no_run_and_gets_it_once_though_it_answers_lat
 
 
 @pytest.mark.parametrize("is_away", [False, True])
-def test_a_killed_run_is_ended_by_the_next_command_with_the_curve_it_had(tmp_path, server, is_away):
+def test_a_killed_run_is_ended_by_the_next_command_with_the_curve_it_had(tmp_path, server, is_unavailable):
     process = start(tmp_path, *LONG, MLFLOW_TRACKING_URI=server.address)
     wait_until(lambda: runs_of(tmp_path, "away", server.address), process)
-    if is_away:
+    if is_unavailable:
         server.stop()
     wait_until(lambda: num_values(tmp_path) > 100, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     [path] = spooled(tmp_path)
     content = read(path)
-    if is_away:
+    if is_unavailable:
         server.start()
     [run] = runs_of(tmp_path, "away", server.address)
     assert run.info.status == "RUNNING"

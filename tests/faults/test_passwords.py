@@ -37,8 +37,8 @@ def told(done: subprocess.CompletedProcess[str], folder: Path, secret: str) -> l
 def test_postgresqls_password_goes_to_libpq_and_mlflows_to_mlflow():
     environment = {"MLFLOW_TRACKING_URI": f"https://me:{SECRET}%40x@host/mlflow"}
     typed = ["train.py", "search=joint", f"hydra.sweeper.storage={STORE}:1/x", "'{url: postgresql://a:geheim42@b/c}'"]
-    words, mistakes = hand_on(typed, environment)
-    assert mistakes == []
+    words, errors = hand_on(typed, environment)
+    assert errors == []
     assert words[2:] == ["hydra.sweeper.storage=postgresql+psycopg://user@127.0.0.1:1/x", "'{url: postgresql://a@b/c}'"]
     assert environment == {
         "MLFLOW_TRACKING_URI": "https://host/mlflow",
@@ -55,16 +55,16 @@ def test_two_postgresqls_with_one_password_share_it_and_two_passwords_are_refuse
         [],
     )
     assert environment["MLFLOW_TRACKING_URI"] == "postgresql+psycopg://user@127.0.0.1/mlflow"
-    _, [mistake] = hand_on(["storage=postgresql://user:other@host/optuna"], environment)
-    assert "~/.pgpass" in mistake.mend
-    assert "other" not in str(mistake)
+    _, [error] = hand_on(["storage=postgresql://user:other@host/optuna"], environment)
+    assert "~/.pgpass" in error.fix
+    assert "other" not in str(error)
 
 
 @pytest.mark.parametrize("address", [f"mysql://me:{SECRET}@host/x", f"postgresql://host/x?user=me&password={SECRET}"])
 def test_a_password_that_cannot_be_handed_on_is_refused_and_not_repeated(address):
-    words, [mistake] = hand_on([f"hydra.sweeper.storage={address}"], {})
+    words, [error] = hand_on([f"hydra.sweeper.storage={address}"], {})
     assert words == [f"hydra.sweeper.storage={address}"]
-    assert SECRET not in masked(str(mistake))
+    assert SECRET not in masked(str(error))
 
 
 def test_addresses_without_a_password_are_left_alone():

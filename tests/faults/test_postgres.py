@@ -172,8 +172,8 @@ def test_a_search_of_another_space_under_the_same_name_is_refused(database, type
 
 def test_an_address_that_does_not_answer_is_refused_at_once(database, type_command):
     server, name, _ = database
-    wrong = server.address(name, password="wrong-sesame")
-    done = type_command("search=joint", f"hydra.sweeper.storage={wrong}")
+    config_error = server.address(name, password="wrong-sesame")
+    done = type_command("search=joint", f"hydra.sweeper.storage={config_error}")
     assert done.returncode == 2
     assert "password authentication failed" in done.stderr
     assert "wrong-sesame" not in done.stdout + done.stderr

@@ -150,7 +150,7 @@ def test_settings_of_a_measure_that_is_an_objective_are_part_of_what_a_trial_is(
 
 
 def test_unknown_settings_of_a_measure_are_named(config_of):
-    [mistake] = check_data(config_of("measure.sharpness.adaptive_sam.radius=1"))
-    assert mistake.key == "measure.sharpness.adaptive_sam.radius"
-    [mistake] = check_data(config_of("measure.sharpness.mine._target_=batchlab.measures.sam.sums"))
-    assert mistake.mend == "measure.sharpness.mine._target_=batchlab.measures.sam.sam"
+    [error] = check_data(config_of("measure.sharpness.adaptive_sam.radius=1"))
+    assert error.key == "measure.sharpness.adaptive_sam.radius"
+    [error] = check_data(config_of("measure.sharpness.mine._target_=batchlab.measures.sam.sums"))
+    assert error.fix == "measure.sharpness.mine._target_=batchlab.measures.sam.sam"

@@ -7,7 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 from batchlab.models.losses import Contrastive, FocalLoss, MeanOutput, SquaredError, Views, nt_xent
 
 CONF = Path(__file__).parents[2] / "conf/loss"
@@ -63,7 +63,7 @@ def test_focal_gradient_agrees_with_finite_differences():
 
 
 def test_negative_gamma_is_refused():
-    with pytest.raises(WrongInput, match=r"loss\.gamma=-1"):
+    with pytest.raises(ConfigErrors, match=r"loss\.gamma=-1"):
         FocalLoss(gamma=-1)
 
 
@@ -79,7 +79,7 @@ def test_squared_error_of_values_is_the_mean_square():
 
 
 def test_squared_error_refuses_values_for_a_model_with_two_outputs():
-    with pytest.raises(WrongInput, match="one output"):
+    with pytest.raises(ConfigErrors, match="one output"):
         SquaredError()(torch.zeros(2, 2), torch.zeros(2))
 
 
@@ -138,7 +138,7 @@ def test_contrastive_takes_views_without_labels_and_logits_with_them():
 
 @pytest.mark.parametrize("temperature", [0, -1, math.nan, math.inf])
 def test_a_temperature_that_is_not_above_0_is_refused(temperature):
-    with pytest.raises(WrongInput, match=r"loss\.temperature"):
+    with pytest.raises(ConfigErrors, match=r"loss\.temperature"):
         Contrastive(temperature)
 
 

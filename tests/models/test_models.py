@@ -7,7 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 from batchlab.models.convnet import convnet
 from batchlab.models.losses import Contrastive
 from batchlab.models.mlp import mlp
@@ -37,7 +37,7 @@ def test_each_yaml_maps_its_inputs_to_logits(name, input_shape, num_classes):
     if len(input_shape) == 1 and not name.startswith("mlp"):
         with pytest.raises(InstantiationException, match="it takes images") as caught:
             from_yaml(name, input_shape, num_classes)
-        assert isinstance(caught.value.__cause__, WrongInput)
+        assert isinstance(caught.value.__cause__, ConfigErrors)
         return
     model = from_yaml(name, input_shape, num_classes)
     if name != "simclr":  # see test_simclr.py: in training it gives projections
@@ -158,5 +158,5 @@ def test_vit_attention_equals_torchs():
     ],
 )
 def test_wrong_settings_are_refused(build, message):
-    with pytest.raises(WrongInput, match=message):
+    with pytest.raises(ConfigErrors, match=message):
         build()

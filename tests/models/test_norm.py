@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 from batchlab.models.norm import GhostBatchNorm, make_norm
 
 SHAPES = [(12, 5), (12, 5, 4, 4)]
@@ -65,7 +65,7 @@ def test_layer_norm_of_maps_is_over_channels_and_positions():
 
 
 def test_a_batch_that_the_ghost_size_does_not_divide_is_refused_with_a_size_that_does():
-    with pytest.raises(WrongInput, match=r"model\.ghost_size=5: .*12 examples.*Type model\.ghost_size=4"):
+    with pytest.raises(ConfigErrors, match=r"model\.ghost_size=5: .*12 examples.*Type model\.ghost_size=4"):
         GhostBatchNorm(5, ghost_size=5)(torch.zeros(12, 5))
 
 
@@ -81,5 +81,5 @@ def test_a_batch_that_the_ghost_size_does_not_divide_is_refused_with_a_size_that
     ],
 )
 def test_wrong_norms_are_refused(norm, ghost_size, message):
-    with pytest.raises(WrongInput, match=message):
+    with pytest.raises(ConfigErrors, match=message):
         make_norm(norm, 5, 1, ghost_size)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 from batchlab.models.discriminant import linear_discriminant
 from batchlab.models.losses import Contrastive, Views
 from batchlab.models.simclr import SimCLR
@@ -92,5 +92,5 @@ def test_training_without_labels_makes_classes_linearly_separable(config_of):
 
 @pytest.mark.parametrize("shape", [(20,), (1, 7, 8)])
 def test_what_is_no_image_is_refused(shape):
-    with pytest.raises(WrongInput, match="model=simclr: it takes images"):
+    with pytest.raises(ConfigErrors, match="model=simclr: it takes images"):
         SimCLR(shape, 10)

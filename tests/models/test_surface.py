@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from batchlab.config.schema import Config
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 from batchlab.models.surface import Surface
 from batchlab.training.build import build
 from batchlab.training.loop import fit
@@ -109,11 +109,11 @@ def test_near_the_saddle_the_weights_spread_as_the_linear_theory_says(config_of,
     ],
 )
 def test_wrong_settings_are_refused(settings, message):
-    with pytest.raises(WrongInput, match=message):
+    with pytest.raises(ConfigErrors, match=message):
         Surface((2,), 1, **settings)
 
 
 @pytest.mark.parametrize(("shape", "outputs"), [((1, 8, 8), 1), ((3,), 1), ((2,), 10)])
 def test_other_data_is_refused(shape, outputs):
-    with pytest.raises(WrongInput, match=r"Type data=surface loss=mean_output"):
+    with pytest.raises(ConfigErrors, match=r"Type data=surface loss=mean_output"):
         Surface(shape, outputs)

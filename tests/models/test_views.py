@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 from batchlab.models.views import Distortion, moved, random_view
 
 NOTHING = Distortion(shift=0, zoom=0, rotation_degrees=0, contrast=0, noise=0)
@@ -80,5 +80,5 @@ def test_contrast_and_noise_have_the_size_that_was_asked_for():
      ("noise", math.nan), ("shift", "far")],
 )  # fmt: skip
 def test_a_distortion_out_of_range_is_refused(name, value):
-    with pytest.raises(WrongInput, match=rf"model\.{name}={value}"):
+    with pytest.raises(ConfigErrors, match=rf"model\.{name}={value}"):
         Distortion(**vars(NOTHING) | {name: value})

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from sklearn.datasets import load_digits
 from torch import nn
 
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 from batchlab.models.convnet import convnet
 from batchlab.models.mlp import mlp
 from batchlab.models.vit import ViT
@@ -162,5 +162,5 @@ def test_muon_steps_convolutions():
 
 
 def test_muon_refuses_a_model_without_hidden_matrices():
-    with pytest.raises(WrongInput, match=r"optimizer=muon: .*hidden weight matrix.*Type optimizer=adamw"):
+    with pytest.raises(ConfigErrors, match=r"optimizer=muon: .*hidden weight matrix.*Type optimizer=adamw"):
         muon_with_adamw(mlp((64,), 10, depth=1), lr=0.02)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 from batchlab.optim import batch_schedule, lr_schedule
 from batchlab.optim.lr_scaling import adam_sqrt, linear, noise, none, sqrt
 
@@ -43,19 +43,19 @@ def test_adams_rule_moves_betas_and_eps_too():
 
 def test_adams_rule_names_the_largest_batch_size_that_works():
     adam_sqrt(ADAM, 640, base_batch_size=128, scale_weight_decay=False)
-    with pytest.raises(WrongInput, match=r"batch_size=641.*is 640"):
+    with pytest.raises(ConfigErrors, match=r"batch_size=641.*is 640"):
         adam_sqrt(ADAM, 641, base_batch_size=128, scale_weight_decay=False)
 
 
 def test_rmsprop_moves_its_alpha_and_sgd_is_refused():
     rmsprop = {"lr": 1e-3, "alpha": 0.99, "eps": 1e-8}
     assert adam_sqrt(rmsprop, 256, base_batch_size=128, scale_weight_decay=False)["alpha"] == pytest.approx(0.98)
-    with pytest.raises(WrongInput, match="lr_scaling=linear"):
+    with pytest.raises(ConfigErrors, match="lr_scaling=linear"):
         adam_sqrt(SGD, 256, base_batch_size=128, scale_weight_decay=False)
 
 
 def test_scaling_a_weight_decay_that_is_not_there_is_refused():
-    with pytest.raises(WrongInput, match="scale_weight_decay"):
+    with pytest.raises(ConfigErrors, match="scale_weight_decay"):
         linear({"lr": 0.1}, 256, base_batch_size=128, scale_weight_decay=True)
 
 

@@ -167,11 +167,11 @@ def test_no_size_above_the_maximum_is_tested_and_the_headroom_stays_free(config_
 
 @pytest.mark.slow
 def test_a_limit_below_the_process_itself_is_a_mistake_with_both_numbers(config_of):
-    [mistake] = check_memory([wide(config_of, "memory.limit_bytes=300000000")])
-    assert mistake.key == "memory.limit_bytes"
-    assert "0.27 of 0.30 GB may be used" in mistake.allowed
-    assert " GB are taken by Python" in mistake.allowed
-    mended = wide(config_of, mistake.mend, "memory.max_micro_batch_size=1")
+    [error] = check_memory([wide(config_of, "memory.limit_bytes=300000000")])
+    assert error.key == "memory.limit_bytes"
+    assert "0.27 of 0.30 GB may be used" in error.allowed
+    assert " GB are taken by Python" in error.allowed
+    mended = wide(config_of, error.fix, "memory.max_micro_batch_size=1")
     assert check_memory([mended]) == []
 
 

@@ -12,8 +12,8 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError, ProgrammingError
 
 from batchlab.search import outage
-from batchlab.search.retry import StoreAway, is_away, patiently, taken_again, without_patience
-from batchlab.search.retrying_storage import PatientStorage
+from batchlab.search.retry import StorageUnavailable, is_unavailable, taken_again, with_retries, without_patience
+from batchlab.search.retrying_storage import RetryingStorage
 from batchlab.search.server_storage import ServerStorage
 from batchlab.search.stale_trials import SECONDS_WITHOUT_BEAT, Undertaker, own_lease
 from batchlab.system import signals as stopping
@@ -73,7 +73,7 @@ def forgotten(monkeypatch):
 
 @pytest.mark.parametrize("error", [refused(), cut(), wrapped(refused()), wrapped(cut()), hidden(), Unavailable()])
 def test_lost_connections_and_refusals_say_that_the_server_is_away(error):
-    assert is_away(error)
+    assert is_unavailable(error)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_lost_connections_and_refusals_say_that_the_server_is_away(error):
         wrapped(ValueError("too long")),
         UpdateFinishedTrialError(),
         handled(),
-        wrapped(StoreAway("given up")),
+        wrapped(StorageUnavailable("given up")),
     ],
 )
 def test_other_errors_are_not_tried_again(error):
@@ -96,7 +96,7 @@ def test_other_errors_are_not_tried_again(error):
         raise error
 
     with pytest.raises(type(error)):
-        patiently(call, ADDRESS)
+        with_retries(call, ADDRESS)
     assert len(calls) == 1
 
 
@@ -113,48 +113,48 @@ def failing(times: int, error=refused):
 
 
 def test_an_outage_is_said_in_two_lines_without_the_password(capsys):
-    assert patiently(failing(4), ADDRESS) == "answer"
+    assert with_retries(failing(4), ADDRESS) == "answer"
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("postgresql+psycopg://me:***@host/optuna is away, waiting up to 120 s: (psycopg")
     assert second.startswith("postgresql+psycopg://me:***@host/optuna is back after ")
 
 
 def test_a_cut_connection_is_mended_without_a_word(capsys):
-    assert patiently(failing(1, cut), ADDRESS) == "answer"
+    assert with_retries(failing(1, cut), ADDRESS) == "answer"
     assert capsys.readouterr().err == ""
 
 
 def test_patience_ends_and_then_every_call_is_tried_once_until_one_succeeds(monkeypatch, capsys):
     monkeypatch.setattr(outage, "PATIENCE_SECONDS", 0.05)
-    with pytest.raises(StoreAway, match=r"me:\*\*\*@host/optuna has been away for 0 s") as caught:
-        patiently(failing(1000), ADDRESS)
+    with pytest.raises(StorageUnavailable, match=r"me:\*\*\*@host/optuna has been away for 0 s") as caught:
+        with_retries(failing(1000), ADDRESS)
     assert "second line" not in str(caught.value)
     assert "open-sesame@" not in str(caught.value) + capsys.readouterr().err
     calls = failing(1)
-    with pytest.raises(StoreAway, match="is still away"):
-        patiently(calls, ADDRESS)
-    assert patiently(calls, ADDRESS) == "answer"
-    assert patiently(failing(2), ADDRESS) == "answer"
+    with pytest.raises(StorageUnavailable, match="is still away"):
+        with_retries(calls, ADDRESS)
+    assert with_retries(calls, ADDRESS) == "answer"
+    assert with_retries(failing(2), ADDRESS) == "answer"
 
 
 def test_a_signal_ends_the_waiting(monkeypatch):
     monkeypatch.setattr(stopping, "_received", [15])
     with pytest.raises(SystemExit) as stopped:
-        patiently(failing(1000), ADDRESS)
+        with_retries(failing(1000), ADDRESS)
     assert stopped.value.code == 143
 
 
 def test_without_patience_the_error_comes_at_once():
     with without_patience(), pytest.raises(OperationalError):
-        patiently(failing(1), ADDRESS)
-    assert patiently(failing(1), ADDRESS) == "answer"
+        with_retries(failing(1), ADDRESS)
+    assert with_retries(failing(1), ADDRESS) == "answer"
 
 
 def test_a_lock_is_taken_again_before_the_operation_is():
     done = []
     with taken_again(lambda: done.append("lock")):
-        patiently(failing(1), ADDRESS, again=lambda: done.append("operation"))
-    patiently(failing(1), ADDRESS, again=lambda: done.append("without"))
+        with_retries(failing(1), ADDRESS, again=lambda: done.append("operation"))
+    with_retries(failing(1), ADDRESS, again=lambda: done.append("without"))
     assert done == ["lock", "operation", "without"]
 
 
@@ -192,7 +192,7 @@ def losing():
     """(the losing storage, the same as it is seen through patience, a trial that waits under this process's lease)."""
     inner = Losing()
     inner.loses = False
-    storage = PatientStorage(inner, ADDRESS)
+    storage = RetryingStorage(inner, ADDRESS)
     study_id = storage.create_new_study([StudyDirection.MINIMIZE], "test")
     lease = {"lease": own_lease().as_attribute()}
     trial_id = storage.create_new_trial(study_id, create_trial(state=TrialState.WAITING, user_attrs=lease))
@@ -271,5 +271,5 @@ def test_a_trial_begins_with_its_lease_once(server):
 
 def test_when_a_server_was_last_away_is_known():
     before = time.monotonic()
-    patiently(failing(1), ADDRESS)
+    with_retries(failing(1), ADDRESS)
     assert before <= outage.last_trouble() <= time.monotonic()

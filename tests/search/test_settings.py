@@ -5,7 +5,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
 from batchlab.config.schema import REPOSITORY, register_schema
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 from batchlab.search.sampler import grid_size, sampler_of
 from batchlab.search.settings import read_settings
 from batchlab.search.storage import open_storage
@@ -64,9 +64,9 @@ def test_the_released_plugins_configuration_is_read():
     ],
 )
 def test_a_key_that_cannot_be_followed_is_refused(overrides, key):
-    with pytest.raises(WrongInput) as error:
+    with pytest.raises(ConfigErrors) as error:
         settings_of(*overrides)
-    assert [mistake.key for mistake in error.value.mistakes] == [key]
+    assert [item.key for item in error.value.errors] == [key]
 
 
 def test_a_direction_that_agrees_is_accepted():
@@ -90,7 +90,7 @@ def test_a_grid_goes_through_every_point(space_of):
     space = space_of("b=16,32,64", "lr=0.1,0.2", "optimizer=adam,sgd")
     assert grid_size(space) == 12
     assert sampler_of(settings_of("hydra/sweeper/sampler=grid"), space)(0, 0) is not None
-    with pytest.raises(WrongInput, match="a grid needs a list"):
+    with pytest.raises(ConfigErrors, match="a grid needs a list"):
         grid_size(space_of("lr=interval(0.1,1.0)"))
 
 

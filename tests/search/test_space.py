@@ -5,7 +5,7 @@ from optuna.distributions import CategoricalDistribution as Choice
 from optuna.distributions import FloatDistribution as Real
 from optuna.distributions import IntDistribution as Whole
 
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 
 FORMS = {
     "b=16,32,64": ("log2(b)", Whole(4, 6)),
@@ -104,7 +104,7 @@ def test_structural_dimensions_are_asked_first(space_of):
     ],
 )
 def test_a_line_without_a_distribution_is_refused(space_of, line, word):
-    with pytest.raises(WrongInput, match=word):
+    with pytest.raises(ConfigErrors, match=word):
         space_of(line)
 
 

@@ -12,7 +12,7 @@ from batchlab.search.finalize import MAX_LOSSES, RESULT, Ending, settle
 from batchlab.search.stale_trials import Undertaker, own_lease
 from batchlab.search.study import TooManyFailures, check_failures, done_trials
 from batchlab.search.trial import SearchTrial, Shared
-from batchlab.search.trial_ref import Handle
+from batchlab.search.trial_ref import TrialRef
 
 
 def sampler(_slot, _attempt):
@@ -95,7 +95,7 @@ def test_a_point_that_gets_on_from_loss_to_loss_is_tried_again_without_end(open_
     resumed_from = [None, 10, 20, 30, 40, 50, 50, 50, 50]
     for step in resumed_from:
         trial = slots.take(sampler)
-        handle = Handle.of(settings, trial._trial_id, trial.number, float("inf"), "", False)
+        handle = TrialRef.of(settings, trial._trial_id, trial.number, float("inf"), "", False)
         SearchTrial(Shared(study), handle).begin_run("run", "key", step)
         lose(study, trial)
     assert slots.take(sampler) is None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from batchlab.system.environment_errors import Fault
+from batchlab.system.environment_errors import EnvironmentFailure
 from batchlab.tracking.spool import End, Header, Spool, Value, begin, read, reopen
 
 LOSS = Value("val/loss", 0.5, 1_000, 3)
@@ -101,7 +101,7 @@ def test_a_line_that_does_not_fit_leaves_the_file_as_it_was(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limits[1]))
     try:
-        with pytest.raises(Fault, match=r"0.jsonl: File too large. Lost: this run from here on"):
+        with pytest.raises(EnvironmentFailure, match=r"0.jsonl: File too large. Lost: this run from here on"):
             spool.append([LOSS])
         assert spool.path.read_bytes() == before
     finally:

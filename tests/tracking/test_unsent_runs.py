@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from batchlab.tracking.mlflow_store import Away, client_of, open_store
+from batchlab.tracking.mlflow_store import TrackingUnavailable, client_of, open_store
 from batchlab.tracking.recorder import recorded_runs
 from batchlab.tracking.sink import RUN_ID, send
 from batchlab.tracking.spool import End, Header, Spool, Value, begin
@@ -92,7 +92,7 @@ def test_a_run_that_mlflow_has_lost_is_sent_anew_and_whole(mlruns):
     send(mlruns, spool)
     client_of(mlruns).delete_run(spool.run_id)
     spool.finish(End("FINISHED", 9_000, {"outcome": "done"}))
-    with pytest.raises(Away):
+    with pytest.raises(TrackingUnavailable):
         send(mlruns, spool)
     send(mlruns, spool)
     check_whole(mlruns, "FINISHED")
@@ -103,7 +103,7 @@ def test_runs_that_cannot_be_sent_stay_and_are_said_and_shown(mlruns, monkeypatc
     for name in "01":
         left(mlruns, name, End("FINISHED", 9_000, {"outcome": "done"})).close()
     found = send_left_behind(mlruns)
-    assert (found.num_waiting, found.is_away) == (2, True)
+    assert (found.num_waiting, found.is_unavailable) == (2, True)
     [line] = in_lines(found, mlruns, is_end=True)
     folder = spool_folder(mlruns)
     how = f"The next command with MLFLOW_TRACKING_URI={CLOSED} sends them."

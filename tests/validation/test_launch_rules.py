@@ -1,6 +1,6 @@
 import pytest
 
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 from batchlab.system.torchrun_env import Place, with_torchrun
 from batchlab.validation.dry_run import check_data
 from batchlab.validation.rules import check_config
@@ -20,20 +20,20 @@ from batchlab.validation.rules import check_config
         (["num_processes=2", "device=cuda:0"], "device", "device=cuda"),
     ],
 )
-def test_how_a_run_is_spread_is_checked_by_key(config_of, overrides, key, mend):
+def test_how_a_run_is_spread_is_checked_by_key(config_of, overrides, key, fix):
     config = config_of(*overrides)
     config.device = next((each.partition("=")[2] for each in overrides if each.startswith("device")), "cpu")
-    (mistake,) = check_config(config)
-    assert (mistake.key, mistake.mend) == (key, mend)
+    (error,) = check_config(config)
+    assert (error.key, error.fix) == (key, fix)
 
 
 def test_norms_are_checked_against_every_processs_share(config_of):
     (uneven,) = check_data(
         config_of("num_processes=2", "model.norm=ghost_batch", "model.ghost_size=32", "batch_size=96")
     )
-    assert (uneven.key, uneven.mend) == ("model.ghost_size", "model.ghost_size=24")
+    assert (uneven.key, uneven.fix) == ("model.ghost_size", "model.ghost_size=24")
     (single,) = check_data(config_of("num_processes=2", "model.norm=batch", "batch_size=3"))
-    assert (single.key, "batch_size=4" in single.mend) == ("batch_size", True)
+    assert (single.key, "batch_size=4" in single.fix) == ("batch_size", True)
     (no_norm,) = check_data(config_of("num_processes=2", "model.norm=none", "sync_batch_norm=true"))
     assert no_norm.key == "sync_batch_norm"
 
@@ -42,5 +42,5 @@ def test_torchrun_says_how_many_processes_there_are():
     place = Place(0, 2, 0)
     assert with_torchrun(["lr=0.1"], place) == ["lr=0.1", "launch=ddp", "num_processes=2"]
     assert with_torchrun(["num_processes=2"], place) == ["num_processes=2", "launch=ddp"]
-    with pytest.raises(WrongInput, match="torchrun started 2 processes"):
+    with pytest.raises(ConfigErrors, match="torchrun started 2 processes"):
         with_torchrun(["num_processes=3"], place)

@@ -7,7 +7,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from batchlab.commands.train.preflight import Asked, preflight
+from batchlab.commands.train.preflight import Request, preflight
 from batchlab.config.schema import register_schema
 from batchlab.validation.hydra_node import params_of
 
@@ -63,7 +63,7 @@ def mistakes_of(monkeypatch, capsys, tmp_path):
     [
         (["batch_size=0"], "batch_size=0: an integer from 1"),
         (["batch_size=1258"], "batch_size=1258: at most 1257, the size of the training split. Type batch_size=full"),
-        (["-m", "batch_size=32,0"], "1 mistake; nothing was run, nothing was written.\n  batch_size=0"),
+        (["-m", "batch_size=32,0"], "1 error; nothing was run, nothing was written.\n  batch_size=0"),
         (["-m", "batch_size=32,abc"], "batch_size=abc: an integer"),
         (["-m", "model=mlp,nosuch"], "model=nosuch: no such option; there are convnet, mlp"),
         (["model=convnt"], "Type model=convnet"),
@@ -71,7 +71,7 @@ def mistakes_of(monkeypatch, capsys, tmp_path):
         (["batchsize=32"], "Type batch_size=32"),
         (["optimiser=adam"], "Type optimizer=adam"),
         (["lr=abc"], "lr=abc: value 'abc' of type 'str' could not be converted to Float"),
-        (["lr=0", "batch_size=-8", "model=convnt", "batchsize=3"], "4 mistakes"),
+        (["lr=0", "batch_size=-8", "model=convnt", "batchsize=3"], "4 errors"),
         (["batch_size=32,64"], "Type -m batch_size=32,64"),
         (["search=joint", "lr=tag(log,intervall(0.1,0.2))"], "Type 'lr=tag(log,interval(0.1,0.2))'"),
         (["search=joint", "objectives=final/val_accuracy"], "Type 'objectives=[final/val_accuracy]'"),
@@ -97,7 +97,7 @@ def mistakes_of(monkeypatch, capsys, tmp_path):
         (["precision=bf16"], "Type precision=bfloat16"),
         (["lerning_rate=0.1"], "the nearest is lr. Type lr=0.1"),
         (["widht=8"], "no such key; the nearest is"),
-        (["-m", "batch_size=64,full", 'data.path=a "b" == c'], "1 mistake"),
+        (["-m", "batch_size=64,full", 'data.path=a "b" == c'], "1 error"),
         (["-m", "batch_size=64,full", 'data.path=a "b" == c'], """Type 'data.path="a \\"b\\" == c"'"""),
         (["-m", "batch_size=32,64", "batch_size=128"], "the same key stands there several times"),
         (["-m", "batch_size=32,32"], "the grid has this run twice (batch_size=32, seed=0)"),
@@ -220,7 +220,7 @@ def test_a_grid_of_a_hundred_jobs_composes_only_what_differs(monkeypatch, tmp_pa
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["--info"], ["-sc", "install=bash"]])
 def test_commands_that_only_show_something_are_let_through(arguments):
-    assert preflight(arguments) == Asked([], None)
+    assert preflight(arguments) == Request([], None)
 
 
 def test_a_folder_of_results_that_an_ordinary_user_cannot_write(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 from batchlab.validation.rules import check_config
 
 WRONG = [
@@ -95,10 +95,10 @@ WRONG = [
 
 @pytest.mark.parametrize(("overrides", "key"), WRONG, ids=[" ".join(overrides) for overrides, _ in WRONG])
 def test_a_wrong_value_is_one_mistake_that_names_its_key_and_a_mend(config_of, overrides, key):
-    mistakes = check_config(config_of(*overrides))
-    assert [mistake.key for mistake in mistakes] == [key]
-    assert mistakes[0].mend
-    assert str(mistakes[0].value) in str(mistakes[0])
+    errors = check_config(config_of(*overrides))
+    assert [error.key for error in errors] == [key]
+    assert errors[0].fix
+    assert str(errors[0].value) in str(errors[0])
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_several_mistakes_are_reported_together(config_of):
 
 
 def test_a_value_that_must_be_given_is_asked_for(config_of):
-    with pytest.raises(WrongInput, match=r"lr_scaling.noise_scale=\?\?\?: must be given"):
+    with pytest.raises(ConfigErrors, match=r"lr_scaling.noise_scale=\?\?\?: must be given"):
         config_of("lr_scaling=noise")
 
 
@@ -147,5 +147,5 @@ def test_a_value_that_must_be_given_is_asked_for(config_of):
     [("2GiB", 2 * 1024**3), ("1.5g", 1_500_000_000), ("512 MB", 512_000_000), ("x", 2 * 1024**3)],
 )
 def test_a_size_in_words_is_mended_to_bytes(config_of, typed, num_bytes):
-    [mistake] = check_config(config_of("micro_batch_size=auto", f"memory.limit_bytes={typed}"))
-    assert mistake.mend == f"memory.limit_bytes={num_bytes}"
+    [error] = check_config(config_of("micro_batch_size=auto", f"memory.limit_bytes={typed}"))
+    assert error.fix == f"memory.limit_bytes={num_bytes}"

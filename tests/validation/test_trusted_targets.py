@@ -172,7 +172,7 @@ def test_names_that_are_no_packages_are_refused(elsewhere, capsys):
     with pytest.raises(SystemExit):
         preflight(["trust=[my-package,os/path,fine.one]"])
     message = capsys.readouterr().err
-    assert "2 mistakes" in message
+    assert "2 errors" in message
     assert "trust=my-package: packages or modules, as they are imported. Type trust=[mypackage]" in message
 
 

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from batchlab.commands.train.preflight import stop
 from batchlab.config.schema import REPOSITORY, Config, register_schema
-from batchlab.errors import Mistake, WrongInput
+from batchlab.errors import ConfigError, ConfigErrors
 from batchlab.system.exit_codes import exit_code
 from batchlab.system.secrets import hide_passwords
 from batchlab.system.signals import heed_signals, ignore_signals
@@ -49,10 +49,10 @@ def run_script(name: str, kind: Callable[..., Any]) -> NoReturn:
             import torch: not for --help), and of conf/<name>.yaml.
         kind: dataclass of the script's own keys.
     """
-    if mistakes := hide_passwords():
-        stop(mistakes)
+    if errors := hide_passwords():
+        stop(errors)
 
-    def check(keys: Any, configs: list[Config]) -> list[Mistake]:
+    def check(keys: Any, configs: list[Config]) -> list[ConfigError]:
         return import_module(f"batchlab.commands.{name}.{name}_rules").check(keys, configs)
 
     def work() -> int:
@@ -71,9 +71,9 @@ def run_script(name: str, kind: Callable[..., Any]) -> NoReturn:
 
 
 def read_command(
-    name: str, kind: Callable[..., Keys], arguments: list[str], check: Callable[[Keys, list[Config]], list[Mistake]]
+    name: str, kind: Callable[..., Keys], arguments: list[str], check: Callable[[Keys, list[Config]], list[ConfigError]]
 ) -> Command[Keys]:
-    """Compose and check a script's command line; exits with code 2 and every mistake, 0 after --help or --cfg job.
+    """Compose and check a script's command line; exits with code 2 and every error, 0 after --help or --cfg job.
 
     Args:
         name: primary configuration in conf/.
@@ -91,34 +91,34 @@ def read_command(
         shown = [word for word in arguments if word.startswith("-")]
         overrides = [_in_brackets(word, own) for word in arguments if not word.startswith("-") and word != "job"]
         _show(name, shown, overrides)
-        configs, mistakes = grid(name, overrides, [], is_multirun=True)
-        mistakes += _one_process(name, configs)
-        if mistakes:
-            stop(mistakes)
+        configs, errors = grid(name, overrides, [], is_multirun=True)
+        errors += _one_process(name, configs)
+        if errors:
+            stop(errors)
         composed = compose(name, [each for each in overrides if each.partition("=")[0] in own])
         values: Any = OmegaConf.to_container(OmegaConf.masked_copy(composed, own), resolve=True)
     if any(config.checkpoint.every_seconds is not None for config in configs):
         key = "checkpoint.every_seconds"
-        stop([Mistake(key, "", "has no effect: only train.py keeps checkpoints", f"the command without {key}")])
+        stop([ConfigError(key, "", "has no effect: only train.py keeps checkpoints", f"the command without {key}")])
     keys = kind(**values)
-    mistakes = check_stores(configs[0].mlruns)
-    if not mistakes:
+    errors = check_stores(configs[0].mlruns)
+    if not errors:
         at_start(configs[0].mlruns)  # a check may look for a study whose runs were left behind
         try:
-            mistakes = check(keys, configs)
-        except WrongInput as error:  # data that cannot be read shows where it is first asked for
-            mistakes = list(error.mistakes)
-    if mistakes:
-        stop(mistakes)
+            errors = check(keys, configs)
+        except ConfigErrors as error:  # data that cannot be read shows where it is first asked for
+            errors = list(error.errors)
+    if errors:
+        stop(errors)
     return Command(keys, configs, [each for each in overrides if each.partition("=")[0] not in own])
 
 
-def _one_process(name: str, configs: list[Config]) -> list[Mistake]:
+def _one_process(name: str, configs: list[Config]) -> list[ConfigError]:
     """Only the benchmark measures what several processes do; another script would not say that it does not."""
     most = max((config.num_processes for config in configs), default=1)
     if name == "benchmark" or most == 1:
         return []
-    return [Mistake("num_processes", most, "this script measures in one process", "num_processes=1")]
+    return [ConfigError("num_processes", most, "this script measures in one process", "num_processes=1")]
 
 
 def _show(name: str, shown: list[str], overrides: list[str]) -> None:
@@ -132,7 +132,7 @@ def _show(name: str, shown: list[str], overrides: list[str]) -> None:
         print(OmegaConf.to_yaml(compose(name, overrides)), end="")
     else:
         allowed = "is no option of a script; lists are compared without it"
-        stop([Mistake(word, "", allowed, f"scripts/{Path(sys.argv[0]).name} --help") for word in shown])
+        stop([ConfigError(word, "", allowed, f"scripts/{Path(sys.argv[0]).name} --help") for word in shown])
     sys.exit(0)
 
 

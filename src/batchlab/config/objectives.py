@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from batchlab.errors import Mistake, nearest
+from batchlab.errors import ConfigError, nearest
 
 DIRECTIONS = {
     "final/train_loss": "minimize",
@@ -71,26 +71,26 @@ def is_measured(objectives: Iterable[str]) -> bool:
     return any(objective.rpartition(":")[2].startswith(SHARPNESS) for objective in objectives)
 
 
-def check_objectives(objectives: list[str]) -> list[Mistake]:
+def check_objectives(objectives: list[str]) -> list[ConfigError]:
     """Every objective that is not a final metric, or is measured on the test split."""
-    mistakes = []
+    errors = []
     for objective in objectives:
         direction, colon, name = objective.rpartition(":")
         if colon and direction not in ("minimize", "maximize"):
             allowed = "a direction is minimize or maximize"
-            mistakes.append(Mistake("objectives", objective, allowed, f"objectives=[minimize:{name}]"))
+            errors.append(ConfigError("objectives", objective, allowed, f"objectives=[minimize:{name}]"))
         if name in TEST_METRICS:
             allowed = "the test split is measured once, at the end; select on val"
-            mistakes.append(Mistake("objectives", objective, allowed, "objectives=[final/val_accuracy]"))
+            errors.append(ConfigError("objectives", objective, allowed, "objectives=[final/val_accuracy]"))
         elif name not in DIRECTIONS and not name.startswith(SHARPNESS):  # check.py knows which of them are measured
             allowed = f"not a final metric; there are {', '.join(DIRECTIONS)}"
-            mend = nearest(name, DIRECTIONS) or "final/val_accuracy"
-            mistakes.append(Mistake("objectives", objective, allowed, f"objectives=[{mend}]"))
-        elif objectives.count(objective) > 1 and objective not in (mistake.value for mistake in mistakes):
+            fix = nearest(name, DIRECTIONS) or "final/val_accuracy"
+            errors.append(ConfigError("objectives", objective, allowed, f"objectives=[{fix}]"))
+        elif objectives.count(objective) > 1 and objective not in (error.value for error in errors):
             allowed = "stands there several times"
             once = ",".join(dict.fromkeys(objectives))
-            mistakes.append(Mistake("objectives", objective, allowed, f"objectives=[{once}]"))
+            errors.append(ConfigError("objectives", objective, allowed, f"objectives=[{once}]"))
     if not objectives:
         allowed = "at least one final metric"
-        mistakes.append(Mistake("objectives", "[]", allowed, "objectives=[final/val_accuracy]"))
-    return mistakes
+        errors.append(ConfigError("objectives", "[]", allowed, "objectives=[final/val_accuracy]"))
+    return errors

@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.objectives import CALIBRATED, MEASURED
-from batchlab.errors import Mistake, WrongInput
+from batchlab.errors import ConfigError, ConfigErrors
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 MISSING = "???"
@@ -210,19 +210,19 @@ def resolved(config: DictConfig) -> Config:
         A `Config` whose open groups are plain dicts.
 
     Raises:
-        WrongInput: where a value that must be given is not, or a key was added that nothing reads.
+        ConfigErrors: where a value that must be given is not, or a key was added that nothing reads.
     """
     missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra."))
     if missing:
-        raise WrongInput(*map(_missing, missing))
+        raise ConfigErrors(*map(_missing, missing))
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     settings = {str(key): value for key, value in values.items() if key != "hydra"}
     allowed = getattr(OmegaConf.get_type(config), "__dataclass_fields__", Config.__dataclass_fields__)
     if added := [key for key in settings if key not in allowed]:
-        raise WrongInput(*(_added(key, settings[key]) for key in added))
+        raise ConfigErrors(*(_added(key, settings[key]) for key in added))
     if deleted := [key for key in Config.__dataclass_fields__ if key not in settings]:
-        raise WrongInput(*map(_deleted, deleted))
+        raise ConfigErrors(*map(_deleted, deleted))
     return typed({key: value for key, value in settings.items() if key in Config.__dataclass_fields__})
 
 
@@ -232,25 +232,25 @@ def typed(settings: dict[str, Any]) -> Config:
     return Config(**settings | {name: group(**settings[name]) for name, group in groups.items()})
 
 
-def _missing(key: str) -> Mistake:
+def _missing(key: str) -> ConfigError:
     """A key of an open group waits for its value; of another group it stands in one of the group's files."""
     group, _, name = key.partition(".")
     if name and group not in OPEN_GROUPS:
         return _deleted(group)
-    return Mistake(key, MISSING, "must be given", f"{key}=...")
+    return ConfigError(key, MISSING, "must be given", f"{key}=...")
 
 
-def _deleted(key: str) -> Mistake:
-    return Mistake(f"~{key}", "", "every run has it", f"the command without ~{key}")
+def _deleted(key: str) -> ConfigError:
+    return ConfigError(f"~{key}", "", "every run has it", f"the command without ~{key}")
 
 
-def _added(key: str, value: Any) -> Mistake:
+def _added(key: str, value: Any) -> ConfigError:
     if key == "best":
         allowed = (
             "no such pick; a search writes its picks into mlruns/reports/<study>/best, and one folder goes with it"
         )
-        return Mistake(key, value, allowed, f"-cd mlruns/reports/<study of a search> +best={value}")
-    return Mistake(key, value, "no such key; nothing reads it", f"the command without +{key}")
+        return ConfigError(key, value, allowed, f"-cd mlruns/reports/<study of a search> +best={value}")
+    return ConfigError(key, value, "no such key; nothing reads it", f"the command without +{key}")
 
 
 def flat_params(config: Config) -> dict[str, Any]:

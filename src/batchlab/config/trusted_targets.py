@@ -21,7 +21,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.schema import REPOSITORY, Config
-from batchlab.errors import Mistake
+from batchlab.errors import ConfigError
 
 CONF = REPOSITORY / "conf"
 TARGET, SUGGEST = "_target_", "hydra.sweeper.custom_search_space"
@@ -53,14 +53,16 @@ class Foreign:
     settings: dict[str, Any]
 
 
-def check_trust(config: Config) -> Iterator[Mistake]:
+def check_trust(config: Config) -> Iterator[ConfigError]:
     """Names in `trust` that are no packages."""
     for name in config.trust:
         if not all(part.isidentifier() for part in name.split(".")):
-            yield Mistake("trust", name, "packages or modules, as they are imported", "trust=[mypackage]")
+            yield ConfigError("trust", name, "packages or modules, as they are imported", "trust=[mypackage]")
 
 
-def untrusted(composed: DictConfig, config_name: str, lines: Sequence[str], overrides: Sequence[str]) -> list[Mistake]:
+def untrusted(
+    composed: DictConfig, config_name: str, lines: Sequence[str], overrides: Sequence[str]
+) -> list[ConfigError]:
     """What files from elsewhere would run without being trusted, in one composition.
 
     Args:
@@ -70,32 +72,32 @@ def untrusted(composed: DictConfig, config_name: str, lines: Sequence[str], over
         overrides: those of them that were typed.
 
     Returns:
-        A mistake for each target and each key, with the file in which it stands; none where no such file is chosen.
+        An error for each target and each key, with the file in which it stands; none where no such file is chosen.
     """
     files = list(_foreign_files(config_name, lines)) if has_folders_from_elsewhere(composed) else []
     if not files:
         return []
-    mistakes = [mistake for file in files for mistake in _forbidden(file)]
-    trust = [] if mistakes else list(composed.trust)
+    errors = [error for file in files for error in _forbidden(file)]
+    trust = [] if errors else list(composed.trust)
     if not _is_trusted("hydra", trust):
-        mistakes += [mistake for file in files for mistake in _commands(file)]
+        errors += [error for file in files for error in _commands(file)]
     node = OmegaConf.to_container(composed, resolve=False)
     found = [(key, str(target)) for key, target in _leaves(node) if _is_target(key) and target is not None]
-    return mistakes + _strangers(found, trust, overrides, files)
+    return errors + _strangers(found, trust, overrides, files)
 
 
-def untrusted_jobs(configs: Iterable[Config], overrides: Sequence[str]) -> list[Mistake]:
+def untrusted_jobs(configs: Iterable[Config], overrides: Sequence[str]) -> list[ConfigError]:
     """The same for targets that ranges, lists and arms of files from elsewhere put into jobs.
 
     Args:
         configs: of the jobs.
         overrides: what was typed.
     """
-    mistakes = []
+    errors = []
     for config in configs:
         found = [(key, str(target)) for key, target in _leaves(asdict(config)) if _is_target(key)]
-        mistakes += _strangers(found, config.trust, overrides, [])
-    return mistakes
+        errors += _strangers(found, config.trust, overrides, [])
+    return errors
 
 
 def packages_to_trust(config: Config) -> list[str]:
@@ -143,24 +145,24 @@ def _is_target(key: str) -> bool:
     return (key.rpartition(".")[2] == TARGET and not is_range) or key == SUGGEST
 
 
-def _forbidden(file: Foreign) -> Iterator[Mistake]:
+def _forbidden(file: Foreign) -> Iterator[ConfigError]:
     """What no file from elsewhere may do, trusted or not: trust itself, or make settings out of text."""
     for key, value in file.settings.items():
         if key.partition(".")[0] == "trust":
-            mend = f"'trust=[{value}]' on the command line"
-            yield Mistake("trust", value, f"a file cannot trust itself: {file.path}", mend)
+            fix = f"'trust=[{value}]' on the command line"
+            yield ConfigError("trust", value, f"a file cannot trust itself: {file.path}", fix)
         text = value if isinstance(value, str) else ""
         text = text.replace(LOADS_DATA, "") if key.startswith(PARAMS) else text
         if text.count("${") > len(PLAIN.findall(text)) or "\\$" in text or (_is_target(key) and "${" in text):
             allowed = f"text that becomes a setting is not read in a file from elsewhere: {file.path}"
-            yield Mistake(key, text, allowed, f"{key}=... on the command line, and nothing there")
+            yield ConfigError(key, text, allowed, f"{key}=... on the command line, and nothing there")
 
 
-def _commands(file: Foreign) -> Iterator[Mistake]:
+def _commands(file: Foreign) -> Iterator[ConfigError]:
     for key, value in file.settings.items():
         if _is_command(key, value):
             allowed = f"has Hydra run commands or write files, and stands in a file from elsewhere: {file.path}"
-            yield Mistake(key, value, allowed, f"'trust=[hydra]' where you trust that file, or {key}=... yourself")
+            yield ConfigError(key, value, allowed, f"'trust=[hydra]' where you trust that file, or {key}=... yourself")
 
 
 def _is_command(key: str, value: Any) -> bool:
@@ -173,7 +175,7 @@ def _is_command(key: str, value: Any) -> bool:
 
 def _strangers(
     found: list[tuple[str, str]], trust: Sequence[str], overrides: Sequence[str], files: Sequence[Foreign]
-) -> list[Mistake]:
+) -> list[ConfigError]:
     lines = [line for line in overrides if not line.startswith("hydra.searchpath=")]
     typed = [line for line in lines if TARGET in line or SUGGEST in line]
     strange = {
@@ -182,12 +184,12 @@ def _strangers(
         if target not in _own_targets() and not _is_trusted(target, trust) and not _is_in(target, typed)
     }
     packages = sorted({*trust, *(target.partition(".")[0] for target in strange.values())})
-    mistakes = []
+    errors = []
     for key, target in strange.items():
         where = [file.path for file in files if key in file.settings] or [file.path for file in files]
         allowed = f"runs code, and stands in a file from elsewhere{': ' if where else ''}{', '.join(where)}"
-        mistakes.append(Mistake(key, target, allowed, f"'trust=[{','.join(packages)}]' too, where you trust it"))
-    return mistakes
+        errors.append(ConfigError(key, target, allowed, f"'trust=[{','.join(packages)}]' too, where you trust it"))
+    return errors
 
 
 def _is_trusted(target: str, trust: Sequence[str]) -> bool:

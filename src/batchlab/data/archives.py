@@ -13,7 +13,7 @@ from typing import Any
 from torchvision.datasets import CIFAR10, MNIST, SVHN
 from torchvision.datasets.utils import calculate_md5
 
-from batchlab.errors import WrongInput, wrong
+from batchlab.errors import ConfigErrors, config_error
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def readable_root(kind: Any, root: str | Path, download: bool) -> Iterator[Path]
         The folder; a temporary one is gone afterwards.
 
     Raises:
-        WrongInput: where files are missing or damaged, or the download fails.
+        ConfigErrors: where files are missing or damaged, or the download fails.
     """
     folder = Path(root).expanduser().absolute()
     parts = parts_of(kind)
@@ -164,8 +164,8 @@ def _download(kind: Any, root: str | Path, folder: Path, parts: list[Part]) -> N
         raise _refusal(root, folder, parts, f"the download failed ({reason[:300]})", offer=False) from None
 
 
-def _refusal(root: str | Path, folder: Path, parts: list[Part], what: str, offer: bool = True) -> WrongInput:
+def _refusal(root: str | Path, folder: Path, parts: list[Part], what: str, offer: bool = True) -> ConfigErrors:
     by_hand = f"put these files into {(folder / parts[0].path).parent}: {' '.join(part.address for part in parts)}"
     sums = ", ".join(f"{Path(part.path).name} {part.md5}" for part in parts)
-    mend = f"data.download=true, or {by_hand}" if offer else f"data.root=/folder/with/the/files, or {by_hand}"
-    return wrong("data.root", root, f"in {folder}, {what}. Needed, with md5: {sums}", mend)
+    fix = f"data.download=true, or {by_hand}" if offer else f"data.root=/folder/with/the/files, or {by_hand}"
+    return config_error("data.root", root, f"in {folder}, {what}. Needed, with md5: {sums}", fix)

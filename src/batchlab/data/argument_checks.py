@@ -1,4 +1,4 @@
-"""What loaders check about their arguments and labels; each function returns the mistakes it finds."""
+"""What loaders check about their arguments and labels; each function returns the errors it finds."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -8,46 +8,46 @@ import torch
 from torch import Tensor
 
 from batchlab.data.dataset import Dataset
-from batchlab.errors import Mistake, WrongInput
+from batchlab.errors import ConfigError, ConfigErrors
 
 MIN_PER_CLASS = 3  # one example for each of train, val and test
 ROWS_AT_ONCE = 65_536
 LARGEST_SEED = 2**32 - 1  # of scikit-learn's splits
 
 
-def refuse(*found: Iterable[Mistake]) -> None:
-    """Raises WrongInput with every mistake that was found; returns where there is none."""
-    mistakes = tuple(chain.from_iterable(found))
-    if mistakes:
-        raise WrongInput(*mistakes)
+def refuse(*found: Iterable[ConfigError]) -> None:
+    """Raises ConfigErrors with every error that was found; returns where there is none."""
+    errors = tuple(chain.from_iterable(found))
+    if errors:
+        raise ConfigErrors(*errors)
 
 
-def whole_number(key: str, value: object, least: int, example: int, most: int = 2**62) -> list[Mistake]:
-    """A mistake where `value` is not an integer of at least `least`, or is above `most`."""
+def whole_number(key: str, value: object, least: int, example: int, most: int = 2**62) -> list[ConfigError]:
+    """An error where `value` is not an integer of at least `least`, or is above `most`."""
     if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
         return []
     is_above = isinstance(value, int) and value > most
     allowed = f"an integer of at least {least} is allowed" + (f", and at most {most:,}" if is_above else "")
-    return [Mistake(key, value, allowed, f"{key}={example}")]
+    return [ConfigError(key, value, allowed, f"{key}={example}")]
 
 
-def number(key: str, value: object, least: float, most: float, example: float) -> list[Mistake]:
-    """A mistake where `value` is not a number from `least` to `most`."""
+def number(key: str, value: object, least: float, most: float, example: float) -> list[ConfigError]:
+    """An error where `value` is not a number from `least` to `most`."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if is_number and math.isfinite(value) and least <= value <= most:  # type: ignore[arg-type, operator]
         return []
     allowed = f"at least {least:g}" if most == float("inf") else f"from {least:g} to {most:g}"
-    return [Mistake(key, value, f"a number {allowed} is allowed", f"{key}={example}")]
+    return [ConfigError(key, value, f"a number {allowed} is allowed", f"{key}={example}")]
 
 
-def flag(key: str, value: object) -> list[Mistake]:
-    """A mistake where `value` is not true or false."""
+def flag(key: str, value: object) -> list[ConfigError]:
+    """An error where `value` is not true or false."""
     if isinstance(value, bool):
         return []
-    return [Mistake(key, value, "true or false is allowed", f"{key}=true")]
+    return [ConfigError(key, value, "true or false is allowed", f"{key}=true")]
 
 
-def split_settings(val_fraction: object, test_fraction: object | None, split_seed: object) -> list[Mistake]:
+def split_settings(val_fraction: object, test_fraction: object | None, split_seed: object) -> list[ConfigError]:
     """Mistakes in the settings of the split.
 
     Args:
@@ -56,41 +56,41 @@ def split_settings(val_fraction: object, test_fraction: object | None, split_see
         split_seed: the split's own seed, an integer from 0.
 
     Returns:
-        One mistake for each wrong setting, or one for two fractions that leave nothing to train.
+        One error for each wrong setting, or one for two fractions that leave nothing to train.
     """
     found = _share("data.val_fraction", val_fraction)
     if test_fraction is not None:
         found += _share("data.test_fraction", test_fraction)
     if not found and test_fraction is not None and val_fraction + test_fraction >= 1:  # type: ignore[operator]
         allowed = f"together with data.test_fraction={test_fraction} it must stay below 1: nothing is left to train"
-        found = [Mistake("data.val_fraction", val_fraction, allowed, "data.val_fraction=.15")]
+        found = [ConfigError("data.val_fraction", val_fraction, allowed, "data.val_fraction=.15")]
     return found + whole_number("data.split_seed", split_seed, 0, 0, most=LARGEST_SEED)
 
 
-def class_counts(key: str, value: object, targets: Tensor, names: Sequence[str], mend: str) -> list[Mistake]:
-    """A mistake where there are fewer than two classes, or classes too rare to stand in each split.
+def class_counts(key: str, value: object, targets: Tensor, names: Sequence[str], fix: str) -> list[ConfigError]:
+    """An error where there are fewer than two classes, or classes too rare to stand in each split.
 
     Args:
         key: configuration key to blame, e.g. ``data.target``.
         value: its value.
         targets: [N] class numbers, int64.
         names: name of each class number.
-        mend: the override to type instead.
+        fix: the override to type instead.
     """
     if len(names) < 2:
         allowed = f"two classes or more are needed, every example is {', '.join(names) or 'without class'}"
-        return [Mistake(key, value, allowed, mend)]
+        return [ConfigError(key, value, allowed, fix)]
     counts = torch.bincount(targets, minlength=len(names)).tolist()
     rare = [f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < MIN_PER_CLASS]
     if not rare:
         return []
     shown = ", ".join(rare[:8]) + (f" and {len(rare) - 8} more" if len(rare) > 8 else "")
     allowed = f"each class needs {MIN_PER_CLASS} examples or more to stand in each split; too rare: {shown}"
-    return [Mistake(key, value, allowed, mend)]
+    return [ConfigError(key, value, allowed, fix)]
 
 
-def not_numbers(loader: str, dataset: Dataset) -> list[Mistake]:
-    """A mistake for each split that has NaN or infinite inputs or targets; one would make every weight NaN.
+def not_numbers(loader: str, dataset: Dataset) -> list[ConfigError]:
+    """An error for each split that has NaN or infinite inputs or targets; one would make every weight NaN.
 
     Args:
         loader: what made the data set.
@@ -106,21 +106,21 @@ def not_numbers(loader: str, dataset: Dataset) -> list[Mistake]:
     return found
 
 
-def _not_finite(loader: str, what: str, values: Tensor) -> list[Mistake]:
+def _not_finite(loader: str, what: str, values: Tensor) -> list[ConfigError]:
     rows = [
         part.flatten(1).isfinite().all(1) if part.dim() > 1 else part.isfinite() for part in values.split(ROWS_AT_ONCE)
     ]
-    wrong = torch.cat(rows).logical_not().nonzero().flatten() if rows else torch.empty(0)
-    if not len(wrong):
+    bad = torch.cat(rows).logical_not().nonzero().flatten() if rows else torch.empty(0)
+    if not len(bad):
         return []
-    row = values[wrong[0]]
+    row = values[bad[0]]
     place = row.isfinite().logical_not().nonzero()[0].tolist()
-    value, where = row[tuple(place)].item(), f"row {int(wrong[0])}{f', place {place}' if place else ''}"
-    allowed = f"{what}: {value} in {where}; {len(wrong):,} of {len(values):,} rows have no finite number"
-    return [Mistake("data._target_", loader, allowed, "the same when the data is mended, or leaves these rows out")]
+    value, where = row[tuple(place)].item(), f"row {int(bad[0])}{f', place {place}' if place else ''}"
+    allowed = f"{what}: {value} in {where}; {len(bad):,} of {len(values):,} rows have no finite number"
+    return [ConfigError("data._target_", loader, allowed, "the same when the data is mended, or leaves these rows out")]
 
 
-def _share(key: str, value: object) -> list[Mistake]:
+def _share(key: str, value: object) -> list[ConfigError]:
     if isinstance(value, int | float) and 0 < value < 1:
         return []
-    return [Mistake(key, value, "a share above 0 and below 1 is allowed", f"{key}=.15")]
+    return [ConfigError(key, value, "a share above 0 and below 1 is allowed", f"{key}=.15")]

@@ -9,7 +9,7 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from batchlab.errors import wrong
+from batchlab.errors import config_error
 
 
 class Inputs(Protocol):
@@ -98,7 +98,7 @@ def split_indices(
         Three sorted index arrays that partition range(N); test is empty for test_fraction 0.
 
     Raises:
-        WrongInput: where a split would be empty or a class has too few examples to stand in each.
+        ConfigErrors: where a split would be empty or a class has too few examples to stand in each.
     """
     indices = np.arange(len(targets))
     classes = targets.numpy() if targets.dtype == torch.int64 else None
@@ -112,7 +112,7 @@ def split_indices(
     except ValueError as error:
         fractions = f"{val_fraction}, data.test_fraction={test_fraction}"
         allowed = f"each split needs an example of each class; {len(targets)} examples do not give that ({error})"
-        raise wrong("data.val_fraction", fractions, allowed, "larger fractions, or use more data") from None
+        raise config_error("data.val_fraction", fractions, allowed, "larger fractions, or use more data") from None
     return np.sort(train), np.sort(val), np.sort(test)
 
 

@@ -19,7 +19,7 @@ def load_digits(val_fraction: float, test_fraction: float, split_seed: int) -> D
         Inputs [N, 1, 8, 8] uint8, targets in 0 to 9.
 
     Raises:
-        WrongInput: where a fraction or the seed is not allowed.
+        ConfigErrors: where a fraction or the seed is not allowed.
     """
     refuse(split_settings(val_fraction, test_fraction, split_seed))
     raw = read_digits()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from batchlab.errors import nearest, wrong
+from batchlab.errors import config_error, nearest
 
 ALLOWED = (
     *(ast.Expression, ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple),
@@ -32,11 +32,13 @@ def evaluate_target(frame: pd.DataFrame, target: str | None) -> tuple[pd.Series,
         The target [N], missing where a used column is, and the used columns.
 
     Raises:
-        WrongInput: where a column is unknown or the expression is not allowed.
+        ConfigErrors: where a column is unknown or the expression is not allowed.
     """
     if not isinstance(target, str) or not target.strip():
         names = ", ".join(frame.columns[:30])
-        raise wrong("data.target", target, f"a column or an expression of columns is needed; columns: {names}", MEND)
+        raise config_error(
+            "data.target", target, f"a column or an expression of columns is needed; columns: {names}", MEND
+        )
     if target in frame.columns:
         column: Any = frame[target]
         return column, [target]
@@ -45,9 +47,9 @@ def evaluate_target(frame: pd.DataFrame, target: str | None) -> tuple[pd.Series,
     try:
         values: Any = columns.eval(source, engine="python")
     except Exception as error:  # pandas raises whatever the operands of the expression do
-        raise wrong("data.target", target, f"the expression cannot be evaluated ({error})", MEND) from None
+        raise config_error("data.target", target, f"the expression cannot be evaluated ({error})", MEND) from None
     if not isinstance(values, pd.Series) or len(values) != len(frame):
-        raise wrong("data.target", target, "the expression must give one value for each row", MEND)
+        raise config_error("data.target", target, "the expression must give one value for each row", MEND)
     known: Any = values.where(columns.notna().all(axis=1))
     return known, list(used.values())
 
@@ -62,21 +64,27 @@ def _parse_names(target: str, known: list[str]) -> tuple[str, dict[str, str]]:
         tree = ast.parse(source, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         guess = nearest(target, known)
-        mend = _override(guess) if guess else MEND
-        raise wrong("data.target", target, "this is neither a column nor an expression of columns", mend) from None
+        fix = _override(guess) if guess else MEND
+        raise config_error(
+            "data.target", target, "this is neither a column nor an expression of columns", fix
+        ) from None
     for node in ast.walk(tree):
         if not isinstance(node, ALLOWED):
             what = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
-            raise wrong("data.target", target, f"'{what}' is not allowed in an expression; allowed: {KINDS}", MEND)
+            raise config_error(
+                "data.target", target, f"'{what}' is not allowed in an expression; allowed: {KINDS}", MEND
+            )
     found = dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
     used = {identifier: quoted.get(identifier, identifier) for identifier in found}
     for name in used.values():
         if name not in known:
             guess = nearest(name, known)
-            mend = _override(target.replace(name, guess)) if guess else MEND
-            raise wrong("data.target", target, f"there is no column '{name}'; columns: {', '.join(known[:30])}", mend)
+            fix = _override(target.replace(name, guess)) if guess else MEND
+            raise config_error(
+                "data.target", target, f"there is no column '{name}'; columns: {', '.join(known[:30])}", fix
+            )
     if not used:
-        raise wrong("data.target", target, "the expression uses no column", MEND)
+        raise config_error("data.target", target, "the expression uses no column", MEND)
     return source, used
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from batchlab.data.argument_checks import class_counts, flag, refuse, split_settings, whole_number
 from batchlab.data.dataset import Augment, Dataset, Split, image_statistics, split_indices
-from batchlab.errors import Mistake, WrongInput, wrong
+from batchlab.errors import ConfigError, ConfigErrors, config_error
 
 MAX_DECODED_BYTES = 2 * 1024**3
 MAX_SHOWN = 8
@@ -39,20 +39,20 @@ class ImageFiles:
         """Images [len(indices), 3, size, size].
 
         Raises:
-            WrongInput: where a file cannot be decoded; the message names it.
+            ConfigErrors: where a file cannot be decoded; the message names it.
         """
         paths = self._paths[np.asarray(indices)]
         images = torch.empty((len(paths), *self.shape[1:]), dtype=torch.uint8)
-        faults: list[Mistake] = []
+        faults: list[ConfigError] = []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             decoded = pool.map(lambda path: _decode(path, self._image_size), paths)
             for row, image in enumerate(decoded):
-                if isinstance(image, Mistake):
+                if isinstance(image, ConfigError):
                     faults.append(image)
                 else:
                     images[row] = image
         if faults:
-            raise WrongInput(*faults[:MAX_SHOWN])
+            raise ConfigErrors(*faults[:MAX_SHOWN])
         return images
 
 
@@ -84,7 +84,7 @@ def load_folder(
         Inputs [N, 3, image_size, image_size] uint8; classes are numbered by sorted folder name.
 
     Raises:
-        WrongInput: where an argument is not allowed, the folder has not two classes with images, or an image
+        ConfigErrors: where an argument is not allowed, the folder has not two classes with images, or an image
             cannot be decoded.
     """
     refuse(
@@ -118,34 +118,34 @@ def load_folder(
 
 
 def _existing(path: str | None) -> Path:
-    mend = "data.path=/folder/with/one/folder/a/class"
+    fix = "data.path=/folder/with/one/folder/a/class"
     if not path:
-        raise wrong("data.path", path, "a folder with one folder of images a class is needed", mend)
+        raise config_error("data.path", path, "a folder with one folder of images a class is needed", fix)
     root = Path(path).expanduser().resolve()
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise wrong("data.path", path, f"{root} {what}", mend)
+        raise config_error("data.path", path, f"{root} {what}", fix)
     return root
 
 
 def _find_images(root: Path) -> tuple[np.ndarray, Tensor, list[str]]:
     from torchvision.datasets import ImageFolder
 
-    mend = "data.path=/another/folder"
+    fix = "data.path=/another/folder"
     try:
         found = ImageFolder(root, allow_empty=True)
     except OSError as error:
-        raise wrong("data.path", root, f"no class folders with images found ({error})", mend) from None
+        raise config_error("data.path", root, f"no class folders with images found ({error})", fix) from None
     if not found.samples:
-        raise wrong("data.path", root, f"its {len(found.classes)} folders hold no images", mend)
+        raise config_error("data.path", root, f"its {len(found.classes)} folders hold no images", fix)
     paths = np.array([path for path, _ in found.samples])
     targets = torch.tensor([number for _, number in found.samples])
-    mend = "data.path=/another/folder, or add images to these classes or remove their folders"
-    refuse(class_counts("data.path", root, targets, found.classes, mend))
+    fix = "data.path=/another/folder, or add images to these classes or remove their folders"
+    refuse(class_counts("data.path", root, targets, found.classes, fix))
     return paths, targets, found.classes
 
 
-def _decode(path: str, image_size: int) -> Tensor | Mistake:
+def _decode(path: str, image_size: int) -> Tensor | ConfigError:
     from PIL import Image
     from torchvision.transforms import functional
 
@@ -154,8 +154,8 @@ def _decode(path: str, image_size: int) -> Tensor | Mistake:
             image = functional.resize(file.convert("RGB"), [image_size])  # type: ignore[arg-type]
         return functional.pil_to_tensor(functional.center_crop(image, [image_size]))  # type: ignore[arg-type]
     except Exception as error:  # each of Pillow's readers has its own way to fail on a damaged file
-        mend = "data.path=/another/folder, or replace or remove this file"
-        return Mistake("data.path", path, f"this image cannot be decoded ({error})", mend)
+        fix = "data.path=/another/folder, or replace or remove this file"
+        return ConfigError("data.path", path, f"this image cannot be decoded ({error})", fix)
 
 
 def _facts(root: Path, names: list[str], num_images: int, decode_now: bool) -> tuple[str, ...]:

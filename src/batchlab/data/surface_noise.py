@@ -7,7 +7,7 @@ from torch import Tensor
 
 from batchlab.data.argument_checks import number, refuse, whole_number
 from batchlab.data.dataset import Dataset, Split, as_made
-from batchlab.errors import Mistake
+from batchlab.errors import ConfigError
 
 
 def load_surface(num_examples: int, num_features: int, noise: float) -> Dataset:
@@ -31,7 +31,7 @@ def load_surface(num_examples: int, num_features: int, noise: float) -> Dataset:
         Inputs [N, d] float32, targets [N] all 0, the least loss of the surface; num_classes None.
 
     Raises:
-        WrongInput: where a number is not allowed.
+        ConfigErrors: where a number is not allowed.
 
     Source: own construction; the variance is that of a mean under simple random sampling.
     """
@@ -63,17 +63,17 @@ def signs(num_rows: int, num_columns: int) -> Tensor:
     return 1.0 - 2.0 * (common & 1)
 
 
-def _sizes(num_examples: int, num_features: int) -> list[Mistake]:
+def _sizes(num_examples: int, num_features: int) -> list[ConfigError]:
     found = whole_number("data.num_examples", num_examples, 4, 8192)
     found += whole_number("data.num_features", num_features, 2, 64)
     if found:
         return found
     if num_examples & (num_examples - 1):
         allowed, example = "a power of two is allowed: the pushes sum to nothing", 2 ** (num_examples.bit_length() - 1)
-        return [Mistake("data.num_examples", num_examples, allowed, f"data.num_examples={example}")]
+        return [ConfigError("data.num_examples", num_examples, allowed, f"data.num_examples={example}")]
     if num_features % 2 or num_features >= num_examples:
         allowed = (
             f"an even number below data.num_examples={num_examples} is allowed: two weights for each pair of wells"
         )
-        return [Mistake("data.num_features", num_features, allowed, "data.num_features=2")]
+        return [ConfigError("data.num_features", num_features, allowed, "data.num_features=2")]
     return []

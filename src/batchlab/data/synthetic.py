@@ -41,7 +41,7 @@ def load_synthetic(
         Inputs [N, num_features] float32, targets in 0 to num_classes - 1.
 
     Raises:
-        WrongInput: where a number is not allowed.
+        ConfigErrors: where a number is not allowed.
     """
     refuse(
         whole_number("data.num_examples", num_examples, 1, 135844),
@@ -99,7 +99,7 @@ def load_quadratic(
         Inputs [N, d] float32, targets [N] float32; num_classes None.
 
     Raises:
-        WrongInput: where a number is not allowed.
+        ConfigErrors: where a number is not allowed.
 
     Source: Zhang et al. 2019 (arXiv 1907.04164), section 3, the noisy quadratic model.
     """

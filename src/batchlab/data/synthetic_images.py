@@ -37,7 +37,7 @@ def load_synthetic_images(
         Inputs [N, num_channels, image_size, image_size] uint8, targets in 0 to num_classes - 1.
 
     Raises:
-        WrongInput: where a number is not allowed.
+        ConfigErrors: where a number is not allowed.
     """
     refuse(
         whole_number("data.num_examples", num_examples, 1, 1024),

@@ -16,7 +16,7 @@ from batchlab.data.dataset import Dataset, Split, digest_of, split_indices
 from batchlab.data.expression import evaluate_target
 from batchlab.data.features import Features, as_floats, column_kind, encode, read_columns
 from batchlab.data.tablefile import read_table
-from batchlab.errors import Mistake, WrongInput, nearest, wrong
+from batchlab.errors import ConfigError, ConfigErrors, config_error, nearest
 
 TASKS = ("auto", "classification", "regression")
 MAX_INTEGER_CLASSES = 20
@@ -66,21 +66,21 @@ def load_table(
         Inputs [N, F] float32; targets are class numbers by sorted class, or values in the table's own unit.
 
     Raises:
-        WrongInput: where an argument is not allowed, the file cannot be read or cannot be learned from.
+        ConfigErrors: where an argument is not allowed, the file cannot be read or cannot be learned from.
     """
-    refuse(split_settings(val_fraction, test_fraction, split_seed), _setting_mistakes(task, drop))
+    refuse(split_settings(val_fraction, test_fraction, split_seed), _setting_errors(task, drop))
     drop, frame = [str(name) for name in drop], read_table(path)
     raw, used = _target_and_drop(frame, target, drop)
     goal = _read_target(raw, target, task)
     left_out = [name for name in frame.columns if name in used or name in drop]
     columns, unread = read_columns(frame.loc[goal.has_target].drop(columns=left_out))
-    refuse(_class_mistakes(target, goal), _unread_columns(unread, drop))
+    refuse(_class_errors(target, goal), _unread_columns(unread, drop))
     rows = split_indices(goal.values, val_fraction, test_fraction, split_seed)
     features = encode(columns, rows)
     if features is None:
         names = ", ".join(columns.columns)
         what = f"one value in all training rows: {names}" if names else "no column is left"
-        raise wrong("data.drop", drop, f"no features are left: {what}", "data.drop=[] or fewer columns")
+        raise config_error("data.drop", drop, f"no features are left: {what}", "data.drop=[] or fewer columns")
     splits = [Split(x, goal.values[part]) for x, part in zip(features.splits, rows, strict=True)]
     width = features.splits[0].shape[1]
     tensors = [part for split in splits for part in (split.inputs, split.targets)]
@@ -102,13 +102,13 @@ def load_table(
     )
 
 
-def _setting_mistakes(task: object, drop: object) -> list[Mistake]:
+def _setting_errors(task: object, drop: object) -> list[ConfigError]:
     found = []
     if task not in TASKS:
         guess = nearest(str(task), TASKS) or "auto"
-        found.append(Mistake("data.task", task, f"one of {', '.join(TASKS)} is allowed", f"data.task={guess}"))
+        found.append(ConfigError("data.task", task, f"one of {', '.join(TASKS)} is allowed", f"data.task={guess}"))
     if isinstance(drop, str) or not isinstance(drop, Sequence):
-        found.append(Mistake("data.drop", drop, "a list of columns is allowed", f"data.drop=[{drop or ''}]"))
+        found.append(ConfigError("data.drop", drop, "a list of columns is allowed", f"data.drop=[{drop or ''}]"))
     return found
 
 
@@ -116,44 +116,44 @@ def _target_and_drop(frame: pd.DataFrame, target: str | None, drop: list[str]) -
     found = [_unknown_column(name, drop, frame) for name in drop if name not in frame.columns]
     try:
         raw, used = evaluate_target(frame, target)
-    except WrongInput as error:
-        raise WrongInput(*error.mistakes, *found) from None
+    except ConfigErrors as error:
+        raise ConfigErrors(*error.errors, *found) from None
     kept = [name for name in drop if name not in used]
     if len(kept) < len(drop):
         both = ", ".join(name for name in drop if name in used)
         allowed = f"the target needs {both}, and what it needs is never a feature"
-        found.append(Mistake("data.drop", drop, allowed, f"data.drop=[{','.join(kept)}]"))
+        found.append(ConfigError("data.drop", drop, allowed, f"data.drop=[{','.join(kept)}]"))
     refuse(found)
     return raw, used
 
 
-def _unknown_column(name: str, drop: list[str], frame: pd.DataFrame) -> Mistake:
+def _unknown_column(name: str, drop: list[str], frame: pd.DataFrame) -> ConfigError:
     guess = nearest(name, frame.columns)
     mended = [guess if other == name else other for other in drop if other != name or guess]
     allowed = f"there is no column '{name}'; columns: {', '.join(frame.columns[:30])}"
-    return Mistake("data.drop", drop, allowed, f"data.drop=[{','.join(str(other) for other in mended)}]")
+    return ConfigError("data.drop", drop, allowed, f"data.drop=[{','.join(str(other) for other in mended)}]")
 
 
-def _unread_columns(unread: dict[str, str], drop: list[str]) -> list[Mistake]:
+def _unread_columns(unread: dict[str, str], drop: list[str]) -> list[ConfigError]:
     if not unread:
         return []
     found = ", ".join(f"{name} ({kind})" for name, kind in unread.items())
-    mend = f"data.drop=[{','.join([*drop, *unread])}]"
-    return [Mistake("data.drop", drop, f"only numbers, bools and text are read; drop {found}", mend)]
+    fix = f"data.drop=[{','.join([*drop, *unread])}]"
+    return [ConfigError("data.drop", drop, f"only numbers, bools and text are read; drop {found}", fix)]
 
 
 def _read_target(raw: pd.Series, target: str | None, task: str) -> Target:
     kind = column_kind(raw)
-    mend = "another data.target"
+    fix = "another data.target"
     if kind not in ("number", "text"):
-        raise wrong("data.target", target, f"it holds {kind}; numbers, bools and text are read", mend)
+        raise config_error("data.target", target, f"it holds {kind}; numbers, bools and text are read", fix)
     values = as_floats(raw) if kind == "number" else raw.to_numpy(dtype=object)
     has_target = np.isfinite(values) if kind == "number" else raw.notna().to_numpy()
     values = values[has_target]
     if not len(values):
-        raise wrong("data.target", target, "no rows are left: it is missing in every row", mend)
+        raise config_error("data.target", target, "no rows are left: it is missing in every row", fix)
     if kind == "text" and task == "regression":
-        raise wrong("data.task", task, f"{target} is text, which has no mean", "data.task=classification")
+        raise config_error("data.task", task, f"{target} is text, which has no mean", "data.task=classification")
     is_bool = infer_dtype(raw, skipna=True) == "boolean"
     if task == "regression" or (task == "auto" and not _is_classes(values, kind, is_bool)):
         return Target(has_target, torch.from_numpy(values.astype(np.float32)), None)
@@ -168,9 +168,9 @@ def _is_classes(values: np.ndarray, kind: str, is_bool: bool) -> bool:
     return bool((values == np.round(values)).all()) and len(np.unique(values)) <= MAX_INTEGER_CLASSES
 
 
-def _class_mistakes(target: str | None, goal: Target) -> list[Mistake]:
-    mend = "another data.target, or data.task=regression where it is a number"
-    return [] if goal.names is None else class_counts("data.target", target, goal.values, goal.names, mend)
+def _class_errors(target: str | None, goal: Target) -> list[ConfigError]:
+    fix = "another data.target, or data.task=regression where it is a number"
+    return [] if goal.names is None else class_counts("data.target", target, goal.values, goal.names, fix)
 
 
 def _target_facts(target: str | None, used: list[str], task: str, goal: Target, train_targets: Tensor) -> list[str]:

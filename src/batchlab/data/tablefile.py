@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from batchlab.errors import nearest, wrong
+from batchlab.errors import config_error, nearest
 
 FORMATS = (".csv", ".tsv", ".parquet")
 MEND = "data.path=/folder/table.csv.gz"
@@ -23,39 +23,41 @@ def read_table(path: str | None) -> pd.DataFrame:
         path: .csv, .tsv or .parquet, or one of these followed by .gz.
 
     Raises:
-        WrongInput: where the file is missing, empty, truncated, of another format, or has no rows.
+        ConfigErrors: where the file is missing, empty, truncated, of another format, or has no rows.
     """
     if not isinstance(path, str) or not path:
-        raise wrong("data.path", path, "a CSV or Parquet file is needed", MEND)
+        raise config_error("data.path", path, "a CSV or Parquet file is needed", MEND)
     file = Path(path).expanduser()
     suffix = Path(file.stem if file.suffix == ".gz" else file.name).suffix
     if suffix not in FORMATS:
         endings = ", ".join(FORMATS)
-        raise wrong("data.path", path, f"a name that ends in {endings} or one of these and .gz is allowed", MEND)
+        raise config_error("data.path", path, f"a name that ends in {endings} or one of these and .gz is allowed", MEND)
     _check_there(path, file)
     try:
         frame = _parse(file, suffix)
     except (EOFError, zlib.error):
-        raise wrong("data.path", path, "the file is truncated: its gzip stream ends early", MEND) from None
+        raise config_error("data.path", path, "the file is truncated: its gzip stream ends early", MEND) from None
     except pd.errors.EmptyDataError:
-        raise wrong("data.path", path, "the file is empty", MEND) from None
+        raise config_error("data.path", path, "the file is empty", MEND) from None
     except (
         OSError,
         ValueError,
         pa.ArrowException,
     ) as error:  # ParserError and UnicodeDecodeError are ValueErrors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        mend = "it again when it is saved as UTF-8" if isinstance(error, UnicodeError) else MEND
-        raise wrong("data.path", path, f"the file cannot be read as {suffix} ({reason})", mend) from None
+        fix = "it again when it is saved as UTF-8" if isinstance(error, UnicodeError) else MEND
+        raise config_error("data.path", path, f"the file cannot be read as {suffix} ({reason})", fix) from None
     if frame.empty:
-        raise wrong("data.path", path, "the file has no rows", MEND)
+        raise config_error("data.path", path, "the file has no rows", MEND)
     _check_whole(path, file, frame)
     if len(frame.columns) == 1 and ";" in str(frame.columns[0]):
-        raise wrong("data.path", path, "its columns are separated by ';'", "it again when it is saved with commas")
+        raise config_error(
+            "data.path", path, "its columns are separated by ';'", "it again when it is saved with commas"
+        )
     frame = frame.rename(columns=str)
     if not frame.columns.is_unique:
         twice = ", ".join(frame.columns[frame.columns.duplicated()].unique())
-        raise wrong("data.path", path, f"several columns have the same name: {twice}", MEND)
+        raise config_error("data.path", path, f"several columns have the same name: {twice}", MEND)
     return frame
 
 
@@ -63,12 +65,12 @@ def _check_there(path: str, file: Path) -> None:
     if not file.exists():
         beside = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
         guess = nearest(file.name, beside)
-        mend = f"data.path={file.parent / guess}" if guess else MEND
-        raise wrong("data.path", path, f"there is no file {file.absolute()}", mend)
+        fix = f"data.path={file.parent / guess}" if guess else MEND
+        raise config_error("data.path", path, f"there is no file {file.absolute()}", fix)
     if not file.is_file():
-        raise wrong("data.path", path, "this is a folder; a file is needed (for images use data=folder)", MEND)
+        raise config_error("data.path", path, "this is a folder; a file is needed (for images use data=folder)", MEND)
     if file.stat().st_size == 0:
-        raise wrong("data.path", path, "the file is empty", MEND)
+        raise config_error("data.path", path, "the file is empty", MEND)
 
 
 def _parse(file: Path, suffix: str) -> pd.DataFrame:
@@ -88,7 +90,7 @@ def _check_whole(path: str, file: Path, frame: pd.DataFrame) -> None:
     cells = last.count("\t" if file.suffix == ".tsv" else ",") + 1
     if last and '"' not in last and cells < len(frame.columns):
         what = f"row {len(frame):,}, the last, has {cells} of {len(frame.columns)} columns and no end of line"
-        raise wrong("data.path", path, f"the file is truncated: {what}", MEND)
+        raise config_error("data.path", path, f"the file is truncated: {what}", MEND)
 
 
 def _end(file: Path) -> bytes:

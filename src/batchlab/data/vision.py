@@ -10,7 +10,7 @@ from torch import Tensor
 
 from batchlab.data.argument_checks import flag, refuse, split_settings, whole_number
 from batchlab.data.dataset import Augment, Dataset, Split, digest_of, image_statistics, split_indices
-from batchlab.errors import Mistake, nearest, wrong
+from batchlab.errors import ConfigError, config_error, nearest
 
 NAMES = {
     "MNIST": "mnist",
@@ -48,10 +48,10 @@ def load_vision(
         Inputs [N, C, H, W] uint8; `test` is the data set's own test split.
 
     Raises:
-        WrongInput: where an argument is not allowed, or files are missing, damaged or cannot be downloaded.
+        ConfigErrors: where an argument is not allowed, or files are missing, damaged or cannot be downloaded.
     """
     refuse(
-        _name_mistakes(name, root),
+        _name_errors(name, root),
         flag("data.download", download),
         flag("data.augment_flip", augment_flip),
         whole_number("data.augment_crop", augment_crop, 0, 4),
@@ -80,13 +80,13 @@ def load_vision(
     )
 
 
-def _name_mistakes(name: str, root: object) -> list[Mistake]:
+def _name_errors(name: str, root: object) -> list[ConfigError]:
     found = []
     if name not in NAMES:
         allowed = f"one of {', '.join(NAMES)} is allowed"
-        found.append(Mistake("data.name", name, allowed, f"data.name={nearest(str(name), NAMES) or 'MNIST'}"))
+        found.append(ConfigError("data.name", name, allowed, f"data.name={nearest(str(name), NAMES) or 'MNIST'}"))
     if not isinstance(root, str | Path) or not str(root):
-        found.append(Mistake("data.root", root, "a folder is needed", "data.root=data"))
+        found.append(ConfigError("data.root", root, "a folder is needed", "data.root=data"))
     return found
 
 
@@ -95,12 +95,12 @@ def _part(indices: np.ndarray, targets: Tensor, count: int, seed: int) -> np.nda
     num_classes = len(targets.unique())
     if count > len(indices):
         allowed = f"at most {len(indices)}, the size of the training split"
-        raise wrong("data.num_train", count, allowed, "data.num_train=null")
+        raise config_error("data.num_train", count, allowed, "data.num_train=null")
     if count > len(indices) - num_classes:  # too few are left out for one of each class; nearly all is all
         return np.sort(np.random.default_rng(seed).permutation(indices)[:count])
     if count < num_classes:
         allowed = f"at least {num_classes}, one example of each class"
-        raise wrong("data.num_train", count, allowed, f"data.num_train={min(len(indices), 100 * num_classes)}")
+        raise config_error("data.num_train", count, allowed, f"data.num_train={min(len(indices), 100 * num_classes)}")
     kept, _ = train_test_split(indices, train_size=count, random_state=seed, stratify=targets[indices].numpy())
     return np.sort(kept)
 
@@ -124,8 +124,8 @@ def _read(name: str, root: str | Path, download: bool) -> tuple[tuple[Tensor, Te
             else:
                 train, test = kind(folder, train=True), kind(folder, train=False)
         except Exception as error:  # whatever torchvision's readers raise on files that are not what they seem
-            mend = "data.root=/another/folder, or remove the unpacked files and keep the packed ones"
-            raise wrong("data.root", root, f"torchvision cannot read {name} there ({error})", mend) from None
+            fix = "data.root=/another/folder, or remove the unpacked files and keep the packed ones"
+            raise config_error("data.root", root, f"torchvision cannot read {name} there ({error})", fix) from None
     return _tensors(train), _tensors(test), len(getattr(train, "classes", range(10)))
 
 

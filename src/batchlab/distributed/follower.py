@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 from batchlab.config.schema import typed
 from batchlab.distributed.launch import join, join_torchrun, local_rank
-from batchlab.distributed.messages import Ranks, Say, count_of, joined, receive
+from batchlab.distributed.messages import LeaderCommand, Ranks, count_of, joined, receive
 from batchlab.distributed.rank_state import give_own, take_over
 from batchlab.run.training_run import pass_once
 from batchlab.system.device_memory import is_out_of_memory
@@ -21,7 +21,11 @@ from batchlab.training.build import Built, build
 from batchlab.training.gradient import whole_gradient
 from batchlab.training.loop import set_lr
 
-ASIDE: dict[Say, Callable[[Built], None]] = {Say.WARM_UP: pass_once, Say.GIVE: give_own, Say.TAKE_OVER: take_over}
+ASIDE: dict[LeaderCommand, Callable[[Built], None]] = {
+    LeaderCommand.WARM_UP: pass_once,
+    LeaderCommand.GIVE: give_own,
+    LeaderCommand.TAKE_OVER: take_over,
+}
 """What is announced beside steps and the end."""
 
 
@@ -65,7 +69,7 @@ def _obey(built: Built) -> None:
     base_lrs, known_factor = [group["lr"] for group in learner.optimizer.param_groups], 1.0
     while True:
         say, start, batch_size, factor = ranks.hear()
-        if say is Say.END:
+        if say is LeaderCommand.END:
             return
         try:
             if say in ASIDE:

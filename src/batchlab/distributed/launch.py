@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 
 from batchlab.system.signals import check_stop
-from batchlab.system.torchrun_env import RanksFailed, torchrun_place
+from batchlab.system.torchrun_env import RanksFailed, torchrun_env
 
 SECONDS_TO_START = 120.0
 SECONDS_TO_END = 5.0
@@ -52,7 +52,7 @@ def _take_gpu() -> None:
 
 def local_rank() -> int:
     """This process's number on its host."""
-    place = torchrun_place()
+    place = torchrun_env()
     return dist.get_rank() if place is None else place.local_rank
 
 

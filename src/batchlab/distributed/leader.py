@@ -9,7 +9,7 @@ import torch.distributed as dist
 
 from batchlab.distributed.launch import SECONDS_TO_END, Followers, join_torchrun
 from batchlab.distributed.messages import Ranks, count_of, joined, send
-from batchlab.system.torchrun_env import RanksFailed, torchrun_place
+from batchlab.system.torchrun_env import RanksFailed, torchrun_env
 from batchlab.training.build import Built
 
 LOST = ("Connection", "connection", "Broken pipe", "NCCL")
@@ -60,7 +60,7 @@ def _team_of(num_processes: int) -> "Team":
 def dismiss() -> None:
     """Have the other processes end, where there are any; those of torchrun wait for it from their start."""
     global _team
-    if not _has_met and torchrun_place() is not None:
+    if not _has_met and torchrun_env() is not None:
         _team = Team(0)
     if _team is not None:
         team, _team = _team, None
@@ -90,7 +90,7 @@ class Team:
     def __init__(self, num_processes: int) -> None:
         global _has_met
         _has_met, self.num_processes, self._followers = True, num_processes, None
-        if torchrun_place() is None:
+        if torchrun_env() is None:
             self._followers = Followers(num_processes)
         else:
             join_torchrun()

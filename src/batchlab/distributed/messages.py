@@ -21,11 +21,11 @@ from batchlab.distributed.rank_state import collect, hand_on
 from batchlab.models.sync_batch_norm import SyncBatchNorm, shared_norms, synchronise
 from batchlab.system.device_memory import is_out_of_memory
 from batchlab.training.build import Built
-from batchlab.training.gradient import Learner, Source, accumulate
+from batchlab.training.gradient import Source, TrainStep, accumulate
 from batchlab.training.plan import part_sizes, share_of
 
 
-class Say(IntEnum):
+class LeaderCommand(IntEnum):
     """What the leader announces."""
 
     STEP = 1
@@ -60,11 +60,11 @@ class Ranks:
             batch_size: its examples, over all processes.
             lr_factor: on every parameter group's own learning rate.
         """
-        self._say(Say.STEP, start, batch_size, lr_factor)
+        self._say(LeaderCommand.STEP, start, batch_size, lr_factor)
 
     def announce_warm_up(self) -> None:
         """Have the other processes make the passes that come before the first step."""
-        self._say(Say.WARM_UP)
+        self._say(LeaderCommand.WARM_UP)
 
     def seed(self, seed: int) -> int:
         """This process's seed of what is drawn in a forward pass: the leader's is the run's, as in one process."""
@@ -72,11 +72,11 @@ class Ranks:
 
     def end(self) -> None:
         """The run is over: the other processes wait for the next one."""
-        self._say(Say.END)
+        self._say(LeaderCommand.END)
 
     def state_dict(self) -> dict[str, Any]:
         """What the other processes have for themselves, as a checkpoint keeps it; see `rank_parts`."""
-        self._say(Say.GIVE)
+        self._say(LeaderCommand.GIVE)
         return {"own": collect()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -85,20 +85,20 @@ class Ranks:
 
     def hand_on(self) -> None:
         """Have the other processes stand where this one does, which has been taken up from a checkpoint."""
-        self._say(Say.TAKE_OVER)
+        self._say(LeaderCommand.TAKE_OVER)
         hand_on(self._built, self._own)
         self._own = []
 
-    def _say(self, what: Say, start: int = 0, batch_size: int = 0, lr_factor: float = 0.0) -> None:
+    def _say(self, what: LeaderCommand, start: int = 0, batch_size: int = 0, lr_factor: float = 0.0) -> None:
         _broadcast(torch.tensor([what, start, batch_size, lr_factor], dtype=torch.float64))
 
-    def hear(self) -> tuple[Say, int, int, float]:
+    def hear(self) -> tuple[LeaderCommand, int, int, float]:
         """What the leader announced: what, start, batch size, lr factor."""
         kind, start, batch_size, factor = _broadcast(torch.zeros(4, dtype=torch.float64)).tolist()
-        return Say(int(kind)), int(start), int(batch_size), factor
+        return LeaderCommand(int(kind)), int(start), int(batch_size), factor
 
     def gradient(
-        self, learner: Learner, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
+        self, learner: TrainStep, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
     ) -> Tensor:
         """The parameters' gradients become those of the whole batch; see `gradient.whole_gradient`.
 
@@ -192,7 +192,7 @@ class Total:
     Attributes:
         loss: mean loss of the whole batch, on the device.
         num_failed: processes that ran out of memory.
-        mean_square: see `Tally.add_shares`; 0 where it was not wanted.
+        mean_square: see `GradNormAccumulator.add_shares`; 0 where it was not wanted.
     """
 
     loss: Tensor

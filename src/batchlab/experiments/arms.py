@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.compose import COMPOSE_ERRORS, without_hydra
 from batchlab.config.schema import Config
-from batchlab.errors import Mistake
+from batchlab.errors import ConfigError
 from batchlab.validation.grid import gate_one, grid, is_structural, swept_lines, with_values
 
 
@@ -78,7 +78,7 @@ def possible_arms(sweeper: DictConfig) -> dict[str, list[str]]:
 
 def compose_arms(
     config_name: str, overrides: list[str], extra: list[str], base: DictConfig
-) -> tuple[dict[str, list[Config]], list[Mistake]]:
+) -> tuple[dict[str, list[Config]], list[ConfigError]]:
     """The configurations of each arm, sent through gate 1.
 
     Args:
@@ -88,26 +88,28 @@ def compose_arms(
         base: what the command line composes to; HydraConfig has it.
 
     Returns:
-        Arm -> its configurations, and every mistake.
+        Arm -> its configurations, and every item.
     """
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    if mistakes := _wrong_settings(base.hydra.sweeper):
-        return {}, mistakes
+    if errors := _wrong_settings(base.hydra.sweeper):
+        return {}, errors
     configs: dict[str, list[Config]] = {}
     try:
         typed = parser.parse_overrides(overrides)
         arms = {name: parser.parse_overrides(lines) for name, lines in arm_overrides(base.hydra.sweeper).items()}
     except HydraException as error:
-        return {}, [Mistake("the arms", config_name, str(error).splitlines()[0], "overrides as at the command line")]
-    if mistakes := [mistake for each in typed for mistake in _not_to_be_typed(each)]:
-        return {}, mistakes
+        return {}, [
+            ConfigError("the arms", config_name, str(error).splitlines()[0], "overrides as at the command line")
+        ]
+    if errors := [item for each in typed for item in _not_to_be_typed(each)]:
+        return {}, errors
     for name, own in arms.items():
-        if mistakes := _typed_twice(name, typed, own):
-            return {}, mistakes
-        configs[name], wrong = _compose_arm(config_name, typed, own, extra, base, parser)
-        mistakes += wrong
-        if mistakes:
-            return {}, mistakes
+        if errors := _typed_twice(name, typed, own):
+            return {}, errors
+        configs[name], more = _compose_arm(config_name, typed, own, extra, base, parser)
+        errors += more
+        if errors:
+            return {}, errors
     return configs, []
 
 
@@ -118,47 +120,47 @@ def _compose_arm(
     extra: list[str],
     base: DictConfig,
     parser: OverridesParser,
-) -> tuple[list[Config], list[Mistake]]:
+) -> tuple[list[Config], list[ConfigError]]:
     if any(map(is_structural, own)):
         lines = [[each.input_line or "" for each in part] for part in (typed, own)]
         return grid(config_name, [*lines[0], *lines[1]], extra, is_multirun=True, typed=lines[0])
     configs: list[Config] = []
-    mistakes: list[Mistake] = []
+    errors: list[ConfigError] = []
     common = without_hydra(base)
     for values in itertools.product(*map(swept_lines, own)):
         try:
-            found, wrong = gate_one(with_values(common, values, parser))
+            found, more = gate_one(with_values(common, values, parser))
         except COMPOSE_ERRORS as error:
-            return [], [Mistake("an arm", " ".join(values), str(error).splitlines()[0], "keys of a run")]
-        configs, mistakes = configs + found, mistakes + wrong
-    return configs, mistakes
+            return [], [ConfigError("an arm", " ".join(values), str(error).splitlines()[0], "keys of a run")]
+        configs, errors = configs + found, errors + more
+    return configs, errors
 
 
-def _wrong_settings(sweeper: DictConfig) -> list[Mistake]:
+def _wrong_settings(sweeper: DictConfig) -> list[ConfigError]:
     """A preset or an arm that there is not."""
     presets, arms = ["small", *map(str, sweeper.presets)], list(map(str, sweeper.arms))
     return [
-        Mistake(f"hydra.sweeper.{key}", value, f"one of {', '.join(known)}", f"hydra.sweeper.{key}={known[0]}")
+        ConfigError(f"hydra.sweeper.{key}", value, f"one of {', '.join(known)}", f"hydra.sweeper.{key}={known[0]}")
         for key, value, known in (("preset", sweeper.preset, presets), ("arm", sweeper.arm, arms))
         if value is not None and value not in known
     ]
 
 
-def _not_to_be_typed(typed: Override) -> Iterator[Mistake]:
+def _not_to_be_typed(typed: Override) -> Iterator[ConfigError]:
     """A list of values, which no check can judge, or a key of the sweeper that only the experiment's yaml may set."""
     key, value = typed.get_key_element(), (typed.input_line or "").partition("=")[2]
     if typed.is_sweep_override():
         first = next(iter(typed.sweep_string_iterator())) if typed.is_choice_sweep() else "one of them"
-        yield Mistake(key, value, "one value: an experiment compares its arms", f"{key}={first}")
+        yield ConfigError(key, value, "one value: an experiment compares its arms", f"{key}={first}")
     if key.startswith("hydra.sweeper.") and key not in ("hydra.sweeper.preset", "hydra.sweeper.arm"):
         allowed = "stated in conf/experiment before any run; seeds are num_seeds"
-        yield Mistake(key, value, allowed, "num_seeds=6")
+        yield ConfigError(key, value, allowed, "num_seeds=6")
 
 
-def _typed_twice(name: str, typed: list[Override], own: list[Override]) -> list[Mistake]:
+def _typed_twice(name: str, typed: list[Override], own: list[Override]) -> list[ConfigError]:
     keys = {each.get_key_element() for each in own}
     return [
-        Mistake(
+        ConfigError(
             each.get_key_element(),
             (each.input_line or "").partition("=")[2],
             f"the arm {name} of this experiment sets it",

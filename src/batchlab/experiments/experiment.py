@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.schema import REPOSITORY, Config
-from batchlab.errors import Mistake, WrongInput
+from batchlab.errors import ConfigError, ConfigErrors
 from batchlab.experiments.arms import compose_arms, is_possible
 
 FOLDER = REPOSITORY / "conf" / "experiment"
@@ -153,14 +153,14 @@ def compose_experiment(name: str, overrides: Sequence[str], preset: str) -> Expe
         preset: small, or one of its presets.
 
     Raises:
-        WrongInput: with every mistake of gate 1.
+        ConfigErrors: with every error of gate 1.
     """
     words = [f"experiment={name}", f"hydra.sweeper.preset={preset}", *overrides]
     base = compose("train", words, return_hydra_config=True)
     HydraConfig.instance().set_config(base)
-    arms, mistakes = compose_arms("train", words, [], base)
-    if mistakes:
-        raise WrongInput(*mistakes)
+    arms, errors = compose_arms("train", words, [], base)
+    if errors:
+        raise ConfigErrors(*errors)
     return experiment_of(name, base.hydra.sweeper, arms)
 
 
@@ -168,7 +168,7 @@ def experiment_of(name: str, sweeper: DictConfig, arms: Mapping[str, list[Config
     """The experiment of a composed node hydra.sweeper.
 
     Raises:
-        WrongInput: where its yaml has a check that cannot be made.
+        ConfigErrors: where its yaml has a check that cannot be made.
     """
     node = OmegaConf.to_container(sweeper, resolve=True)
     assert isinstance(node, dict)
@@ -180,12 +180,11 @@ def experiment_of(name: str, sweeper: DictConfig, arms: Mapping[str, list[Config
 
 def _check(name: str, node: dict[str, Any], arms: Mapping[str, list[Config]]) -> Check:
     known = {each.name for each in fields(Check)}
-    wrong = [Mistake(f"checks.{key}", value, f"one of {', '.join(sorted(known))}", f"conf/experiment/{name}.yaml")
-             for key, value in node.items() if key not in known]  # fmt: skip
-    if wrong:
-        raise WrongInput(*wrong)
+    allowed, fix = f"one of {', '.join(sorted(known))}", f"conf/experiment/{name}.yaml"
+    if errors := [ConfigError(f"checks.{key}", node[key], allowed, fix) for key in node if key not in known]:
+        raise ConfigErrors(*errors)
     check = Check(**node)
     unknown = [arm for arm in check.arms if arm not in arms]
     if unknown:
-        raise WrongInput(Mistake("checks.of", unknown[0], f"one of the arms {', '.join(arms)}", f"{name}.yaml"))
+        raise ConfigErrors(ConfigError("checks.of", unknown[0], f"one of the arms {', '.join(arms)}", f"{name}.yaml"))
     return check

@@ -6,7 +6,7 @@ from batchlab.experiments.experiment import Experiment, possible_configs
 from batchlab.experiments.outcome import judge_experiment
 from batchlab.experiments.verdict import LEVEL
 from batchlab.report.run_progress import make_console
-from batchlab.tracking.mlflow_store import Away
+from batchlab.tracking.mlflow_store import TrackingUnavailable
 
 
 def show_experiment(experiment: Experiment, sweep_id: str) -> None:
@@ -20,7 +20,7 @@ def show_experiment(experiment: Experiment, sweep_id: str) -> None:
     console, claim = make_console(), experiment.claim
     try:
         known = known_runs(first.mlruns, [first.study], sweep_id)
-    except Away as error:
+    except TrackingUnavailable as error:
         console.print(f"No verdict: {error}. Later: python scripts/claims.py {experiment.name}", markup=False)
         return
     outcome = judge_experiment(experiment, arms_of(experiment, first.num_seeds, known))

@@ -28,7 +28,7 @@ def convnet(
         A network from [B, *input_shape] to logits [B, num_classes].
 
     Raises:
-        WrongInput: where the input is no image of 8x8 and up, or an argument does not fit.
+        ConfigErrors: where the input is no image of 8x8 and up, or an argument does not fit.
     """
     channels, _, _ = require_image("convnet", input_shape, 8)
     require_at_least("model.width", width, 1)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from batchlab.errors import wrong
+from batchlab.errors import config_error
 
 
 class FocalLoss(nn.Module):
@@ -20,7 +20,7 @@ class FocalLoss(nn.Module):
         gamma: how much less, at least 0.
 
     Raises:
-        WrongInput: where gamma is negative.
+        ConfigErrors: where gamma is negative.
 
     Source: Lin et al. 2017, equation 4 (equation 5 with alpha = 1), over C classes.
     """
@@ -28,7 +28,7 @@ class FocalLoss(nn.Module):
     def __init__(self, gamma: float = 2.0) -> None:
         super().__init__()
         if gamma < 0:
-            raise wrong("loss.gamma", gamma, "a number of at least 0", "loss.gamma=2")
+            raise config_error("loss.gamma", gamma, "a number of at least 0", "loss.gamma=2")
         self.gamma = gamma
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -67,13 +67,13 @@ class SquaredError(nn.Module):
             A scalar, in the targets' unit squared.
 
         Raises:
-            WrongInput: where targets are values and the model has more than one output.
+            ConfigErrors: where targets are values and the model has more than one output.
         """
         if not targets.is_floating_point():
             return (logits - F.one_hot(targets, logits.shape[1])).square().sum(1).mean()
         if logits.shape[1] != 1:
             allowed = f"regression needs a model with one output, this one has {logits.shape[1]}"
-            raise wrong("model", "this one", allowed, "a model that uses num_classes")
+            raise config_error("model", "this one", allowed, "a model that uses num_classes")
         return (logits.squeeze(1) - targets).square().mean()
 
 
@@ -124,7 +124,7 @@ class Contrastive(nn.Module):
         temperature: of NT-Xent, above 0.
 
     Raises:
-        WrongInput: where temperature is not above 0.
+        ConfigErrors: where temperature is not above 0.
 
     Source: Chen et al. 2020 (2002.05709), sections 2.1 and 5.1.
     """
@@ -132,7 +132,7 @@ class Contrastive(nn.Module):
     def __init__(self, temperature: float = 0.5) -> None:
         super().__init__()
         if not 0 < temperature < math.inf:
-            raise wrong("loss.temperature", temperature, "a finite number above 0", "loss.temperature=0.5")
+            raise config_error("loss.temperature", temperature, "a finite number above 0", "loss.temperature=0.5")
         self.temperature = temperature
 
     def forward(self, output: Views | Tensor, targets: Tensor) -> Tensor:

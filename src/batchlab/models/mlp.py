@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from batchlab.errors import wrong
+from batchlab.errors import config_error
 from batchlab.models.arguments import require_at_least
 from batchlab.models.norm import check_norm, make_norm
 
@@ -32,13 +32,15 @@ def mlp(
         A network from [B, *input_shape] to logits [B, num_classes].
 
     Raises:
-        WrongInput: where a size is not allowed, or a norm has no effect.
+        ConfigErrors: where a size is not allowed, or a norm has no effect.
     """
     require_at_least("model.width", width, 1)
     require_at_least("model.depth", depth, 0)
     check_norm(norm, ghost_size)
     if depth == 0 and norm != "none":
-        raise wrong("model.norm", norm, "with model.depth=0 there is no hidden layer to normalise", "model.norm=none")
+        raise config_error(
+            "model.norm", norm, "with model.depth=0 there is no hidden layer to normalise", "model.norm=none"
+        )
     layers: list[nn.Module] = [nn.Flatten()]
     num_inputs = math.prod(input_shape)
     for _ in range(depth):

@@ -26,7 +26,7 @@ def mlp6x64(
         A network from [B, *input_shape] to logits [B, num_classes].
 
     Raises:
-        WrongInput: where norm and ghost_size do not fit.
+        ConfigErrors: where norm and ghost_size do not fit.
 
     Source: S0, the post of 2017 that timed this network for batch sizes 100 to 135,844 on CPU and GPU.
     """

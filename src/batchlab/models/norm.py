@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from batchlab.errors import nearest, wrong
+from batchlab.errors import config_error, nearest
 from batchlab.models.arguments import require_at_least
 
 NORMS = ("batch", "ghost_batch", "layer", "none")
@@ -53,7 +53,7 @@ class GhostBatchNorm(nn.Module):
             Same shape and type.
 
         Raises:
-            WrongInput: in training, where ghost_size does not divide B.
+            ConfigErrors: in training, where ghost_size does not divide B.
         """
         per_channel = (1, -1, *[1] * (inputs.ndim - 2))
         # Half precision has too few digits for sums over a group.
@@ -70,8 +70,8 @@ class GhostBatchNorm(nn.Module):
         if len(inputs) % size:
             allowed = f"it must divide the (micro-)batch, which has {len(inputs)} examples"
             divisors = [n for n in range(2, len(inputs) + 1) if len(inputs) % n == 0]
-            mend = f"model.ghost_size={min(divisors, key=lambda n: abs(n - size))}" if divisors else "model.norm=layer"
-            raise wrong("model.ghost_size", size, allowed, mend)
+            fix = f"model.ghost_size={min(divisors, key=lambda n: abs(n - size))}" if divisors else "model.norm=layer"
+            raise config_error("model.ghost_size", size, allowed, fix)
         groups = inputs.unflatten(0, (-1, size))
         over = [1, *range(3, groups.ndim)]
         var, mean = torch.var_mean(groups, dim=over, correction=0, keepdim=True)
@@ -99,19 +99,19 @@ def check_norm(norm: str, ghost_size: int | None) -> None:
         ghost_size: examples per group of ``ghost_batch``; None with every other norm.
 
     Raises:
-        WrongInput: where one of the two does not fit.
+        ConfigErrors: where one of the two does not fit.
     """
     if norm not in NORMS:
-        mend = f"model.norm={nearest(str(norm), NORMS) or 'none'}"
-        raise wrong("model.norm", norm, f"one of {', '.join(NORMS)}", mend)
+        fix = f"model.norm={nearest(str(norm), NORMS) or 'none'}"
+        raise config_error("model.norm", norm, f"one of {', '.join(NORMS)}", fix)
     if norm == "ghost_batch":
         if ghost_size is None:
             allowed = "ghost_batch needs the number of examples whose statistics are shared"
-            raise wrong("model.ghost_size", "null", allowed, "model.ghost_size=32")
+            raise config_error("model.ghost_size", "null", allowed, "model.ghost_size=32")
         require_at_least("model.ghost_size", ghost_size, 2)
     elif ghost_size is not None:
         allowed = f"it has no effect with model.norm={norm}"
-        raise wrong("model.ghost_size", ghost_size, allowed, "model.ghost_size=null, or model.norm=ghost_batch")
+        raise config_error("model.ghost_size", ghost_size, allowed, "model.ghost_size=null, or model.norm=ghost_batch")
 
 
 def make_norm(norm: str, num_features: int, num_dims: int, ghost_size: int | None) -> nn.Module:
@@ -128,7 +128,7 @@ def make_norm(norm: str, num_features: int, num_dims: int, ghost_size: int | Non
         The layer; an Identity for ``none``.
 
     Raises:
-        WrongInput: where norm and ghost_size do not fit, see `check_norm`.
+        ConfigErrors: where norm and ghost_size do not fit, see `check_norm`.
     """
     check_norm(norm, ghost_size)
     if norm == "batch":

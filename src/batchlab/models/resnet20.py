@@ -79,7 +79,7 @@ def resnet20(
         A network from [B, *input_shape] to logits [B, num_classes]; 269,722 parameters for (3, 32, 32) and 10.
 
     Raises:
-        WrongInput: where the input is no image of 8x8 and up, or norm and ghost_size do not fit.
+        ConfigErrors: where the input is no image of 8x8 and up, or norm and ghost_size do not fit.
 
     Source: He et al. 2016, section 4.2, n = 3.
     """

@@ -34,7 +34,7 @@ class SimCLR(nn.Module):
         noise: see there.
 
     Raises:
-        WrongInput: where the input is no image of 8x8 and up, or an argument does not fit.
+        ConfigErrors: where the input is no image of 8x8 and up, or an argument does not fit.
 
     Source: Chen et al. 2020 (2002.05709), section 2.1; section 2.3 for linear evaluation, there by gradient descent.
     """

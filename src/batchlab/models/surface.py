@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from batchlab.errors import wrong
+from batchlab.errors import config_error
 from batchlab.models.arguments import require_number
 
 
@@ -36,7 +36,7 @@ class Surface(nn.Module):
         start: (u, v) that each copy starts from.
 
     Raises:
-        WrongInput: where the data is another, or a setting is not allowed.
+        ConfigErrors: where the data is another, or a setting is not allowed.
 
     Source: own construction. SGD in a well has the temperature lr noise^2 / (2 B) (Jastrzebski et al. 2017, arXiv
     1711.04623, section 2) and leaves it at Kramers' rate (Kramers 1940, section 3, overdamped limit).
@@ -53,12 +53,14 @@ class Surface(nn.Module):
     ) -> None:
         super().__init__()
         if len(input_shape) != 1 or input_shape[0] % 2 or num_classes != 1:
-            raise wrong("model", "surface", "it takes the noise of data=surface only", "data=surface loss=mean_output")
+            raise config_error(
+                "model", "surface", "it takes the noise of data=surface only", "data=surface loss=mean_output"
+            )
         require_number("model.saddle", saddle, -1, 0, -0.5)
         require_number("model.scale", scale, 0, None, 0.75)
         for key, pair, above in (("model.curvatures", curvatures, 0), ("model.start", start, None)):
             if not isinstance(pair, Sequence) or len(pair) != 2:
-                raise wrong(key, pair, "two numbers", f"{key}=[1,1]")
+                raise config_error(key, pair, "two numbers", f"{key}=[1,1]")
             for value in pair:
                 require_number(key, value, above, None, "[1,1]")
         self.saddle, self.scale, self.curvatures = saddle, scale, tuple(curvatures)

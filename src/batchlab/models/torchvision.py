@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from batchlab.errors import nearest, wrong
+from batchlab.errors import config_error, nearest
 from batchlab.models.arguments import require_image
 
 SIZES = (8, 16, 28, 32, 48, 64, 96, 128, 224, 299)
@@ -21,7 +21,7 @@ class Torchvision(nn.Module):
         name: name of the model in `torchvision.models.list_models`, e.g. ``mobilenet_v3_large``.
 
     Raises:
-        WrongInput: where the name is unknown, the input has 2 or more than 3 channels, or the network cannot take
+        ConfigErrors: where the name is unknown, the input has 2 or more than 3 channels, or the network cannot take
             images of this size.
     """
 
@@ -30,13 +30,13 @@ class Torchvision(nn.Module):
         channels, height, width = require_image("torchvision", input_shape, 1)
         if channels not in (1, 3):
             allowed = f"its networks take images of 1 or 3 channels, the data has {channels}"
-            raise wrong("model", "torchvision", allowed, "model=resnet20")
+            raise config_error("model", "torchvision", allowed, "model=resnet20")
         self.net = _classifier(name, num_classes)
         if not _takes(self.net, height, width):
             fitting = next((size for size in SIZES if _takes(self.net, size, size)), None)
             size = f"images of {fitting}x{fitting}" if fitting else "other images"
             allowed = f"it needs {size} pixels, the data is {height}x{width} (too small, or not its fixed size)"
-            raise wrong("model.name", name, allowed, "model.name=mobilenet_v3_large, or model=resnet20")
+            raise config_error("model.name", name, allowed, "model.name=mobilenet_v3_large, or model=resnet20")
 
     def forward(self, inputs: Tensor) -> Tensor:
         """[B, *input_shape] to logits [B, num_classes]."""
@@ -56,8 +56,8 @@ def _classifier(name: str, num_classes: int) -> nn.Module:
 
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
-        mend = f"model.name={nearest(str(name), known) or 'mobilenet_v3_large'}"
-        raise wrong("model.name", name, "a classifier of torchvision.models.list_models()", mend)
+        fix = f"model.name={nearest(str(name), known) or 'mobilenet_v3_large'}"
+        raise config_error("model.name", name, "a classifier of torchvision.models.list_models()", fix)
     # These two would return a tuple in training: logits and those of side classifiers.
     sides = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
     net = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **sides)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from batchlab.errors import wrong
+from batchlab.errors import config_error
 
 BOUNDS = {"shift": 1.0, "zoom": 1.0, "rotation_degrees": 180.0, "contrast": 1.0, "noise": math.inf}
 """Largest value of each setting of `Distortion`; zoom and contrast stay below theirs."""
@@ -27,7 +27,7 @@ class Distortion:
         noise: standard deviation of the noise on every pixel, in standard deviations of the data; at least 0.
 
     Raises:
-        WrongInput: where a value lies outside.
+        ConfigErrors: where a value lies outside.
     """
 
     shift: float
@@ -46,7 +46,7 @@ class Distortion:
                     if most == math.inf
                     else f"a number in [0, {most:g}{')' if is_open else ']'}"
                 )
-                raise wrong(f"model.{name}", value, end, f"model.{name}=0")
+                raise config_error(f"model.{name}", value, end, f"model.{name}=0")
 
 
 def random_view(images: Tensor, distortion: Distortion) -> Tensor:

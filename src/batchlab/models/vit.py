@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from batchlab.errors import wrong
+from batchlab.errors import config_error
 from batchlab.models.arguments import require_at_least, require_image
 
 
@@ -70,7 +70,7 @@ class ViT(nn.Module):
         num_heads: attention heads.
 
     Raises:
-        WrongInput: where the input is no image, or a size does not fit.
+        ConfigErrors: where the input is no image, or a size does not fit.
 
     Source: Dosovitskiy et al. 2021; mean instead of a class token: Beyer et al. 2022, section 3.
     """
@@ -92,10 +92,10 @@ class ViT(nn.Module):
         if num_rows % patch_size or num_columns % patch_size:
             allowed = f"it must divide the image's {num_rows}x{num_columns} pixels"
             fitting = [n for n in (4, 2, 7, 8, 1) if num_rows % n == num_columns % n == 0]
-            raise wrong("model.patch_size", patch_size, allowed, f"model.patch_size={fitting[0]}")
+            raise config_error("model.patch_size", patch_size, allowed, f"model.patch_size={fitting[0]}")
         if width % num_heads:
             allowed = f"it must divide model.width={width}"
-            raise wrong("model.num_heads", num_heads, allowed, "model.num_heads=1")
+            raise config_error("model.num_heads", num_heads, allowed, "model.num_heads=1")
         self.embed = nn.Conv2d(channels, width, patch_size, stride=patch_size)
         num_tokens = (num_rows // patch_size) * (num_columns // patch_size)
         self.positions = nn.Parameter(0.02 * torch.randn(num_tokens, width))

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from batchlab.errors import wrong
+from batchlab.errors import config_error
 
 Settings = dict[str, Any]
 """Optimizer arguments by name: lr, and where the optimizer has them weight_decay, betas, alpha, eps."""
@@ -67,13 +67,13 @@ def noise(
         The settings at B.
 
     Raises:
-        WrongInput: where noise_scale is not above 0.
+        ConfigErrors: where noise_scale is not above 0.
 
     Source: McCandlish et al. 2018 (1812.06162), equation 2.6 and appendix E.2.
     """
     if not isinstance(noise_scale, int | float) or not 0 < noise_scale < math.inf:
         allowed = "a number above 0, the gradient noise scale in examples"
-        raise wrong("lr_scaling.noise_scale", noise_scale, allowed, "lr_scaling.noise_scale=1000")
+        raise config_error("lr_scaling.noise_scale", noise_scale, allowed, "lr_scaling.noise_scale=1000")
     ratio = (1 + noise_scale / base_batch_size) / (1 + noise_scale / batch_size)
     return _scaled(settings, ratio**exponent, scale_weight_decay)
 
@@ -86,7 +86,7 @@ def adam_sqrt(
     RMSprop's one decay rate, alpha, moves like a beta. Arguments as in `linear`.
 
     Raises:
-        WrongInput: where the optimizer has neither betas nor alpha, or kappa * (1 - beta1) > .5, where the
+        ConfigErrors: where the optimizer has neither betas nor alpha, or kappa * (1 - beta1) > .5, where the
             average no longer averages.
 
     Source: Malladi et al. 2022 (2205.10287), definitions 2.2 and 2.3.
@@ -95,15 +95,15 @@ def adam_sqrt(
     decays = settings.get("betas") or ([settings["alpha"]] if "alpha" in settings else None)
     if decays is None:
         allowed = "for optimizers with betas or alpha: adam, adamw, lamb, rmsprop"
-        raise wrong("lr_scaling", "adam_sqrt", allowed, "optimizer=adam, or lr_scaling=linear for SGD")
+        raise config_error("lr_scaling", "adam_sqrt", allowed, "optimizer=adam, or lr_scaling=linear for SGD")
     if kappa * (1 - decays[0]) > 0.5 + 1e-9:
         largest = math.floor(0.5 / (1 - decays[0]) * base_batch_size + 1e-6)
         allowed = (
             f"lr_scaling=adam_sqrt needs kappa*(1-beta1) <= .5, here {kappa:g}*{1 - decays[0]:.3g}; "
             f"the largest batch size that works is {largest}"
         )
-        mend = f"batch_size={largest} or lr_scaling.base_batch_size={math.ceil(batch_size * (1 - decays[0]) * 2)}"
-        raise wrong("batch_size", batch_size, allowed, mend)
+        fix = f"batch_size={largest} or lr_scaling.base_batch_size={math.ceil(batch_size * (1 - decays[0]) * 2)}"
+        raise config_error("batch_size", batch_size, allowed, fix)
     scaled = _scaled(settings, math.sqrt(kappa), scale_weight_decay)
     moved = [1 - kappa * (1 - decay) for decay in decays]
     scaled |= {"betas": tuple(moved)} if "betas" in settings else {"alpha": moved[0]}
@@ -117,6 +117,6 @@ def _scaled(settings: Mapping[str, Any], factor: float, scale_weight_decay: bool
     if scale_weight_decay:
         if not settings.get("weight_decay"):
             allowed = "has no effect here: the optimizer's weight_decay is 0 or missing"
-            raise wrong("lr_scaling.scale_weight_decay", True, allowed, "optimizer.weight_decay=5e-4 too")
+            raise config_error("lr_scaling.scale_weight_decay", True, allowed, "optimizer.weight_decay=5e-4 too")
         scaled["weight_decay"] = settings["weight_decay"] * factor
     return scaled

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 from torch.optim import Optimizer
 
-from batchlab.errors import wrong
+from batchlab.errors import config_error
 
 
 def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
@@ -59,7 +59,7 @@ def muon_with_adamw(
         One optimizer; ``param_groups[0]`` is Muon's, ``param_groups[1]`` AdamW's.
 
     Raises:
-        WrongInput: where the model has no hidden matrix.
+        ConfigErrors: where the model has no hidden matrix.
 
     Source: Jordan et al. 2024; convolutions as in KellerJordan/cifar10-airbench, airbench94_muon.py.
     """
@@ -69,7 +69,7 @@ def muon_with_adamw(
     hidden = hidden_matrices(model)
     if not hidden:
         allowed = "muon needs a hidden weight matrix between the first and the last layer, this model has none"
-        raise wrong("optimizer", "muon", allowed, "optimizer=adamw")
+        raise config_error("optimizer", "muon", allowed, "optimizer=adamw")
     identities = {id(parameter) for parameter in hidden}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in identities]
     muon = {"params": hidden, "lr": lr, "use_muon": True, "momentum": momentum, "ns_steps": ns_steps}

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from batchlab.config.schema import Config, Memory, flat_params
-from batchlab.errors import Mistake
+from batchlab.errors import ConfigError
 from batchlab.profiling.largest_batch import HEADROOM, Known, MemoryProbe, largest_batch, needs, sentence
 from batchlab.profiling.memory_process import Facts, NothingFits
 from batchlab.profiling.size_search import Attempt
@@ -83,8 +83,8 @@ def settle(config: Config) -> Settled:
     return Settled(settled, found, json.dumps(record | {"tested": tested}))
 
 
-def check_memory(configs: list[Config], num_workers: int = 1) -> list[Mistake]:
-    """Probe every configuration that asks for it; those of which not the smallest size fits are mistakes.
+def check_memory(configs: list[Config], num_workers: int = 1) -> list[ConfigError]:
+    """Probe every configuration that asks for it; those of which not the smallest size fits are errors.
 
     Args:
         configs: passed both gates.
@@ -96,29 +96,29 @@ def check_memory(configs: list[Config], num_workers: int = 1) -> list[Mistake]:
             print("micro_batch_size=auto: sizes are tested in a process of their own.", file=sys.stderr)
         free_for_runs(asking[0], num_workers)
     asking.sort(key=_largest_batch, reverse=True)  # what fits there says enough of smaller batches
-    return [mistake for config in asking for mistake in _check(config)]
+    return [error for config in asking for error in _check(config)]
 
 
 def _largest_batch(config: Config) -> int:
     return max(batch_sizes_along(config, len(load_dataset(config.data).train)))
 
 
-def _check(config: Config) -> Iterator[Mistake]:
+def _check(config: Config) -> Iterator[ConfigError]:
     device = pick_device(config.device)
     if math.isnan(peak_bytes(device)):
         allowed = f"this system does not say how much memory is taken on {device.type}"
-        yield Mistake("micro_batch_size", "auto", allowed, "micro_batch_size=32")
+        yield ConfigError("micro_batch_size", "auto", allowed, "micro_batch_size=32")
         return
     try:
         settle(config)
     except NothingFits as error:
         limit, headroom = config.memory.limit_bytes, config.memory.headroom
         if limit is None:
-            yield Mistake("micro_batch_size", "auto", str(error), "a smaller model, or micro_batch_size=none")
+            yield ConfigError("micro_batch_size", "auto", str(error), "a smaller model, or micro_batch_size=none")
             return
         needed = 2 * limit if math.isnan(error.needed_bytes) else error.needed_bytes
         enough = math.ceil(needed / (1 - (HEADROOM if headroom is None else headroom)) / 1e8) * 10**8
-        yield Mistake("memory.limit_bytes", limit, str(error), f"memory.limit_bytes={enough}")
+        yield ConfigError("memory.limit_bytes", limit, str(error), f"memory.limit_bytes={enough}")
 
 
 def allowed_maximum(at_most: int, batches: list[int], facts: Facts) -> int | None:

@@ -27,7 +27,7 @@ def job_bar(console: Console, output: str) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not (console.is_terminal and output == "text"))
 
 
-class Watch:
+class RunProgress:
     """Shows one run. The bar is drawn only when told, while the training clock stands: no thread of its own.
 
     Args:
@@ -54,7 +54,7 @@ class Watch:
         )
         self._task = self._progress.add_task(label, total=1.0, state="")
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "RunProgress":
         self._progress.start()
         return self
 

@@ -19,11 +19,11 @@ from batchlab.system.device_memory import is_out_of_memory, peak_bytes, reset_pe
 from batchlab.system.signals import check_stop
 from batchlab.tasks.predictions import NOT_A_NUMBER, Predictions, class_metrics, predict
 from batchlab.training.build import Built
-from batchlab.training.checkpoint import Keeper
+from batchlab.training.checkpoint import Checkpointer
 from batchlab.training.gradient import accumulate, whole_gradient
 from batchlab.training.loop import EvalPoint, LoopState, fit
 from batchlab.training.plan import part_sizes
-from batchlab.training.state import Course
+from batchlab.training.state import RunHistory
 
 TRAIN_SAMPLE = 2000
 """Training examples, drawn once by the seed, on which the curve train/accuracy is measured."""
@@ -50,7 +50,9 @@ class RunResult:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def run(built: Built, with_test: bool = True, keeper: Keeper | None = None) -> Generator[EvalPoint, None, RunResult]:
+def run(
+    built: Built, with_test: bool = True, keeper: Checkpointer | None = None
+) -> Generator[EvalPoint, None, RunResult]:
     """Train once, yielding every point with its evaluation; the caller may close the generator to stop.
 
     Args:
@@ -65,7 +67,7 @@ def run(built: Built, with_test: bool = True, keeper: Keeper | None = None) -> G
     Returns:
         The `RunResult`.
     """
-    loop, course = LoopState(), Course()
+    loop, course = LoopState(), RunHistory()
     evaluator, measurer, meter = Evaluator(built), Measurer(built), NoiseMeter(built)
     parts = {"loop": loop, "course": course, "evaluator": evaluator, "measurer": measurer, "meter": meter}
     ranks = built.learner.ranks

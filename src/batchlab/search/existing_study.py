@@ -6,7 +6,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from batchlab.errors import Mistake, reason
+from batchlab.errors import ConfigError, reason
 from batchlab.search.fingerprint import fingerprint
 from batchlab.search.search_plan import SearchPlan
 from batchlab.search.settings import Settings
@@ -16,7 +16,7 @@ from batchlab.search.time_objective import settle_time
 from batchlab.system.environment_errors import masked
 from batchlab.tracking.stores import optuna_url
 
-MENDS = {
+FIXES = {
     "password": "PGPASSWORD=... in front of python, or write a line into ~/.pgpass",
     "does not exist": "the name of a database that is there, or make it with createdb",
     "GRPC connection": "the address at which scripts/proxy.py listens, when it runs",
@@ -26,14 +26,16 @@ MENDS = {
 """What mends a store that cannot be opened, by a word of the reason."""
 
 
-def _no_store(address: str, why: str) -> Mistake:
-    mend = next((mend for word, mend in MENDS.items() if word in why), "")
+def _no_store(address: str, why: str) -> ConfigError:
+    fix = next((fix for word, fix in FIXES.items() if word in why), "")
     kinds = "an address of SQLAlchemy, grpc://host:port or a journal file .log"
-    allowed = f"cannot be opened: {why}" if mend else f"cannot be opened as {kinds}: {why}"
-    return Mistake("hydra.sweeper.storage", address, allowed, mend or "hydra.sweeper.storage=null for mlruns/optuna.db")
+    allowed = f"cannot be opened: {why}" if fix else f"cannot be opened as {kinds}: {why}"
+    return ConfigError(
+        "hydra.sweeper.storage", address, allowed, fix or "hydra.sweeper.storage=null for mlruns/optuna.db"
+    )
 
 
-def as_begun(plan: SearchPlan, base: DictConfig) -> tuple[SearchPlan, list[Mistake]]:
+def as_begun(plan: SearchPlan, base: DictConfig) -> tuple[SearchPlan, list[ConfigError]]:
     """The plan with the seconds that its study optimises already, where a person typed none.
 
     Args:
@@ -41,7 +43,7 @@ def as_begun(plan: SearchPlan, base: DictConfig) -> tuple[SearchPlan, list[Mista
         base: the composed configuration of the fixed settings.
 
     Returns:
-        The plan, and a mistake where the store cannot be opened, or the study of this name is another one.
+        The plan, and an error where the store cannot be opened, or the study of this name is another one.
     """
     settings = plan.settings
     try:

@@ -4,7 +4,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from batchlab.errors import Mistake
+from batchlab.errors import ConfigError
 from batchlab.search.settings import Settings
 from batchlab.search.space import Dimension, Space
 from batchlab.search.trial_configs import plain_value
@@ -13,19 +13,21 @@ EXPONENTS = {"linear": 1.0, "sqrt": 0.5}
 POINTS_ON_A_LINE = 5
 
 
-def check_first_points(settings: Settings, space: Space, base: DictConfig) -> list[Mistake]:
+def check_first_points(settings: Settings, space: Space, base: DictConfig) -> list[ConfigError]:
     """A line that cannot be drawn: no batch size or lr to move, or an lr that a rule moves already."""
-    mistakes = []
+    errors = []
     keys = {each.key for each in space.plain}
     for rule in (name for name in settings.first_points if name in EXPONENTS):
         key, typed = "hydra.sweeper.first_points", "hydra.sweeper.first_points=[default]"
         if not {"batch_size", "lr"} <= keys:
-            mistakes.append(Mistake(key, rule, "needs batch_size and lr in the search", typed))
+            errors.append(ConfigError(key, rule, "needs batch_size and lr in the search", typed))
         elif not isinstance(plain_value(base, "batch_size"), int):
-            mistakes.append(Mistake(key, rule, "needs a number as configured batch_size", "batch_size=128 in its yaml"))
+            errors.append(
+                ConfigError(key, rule, "needs a number as configured batch_size", "batch_size=128 in its yaml")
+            )
         elif not str(plain_value(base, "lr_scaling._target_")).endswith(".none"):
-            mistakes.append(Mistake(key, rule, "lr_scaling moves the lr with the batch size already", typed))
-    return mistakes
+            errors.append(ConfigError(key, rule, "lr_scaling moves the lr with the batch size already", typed))
+    return errors
 
 
 def first_points(settings: Settings, space: Space, base: DictConfig) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 from optuna.storages import get_storage
 from optuna.storages._grpc.server import make_server
 
-from batchlab.search.retrying_storage import PatientStorage
+from batchlab.search.retrying_storage import RetryingStorage
 from batchlab.search.server_storage import ServerStorage
 from batchlab.search.storage import study_lock
 
@@ -30,6 +30,6 @@ def start_proxy(mlruns: str, address: str, host: str, port: int, num_threads: in
     with study_lock(mlruns, address):
         storage = ServerStorage(address, lease=None, num_connections=num_threads)
     threads = ThreadPoolExecutor(max_workers=num_threads)
-    server = make_server(PatientStorage(get_storage(storage), address), host, port, threads)
+    server = make_server(RetryingStorage(get_storage(storage), address), host, port, threads)
     server.start()
     return server

@@ -28,11 +28,11 @@ _last_trouble = [-math.inf]
 _to_take_again: list[Callable[[], None]] = []
 
 
-class StoreAway(RuntimeError):
+class StorageUnavailable(RuntimeError):
     """A server did not come back in time; the text says which, without its password."""
 
 
-def patiently(call: Callable[[], T], address: str, again: Callable[[], T] | None = None) -> T:
+def with_retries(call: Callable[[], T], address: str, again: Callable[[], T] | None = None) -> T:
     """Call, and where the server is away wait for it and call again, for `PATIENCE_SECONDS`.
 
     Args:
@@ -45,13 +45,13 @@ def patiently(call: Callable[[], T], address: str, again: Callable[[], T] | None
         What the call returned.
 
     Raises:
-        StoreAway: the server did not come back; from then on every call is tried once, until one succeeds.
+        StorageUnavailable: the server did not come back; from then on every call is tried once, until one succeeds.
         KeyboardInterrupt, SystemExit: a signal came while it waited.
     """
     try:
         result = call()
     except Exception as error:
-        if not is_away(error):
+        if not is_unavailable(error):
             raise
         _last_trouble[0] = time.monotonic()
         if not _is_patient.get():
@@ -70,14 +70,14 @@ def _wait(call: Callable[[], T], address: str, trouble: Exception) -> T:
         if address in _given_up or time.monotonic() - began > PATIENCE_SECONDS:
             _given_up.add(address)
             how_long = f"has been away for {time.monotonic() - began:.0f} s" if has_said else "is still away"
-            raise StoreAway(f"{masked(address)} {how_long}: {reason(trouble)}") from trouble
+            raise StorageUnavailable(f"{masked(address)} {how_long}: {reason(trouble)}") from trouble
         time.sleep(pause)
         try:
             for each in _to_take_again:
                 each()
             result = call()
         except Exception as error:
-            if not is_away(error):
+            if not is_unavailable(error):
                 raise
             _last_trouble[0], trouble = time.monotonic(), error
             if not has_said and pause:
@@ -115,10 +115,10 @@ def last_trouble() -> float:
     return _last_trouble[0]
 
 
-def is_away(error: BaseException) -> bool:
+def is_unavailable(error: BaseException) -> bool:
     """Whether an error says that the server is away or has cut the connection, and not that the question was wrong."""
     seen: BaseException | None = error
-    while seen is not None and not isinstance(seen, StoreAway):  # that was waited for already
+    while seen is not None and not isinstance(seen, StorageUnavailable):  # that was waited for already
         if isinstance(seen, DBAPIError):
             return _is_lost(seen)
         status = getattr(seen, "code", None)  # of gRPC

@@ -8,21 +8,21 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from batchlab.search.retry import patiently
+from batchlab.search.retry import with_retries
 from batchlab.search.stale_trials import own_lease
 
 
 def _patient(name: str) -> Any:
     """The storage's method of that name; repeated after an outage, it comes to the same as once."""
 
-    def method(self: "PatientStorage", *arguments: Any, **named: Any) -> Any:
-        return patiently(partial(getattr(self._storage, name), *arguments, **named), self._address)
+    def method(self: "RetryingStorage", *arguments: Any, **named: Any) -> Any:
+        return with_retries(partial(getattr(self._storage, name), *arguments, **named), self._address)
 
     method.__name__ = name
     return method
 
 
-class PatientStorage(BaseStorage):
+class RetryingStorage(BaseStorage):
     """Hands everything on to a storage; what fails because the server is away is done when it is back.
 
     Attributes are written anew, a parameter that is there already is left as it is, a study of that name is found, and
@@ -60,7 +60,7 @@ class PatientStorage(BaseStorage):
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """Set a trial's state and values, once."""
         once = partial(self._storage.set_trial_state_values, trial_id, state, values)
-        return patiently(once, self._address, again=lambda: self._again(trial_id, state, values))
+        return with_retries(once, self._address, again=lambda: self._again(trial_id, state, values))
 
     def _again(self, trial_id: int, state: TrialState, values: Sequence[float] | None) -> bool:
         """The same where the first time may have been done already, and only its answer was lost."""

@@ -16,7 +16,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection, create_study
 
-from batchlab.errors import wrong
+from batchlab.errors import config_error
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
 from batchlab.training.build import bound, made
@@ -80,7 +80,7 @@ def grid_of(space: Space) -> dict[str, list[Any]]:
     """Every value of every dimension, for Optuna's GridSampler.
 
     Raises:
-        WrongInput: for a dimension that has no list of values.
+        ConfigErrors: for a dimension that has no list of values.
     """
     return {each.name: _values(each.key, each.distribution) for each in space.dimensions}
 
@@ -100,6 +100,6 @@ def _values(key: str, distribution: BaseDistribution) -> list[Any]:
         if distribution.low == distribution.high:
             return [distribution.low]
         allowed = "a grid needs a list of values in every dimension"
-        raise wrong(key, f"{distribution.low} to {distribution.high}", allowed, f"{key}=0.01,0.1,1")
+        raise config_error(key, f"{distribution.low} to {distribution.high}", allowed, f"{key}=0.01,0.1,1")
     count = round((distribution.high - distribution.low) / distribution.step) + 1
     return [distribution.low + place * distribution.step for place in range(count)]

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.objectives import is_final, parse_objective
 from batchlab.config.schema import REPOSITORY
-from batchlab.errors import Mistake, WrongInput, nearest
+from batchlab.errors import ConfigError, ConfigErrors, nearest
 from batchlab.search.sweeper_keys import BatchlabSweeperConf
 
 FIRST_POINTS = ("default", "linear", "sqrt")
@@ -68,7 +68,7 @@ def read_settings(config: DictConfig) -> Settings:
         config: what Hydra composed; `study`, `objectives` and `mlruns` are read where there are such keys.
 
     Raises:
-        WrongInput: every key that cannot be followed.
+        ConfigErrors: every key that cannot be followed.
     """
     sweeper: dict[str, Any] = OmegaConf.to_container(config.hydra.sweeper, resolve=True)  # type: ignore[assignment]
     objectives = OmegaConf.select(config, "objectives")
@@ -77,9 +77,9 @@ def read_settings(config: DictConfig) -> Settings:
         objectives = [f"{direction}:value_{place}" for place, direction in enumerate(directions)]
     parsed = [parse_objective(each) for each in objectives if is_final(each)]
     study = str(OmegaConf.select(config, "study") or sweeper["study_name"] or config.hydra.job.name)
-    mistakes = [*_not_nodes(sweeper)] or [*_mistakes(sweeper), *_disagreements(sweeper, study, parsed)]
-    if mistakes:
-        raise WrongInput(*mistakes)
+    errors = [*_not_nodes(sweeper)] or [*_errors(sweeper), *_disagreements(sweeper, study, parsed)]
+    if errors:
+        raise ConfigErrors(*errors)
     return Settings(
         study=study,
         metrics=tuple(name for name, _ in parsed),
@@ -108,61 +108,65 @@ def _directions(value: Any) -> list[str]:
     return [each.lower().rpartition(".")[2] for each in _listed(value)]
 
 
-def _not_nodes(sweeper: dict[str, Any]) -> Iterator[Mistake]:
+def _not_nodes(sweeper: dict[str, Any]) -> Iterator[ConfigError]:
     """Names in the place of a node, and keys that nothing reads."""
     sampler, pruner = sweeper["sampler"], sweeper["pruner"]
     if not isinstance(sampler, dict):
         allowed = "options of the group hydra/sweeper/sampler, with a slash"
-        yield Mistake("hydra.sweeper.sampler", sampler, allowed, f"hydra/sweeper/sampler={sampler}")
+        yield ConfigError("hydra.sweeper.sampler", sampler, allowed, f"hydra/sweeper/sampler={sampler}")
     if pruner is not None and not isinstance(pruner, dict):
-        mend = "'hydra.sweeper.pruner={_target_:optuna.pruners.MedianPruner}'"
-        yield Mistake("hydra.sweeper.pruner", pruner, "null or a node of an Optuna pruner", mend)
+        fix = "'hydra.sweeper.pruner={_target_:optuna.pruners.MedianPruner}'"
+        yield ConfigError("hydra.sweeper.pruner", pruner, "null or a node of an Optuna pruner", fix)
     for key in sorted(set(sweeper) - {each.name for each in fields(BatchlabSweeperConf)}):
         close = nearest(key, [each.name for each in fields(BatchlabSweeperConf)])
-        mend = f"hydra.sweeper.{close}={sweeper[key]}" if close else "python train.py search=joint --help"
-        yield Mistake(f"hydra.sweeper.{key}", sweeper[key], "no such key; nothing reads it", mend)
+        fix = f"hydra.sweeper.{close}={sweeper[key]}" if close else "python train.py search=joint --help"
+        yield ConfigError(f"hydra.sweeper.{key}", sweeper[key], "no such key; nothing reads it", fix)
 
 
-def _mistakes(sweeper: dict[str, Any]) -> Iterator[Mistake]:
-    def mistake(key: str, allowed: str, typed: str) -> Mistake:
-        return Mistake(f"hydra.sweeper.{key}", sweeper[key], allowed, f"hydra.sweeper.{key}={typed}")
+def _errors(sweeper: dict[str, Any]) -> Iterator[ConfigError]:
+    def error(key: str, allowed: str, typed: str) -> ConfigError:
+        return ConfigError(f"hydra.sweeper.{key}", sweeper[key], allowed, f"hydra.sweeper.{key}={typed}")
 
     if sweeper["n_trials"] < 1:
-        yield mistake("n_trials", "an integer from 1: trials of the study in total", "40")
+        yield error("n_trials", "an integer from 1: trials of the study in total", "40")
     if sweeper["timeout"] is not None and not 0 < sweeper["timeout"] < math.inf:
-        yield mistake("timeout", "null or a finite number of seconds above 0", "600")
+        yield error("timeout", "null or a finite number of seconds above 0", "600")
     most = max(1, psutil.virtual_memory().total // BYTES_OF_A_WORKER)
     if not 0 <= sweeper["num_workers"] <= most:
         allowed = f"an integer from 0 to {most}: processes side by side, each of about 1 GiB; 0 = in this one"
-        yield mistake("num_workers", allowed, "2")
+        yield error("num_workers", allowed, "2")
     if sweeper["n_jobs"] < 1:
-        yield mistake("n_jobs", "an integer from 1", "1")
+        yield error("n_jobs", "an integer from 1", "1")
     if not 0 <= sweeper["max_failure_rate"] <= 1:
-        yield mistake("max_failure_rate", "a share from 0 to 1", "0.5")
+        yield error("max_failure_rate", "a share from 0 to 1", "0.5")
     if unknown := [each for each in _listed(sweeper["first_points"]) if each not in FIRST_POINTS]:
-        yield mistake("first_points", f"{unknown[0]} is none of {', '.join(FIRST_POINTS)}", "[default]")
+        yield error("first_points", f"{unknown[0]} is none of {', '.join(FIRST_POINTS)}", "[default]")
     if sweeper["search_space"] is not None:
         allowed = "has no effect: the released plugin's old form of params"
-        yield mistake("search_space", allowed, "null and the space in hydra.sweeper.params")
+        yield error("search_space", allowed, "null and the space in hydra.sweeper.params")
     if sweeper["pruner"] is not None and not sweeper["prune"]:
-        yield mistake("pruner", "has no effect with hydra.sweeper.prune=false", "null")
+        yield error("pruner", "has no effect with hydra.sweeper.prune=false", "null")
 
 
-def _disagreements(sweeper: dict[str, Any], study: str, objectives: list[tuple[str, str]]) -> Iterator[Mistake]:
+def _disagreements(sweeper: dict[str, Any], study: str, objectives: list[tuple[str, str]]) -> Iterator[ConfigError]:
     """Keys of the released plugin that say something else than `study` and `objectives` do."""
     name, directions = sweeper["study_name"], _directions(sweeper["direction"])
     if name is not None and name != study:
-        yield Mistake("hydra.sweeper.study_name", name, f"disagrees with study={study}", f"study={name}")
+        yield ConfigError("hydra.sweeper.study_name", name, f"disagrees with study={study}", f"study={name}")
     if directions and directions != [direction for _, direction in objectives]:
         stated = ", ".join(f"{direction} {metric}" for metric, direction in objectives)
-        mend = "objectives=[final/val_accuracy]" if len(directions) == 1 else "hydra.sweeper.direction=null"
+        fix = "objectives=[final/val_accuracy]" if len(directions) == 1 else "hydra.sweeper.direction=null"
         if directions == ["minimize"]:
-            mend = "objectives=[final/val_loss]"
-        yield Mistake("hydra.sweeper.direction", ",".join(directions), f"disagrees with the objectives: {stated}", mend)
+            fix = "objectives=[final/val_loss]"
+        yield ConfigError(
+            "hydra.sweeper.direction", ",".join(directions), f"disagrees with the objectives: {stated}", fix
+        )
     target = str(sweeper["sampler"].get("_target_")).rpartition(".")[2]
     if target in SINGLE_OBJECTIVE and len(objectives) > 1:
         allowed = f"searches one objective, there are {len(objectives)}"
-        yield Mistake("hydra.sweeper.sampler", target, allowed, "hydra/sweeper/sampler=tpe")
+        yield ConfigError("hydra.sweeper.sampler", target, allowed, "hydra/sweeper/sampler=tpe")
     if sweeper["pruner"] is not None and len(objectives) > 1:
         allowed = "has no effect with several objectives: Optuna's pruners look at one"
-        yield Mistake("hydra.sweeper.pruner", sweeper["pruner"].get("_target_"), allowed, "hydra.sweeper.pruner=null")
+        yield ConfigError(
+            "hydra.sweeper.pruner", sweeper["pruner"].get("_target_"), allowed, "hydra.sweeper.pruner=null"
+        )

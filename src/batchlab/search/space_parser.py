@@ -18,7 +18,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from batchlab.errors import Mistake, WrongInput, wrong
+from batchlab.errors import ConfigError, ConfigErrors, config_error
 from batchlab.search.space import Dimension, Space
 
 TAGS = ("log", "pow2")
@@ -38,9 +38,9 @@ def make_space(
         The space; dimensions with one value stay dimensions.
 
     Raises:
-        WrongInput: every line that has no distribution.
+        ConfigErrors: every line that has no distribution.
     """
-    mistakes: list[Mistake] = []
+    errors: list[ConfigError] = []
     dimensions: list[Dimension] = []
     fixed = [override.input_line or "" for override in typed if not override.is_sweep_override()]
     typed_keys = {override.key_or_group for override in typed}
@@ -50,10 +50,10 @@ def make_space(
         if override.is_sweep_override():
             try:
                 dimensions.append(_dimension(override, is_structural(override), override.key_or_group in typed_keys))
-            except WrongInput as error:
-                mistakes += error.mistakes
-    if mistakes:
-        raise WrongInput(*mistakes)
+            except ConfigErrors as error:
+                errors += error.errors
+    if errors:
+        raise ConfigErrors(*errors)
     structural = tuple(each for each in dimensions if each.is_structural)
     return Space(structural, tuple(each for each in dimensions if not each.is_structural), tuple(fixed))
 
@@ -67,9 +67,9 @@ def _dimension(override: Override, is_structural: bool, is_typed: bool) -> Dimen
         return Dimension(key, name, distribution, (), ends, is_structural, is_typed)
     items = list(override.sweep_string_iterator())
     if not items:
-        raise wrong(key, text, "has no value: a range goes up and excludes its end", f"{key}=16,32,64")
+        raise config_error(key, text, "has no value: a range goes up and excludes its end", f"{key}=16,32,64")
     if len(set(items)) < len(items):
-        raise wrong(key, text, "has a value twice", f"{key}={','.join(dict.fromkeys(items))}")
+        raise config_error(key, text, "has a value twice", f"{key}={','.join(dict.fromkeys(items))}")
     values = [_value(item) for item in items]
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) < len(items) or is_structural:
@@ -110,23 +110,23 @@ def _interval(name: str, text: str, value: Any) -> tuple[str, BaseDistribution, 
     """Name, distribution and both ends of an interval."""
     low, high, tags = value.start, value.end, value.tags
     if unknown := sorted(set(tags) - set(TAGS)):
-        raise wrong(name, text, f"tags are {' and '.join(TAGS)}", f"{name}={text.replace(unknown[0], 'log')}")
+        raise config_error(name, text, f"tags are {' and '.join(TAGS)}", f"{name}={text.replace(unknown[0], 'log')}")
     literals = re.findall(r"interval\(([^()]*)\)", text)
     is_integer = (isinstance(low, int) and isinstance(high, int)) or (
         bool(literals) and "float(" not in text and not re.search(r"[.eE]|inf|nan", literals[0])
     )
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        raise wrong(
+        raise config_error(
             name, text, "an interval has two finite ends, the lower one first", f"{name}=interval({high:g},{low:g})"
         )
     if low <= 0 and tags:
-        raise wrong(
+        raise config_error(
             name, text, "a log scale and powers of two start above 0", f"{name}=tag(log,interval(0.001,{high}))"
         )
     if "pow2" in tags:
         first, last = math.ceil(math.log2(low)), math.floor(math.log2(high))
         if last < first or first < 0:
-            raise wrong(name, text, "has no power of two", f"{name}=tag(pow2,int(interval(16,1024)))")
+            raise config_error(name, text, "has no power of two", f"{name}=tag(pow2,int(interval(16,1024)))")
         return f"log2({name})", IntDistribution(first, last), (str(2**first), str(2**last))
     if is_integer:
         return name, IntDistribution(int(low), int(high), log="log" in tags), (str(int(low)), str(int(high)))

@@ -16,8 +16,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from sqlalchemy import Connection, Engine, create_engine, text
 
-from batchlab.search.retry import is_away, patiently, taken_again, without_patience
-from batchlab.search.retrying_storage import PatientStorage
+from batchlab.search.retry import is_unavailable, taken_again, with_retries, without_patience
+from batchlab.search.retrying_storage import RetryingStorage
 from batchlab.search.server_storage import ServerStorage, engine_settings
 from batchlab.search.stale_trials import own_lease
 from batchlab.search.trial_ref import TRIAL, WORKER
@@ -72,7 +72,7 @@ def _open(mlruns: str, address: str) -> BaseStorage:
             proxy = GrpcStorageProxy(host=match[1], port=int(match[2]))
         if not is_known:
             proxy.wait_server_ready(SECONDS_TO_ANSWER)
-        return PatientStorage(proxy, address)
+        return RetryingStorage(proxy, address)
     if address.startswith("sqlite"):
         share_sqlite()
         with study_lock(mlruns, address):
@@ -83,8 +83,8 @@ def _open(mlruns: str, address: str) -> BaseStorage:
         if not is_known:
             stack.enter_context(without_patience())
         stack.enter_context(study_lock(mlruns, address))
-        made = patiently(lambda: ServerStorage(address, own_lease().as_attribute()), address)
-    return PatientStorage(get_storage(made), address)
+        made = with_retries(lambda: ServerStorage(address, own_lease().as_attribute()), address)
+    return RetryingStorage(get_storage(made), address)
 
 
 def is_journal(address: str) -> bool:
@@ -106,7 +106,7 @@ def study_lock(mlruns: str, address: Any = None, study: str = "") -> Iterator[No
             yield
             return
         lock = AdvisoryLock(address, f"batchlab {study}".strip())
-        patiently(lock.take, address)
+        with_retries(lock.take, address)
         try:
             with taken_again(lock.take):
                 yield
@@ -142,7 +142,7 @@ class AdvisoryLock:
         try:
             self._connection.execute(text("SELECT pg_advisory_unlock(hashtext(:name))"), self._name)
         except Exception as error:
-            if not is_away(error):
+            if not is_unavailable(error):
                 raise
         finally:
             self._connection.close()

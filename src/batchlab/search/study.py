@@ -10,7 +10,7 @@ from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from batchlab.errors import Mistake, WrongInput
+from batchlab.errors import ConfigError, ConfigErrors
 from batchlab.search.settings import Settings
 from batchlab.search.storage import study_lock
 
@@ -21,7 +21,7 @@ FEW = 5
 """The failure rate is a share of at least so many trials."""
 
 
-class DataChanged(WrongInput):
+class DataChanged(ConfigErrors):
     """A job has read other examples than the study was begun with; the search cannot go on."""
 
 
@@ -69,7 +69,7 @@ def metrics_of(study: Study) -> tuple[list[str], list[str]]:
         return list(study.metric_names or map(str, range(len(directions)))), directions
 
 
-def check_fingerprint(study: Study, fingerprint: dict[str, Any]) -> list[Mistake]:
+def check_fingerprint(study: Study, fingerprint: dict[str, Any]) -> list[ConfigError]:
     """What differs between a study as it was created and as it is asked for now.
 
     Args:
@@ -77,20 +77,20 @@ def check_fingerprint(study: Study, fingerprint: dict[str, Any]) -> list[Mistake
         fingerprint: flat: objectives, data, fixed settings by key, dimensions by key.
 
     Returns:
-        A mistake for each key that differs.
+        An error for each key that differs.
     """
     known = study.user_attrs.get("fingerprint", {})
-    mistakes = []
+    errors = []
     for key in sorted({*known, *fingerprint}):
         before, now = known.get(key, "(nothing)"), fingerprint.get(key, "(nothing)")
         if before != now:
             allowed = f"the study {study.study_name} was begun with {before}"
-            mend = "another name for another study, study=..., or what it was begun with"
-            mistakes.append(changed_data(study, now) if key == DIGEST else Mistake(key, now, allowed, mend))
-    return mistakes
+            fix = "another name for another study, study=..., or what it was begun with"
+            errors.append(changed_data(study, now) if key == DIGEST else ConfigError(key, now, allowed, fix))
+    return errors
 
 
-def changed_data(study: Study, digest: str) -> Mistake:
+def changed_data(study: Study, digest: str) -> ConfigError:
     """What is said where the data set is not the one that a study was begun with.
 
     Args:
@@ -99,7 +99,7 @@ def changed_data(study: Study, digest: str) -> Mistake:
     """
     before = study.user_attrs["fingerprint"].get(DIGEST, "(nothing)")
     allowed = f"the data has changed: the study {study.study_name} was begun with other examples, {before[:12]}"
-    return Mistake(DIGEST, digest[:12], allowed, "study=... for another study, or have the data as it was")
+    return ConfigError(DIGEST, digest[:12], allowed, "study=... for another study, or have the data as it was")
 
 
 def is_done(trial: FrozenTrial) -> bool:

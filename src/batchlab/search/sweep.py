@@ -21,7 +21,7 @@ from optuna.study import Study
 from optuna.trial import Trial
 
 from batchlab.config.objectives import CALIBRATED, MEASURED
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 from batchlab.search.finalize import Ending, has_values, settle
 from batchlab.search.fingerprint import fingerprint
 from batchlab.search.first_points import first_points
@@ -56,7 +56,7 @@ def search(
         arguments: overrides of the command line.
 
     Raises:
-        WrongInput: settings or space that cannot be followed.
+        ConfigErrors: settings or space that cannot be followed.
         TooManyFailures: see there.
     """
     HydraConfig.instance().set_config(master)  # Hydra does so for jobs only; the study's name is made of its choices
@@ -71,8 +71,8 @@ def search(
     composer = Composer(context.config_loader, master, space)
     stamp = fingerprint(settings, space, composer.base())
     study = open_study(settings, storage, stamp)
-    if mistakes := check_fingerprint(study, stamp):
-        raise WrongInput(*mistakes)
+    if errors := check_fingerprint(study, stamp):
+        raise ConfigErrors(*errors)
     if WORKER not in os.environ:
         announce(study, settings, space)
     points = [] if is_grid else first_points(settings, space, composer.base())  # a grid has its points

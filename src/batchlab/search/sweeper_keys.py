@@ -110,7 +110,7 @@ def quarter_of_train(*, _root_: DictConfig) -> int:
     """The largest power of two that is at most a quarter of the training split.
 
     Raises:
-        WrongInput: what the loader found wrong (OmegaConf wraps it).
+        ConfigErrors: what the loader found wrong (OmegaConf wraps it).
     """
     from batchlab.training.build import load_dataset  # torch: only when a search asks
 

@@ -21,7 +21,7 @@ from batchlab.search.pareto_front import pareto_front
 from batchlab.search.pruning import Curve, Front, is_dominated
 from batchlab.search.storage import open_storage
 from batchlab.search.study import DIGEST, DataChanged, changed_data
-from batchlab.search.trial_ref import TRIAL, Handle
+from batchlab.search.trial_ref import TRIAL, TrialRef
 from batchlab.training.build import made
 from batchlab.training.loop import EvalPoint
 
@@ -38,7 +38,7 @@ def current_trial() -> "SearchTrial | None":
     """The trial that this job is; None outside a search."""
     if TRIAL not in os.environ:
         return None
-    handle = Handle(**json.loads(os.environ[TRIAL]))
+    handle = TrialRef(**json.loads(os.environ[TRIAL]))
     address = HydraConfig.get().sweeper.storage
     address = OmegaConf.to_container(address, resolve=True) if OmegaConf.is_config(address) else address
     return SearchTrial(_shared(handle.mlruns, json.dumps(address), handle.study, json.dumps(handle.pruner)), handle)
@@ -56,7 +56,7 @@ class Shared:
         self.digest: str | None = study.user_attrs.get("fingerprint", {}).get(DIGEST)
         self._fronts: dict[str, tuple[float, Front]] = {}
 
-    def front(self, handle: Handle, curve_key: str) -> Front:
+    def front(self, handle: TrialRef, curve_key: str) -> Front:
         """Front and finished curves of one kind, at most `SECONDS_OF_A_FRONT` old."""
         known = self._fronts.get(curve_key)
         if known is None or time.monotonic() - known[0] > SECONDS_OF_A_FRONT:
@@ -89,7 +89,7 @@ class SearchTrial:
         handle: which trial, and how it may stop.
     """
 
-    def __init__(self, shared: Shared, handle: Handle) -> None:
+    def __init__(self, shared: Shared, handle: TrialRef) -> None:
         self._shared, self._study, self._handle, self._trial_id = shared, shared.study, handle, handle.trial_id
         self.number, self.study_name, self.tried = handle.number, handle.study, handle.tried
         seconds_left = math.inf if handle.deadline is None else handle.deadline - time.time()
@@ -210,7 +210,7 @@ class SearchTrial:
         self._storage.set_trial_user_attr(self._trial_id, name, value)
 
 
-def front_of(trials: list[FrozenTrial], handle: Handle, curve_key: str) -> Front:
+def front_of(trials: list[FrozenTrial], handle: TrialRef, curve_key: str) -> Front:
     """What finished trials teach of how far a curve can still rise, and which points it has to beat."""
     values = [tuple(trial.values) for trial in trials]
     best = [values[place] for place in pareto_front(values, handle.directions)]

@@ -23,7 +23,7 @@ def parse_space(settings: Settings, arguments: Sequence[str], loader: ConfigLoad
         loader: knows the groups.
 
     Raises:
-        WrongInput: every line that has no distribution.
+        ConfigErrors: every line that has no distribution.
         OverrideParseException: a line that Hydra cannot read.
     """
     parser = OverridesParser.create(config_loader=loader)

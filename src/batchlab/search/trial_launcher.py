@@ -15,12 +15,12 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import OmegaConf, open_dict
 
 from batchlab.search.finalize import Ending
-from batchlab.search.retry import StoreAway
+from batchlab.search.retry import StorageUnavailable
 from batchlab.search.settings import Settings
 from batchlab.search.space import in_words
 from batchlab.search.study import DataChanged
 from batchlab.search.trial_configs import Composer
-from batchlab.search.trial_ref import SWEEP_ID, TRIAL, Handle
+from batchlab.search.trial_ref import SWEEP_ID, TRIAL, TrialRef
 from batchlab.system.torchrun_env import RanksFailed
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class Jobs:
     def _handle(self, job: Job) -> str:
         tried = in_words([*job.structural, *job.plain]).replace("'", "")  # the handle stands in quotes
         deadline = time.time() + self._deadline - time.monotonic()  # a launcher's job may be on another host
-        return Handle.of(self._settings, job.trial_id, job.number, deadline, tried, self._may_repeat).as_text()
+        return TrialRef.of(self._settings, job.trial_id, job.number, deadline, tried, self._may_repeat).as_text()
 
     def _environment(self, job: Job) -> list[str]:
         """What a job needs in its environment, on a machine that has not inherited this one's too."""
@@ -126,7 +126,7 @@ def _ending(returned: JobReturn) -> Ending:
         error = returned._return_value
         if isinstance(error, RanksFailed):  # of the machine, not of the point that was tried
             return Ending("lost")
-        if isinstance(error, StoreAway):  # the job could not say what it found; that is no fault of the point
+        if isinstance(error, StorageUnavailable):  # the job could not say what it found; that is no fault of the point
             return Ending("stopped")
         if isinstance(error, DataChanged):
             raise error

@@ -8,7 +8,7 @@ from typing import Any
 from batchlab.search.settings import Settings
 
 TRIAL = "BATCHLAB_TRIAL"
-"""Environment variable in which a job finds its `Handle`."""
+"""Environment variable in which a job finds its `TrialRef`."""
 SWEEP_ID = "BATCHLAB_SWEEP_ID"
 """Environment variable that tells every process of one command of train.py which command it is."""
 WORKER, UNTIL = "BATCHLAB_WORKER", "BATCHLAB_UNTIL"
@@ -16,7 +16,7 @@ WORKER, UNTIL = "BATCHLAB_WORKER", "BATCHLAB_UNTIL"
 
 
 @dataclass(frozen=True)
-class Handle:
+class TrialRef:
     """What a job needs to find its trial, in any process; the storage's address stands in Hydra's configuration.
 
     Attributes:
@@ -48,7 +48,7 @@ class Handle:
     @classmethod
     def of(
         cls, settings: Settings, trial_id: int, number: int, deadline: float, tried: str, may_repeat: bool
-    ) -> "Handle":
+    ) -> "TrialRef":
         """The handle of a trial of a search."""
         return cls(
             trial_id,

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
 from batchlab.config.schema import OPEN_GROUPS, Config
 from batchlab.config.trusted_targets import untrusted
-from batchlab.errors import Mistake, WrongInput, raised, reason
+from batchlab.errors import ConfigError, ConfigErrors, raised, reason
 from batchlab.search.fingerprint import fingerprint
 from batchlab.search.first_points import check_first_points, default_point
 from batchlab.search.sampler import try_out
@@ -23,7 +23,7 @@ from batchlab.search.settings import Settings, read_settings
 from batchlab.search.space import Dimension, Space
 from batchlab.search.time_objective import settle_time
 from batchlab.search.trial_configs import is_active, parse_space
-from batchlab.system.torchrun_env import torchrun_place
+from batchlab.system.torchrun_env import torchrun_env
 from batchlab.training.build import made
 from batchlab.validation.compose_errors import diagnose
 from batchlab.validation.dry_run import check_source
@@ -43,15 +43,15 @@ NO_DIMENSIONS = {
 
 @dataclass(frozen=True)
 class Found:
-    """What a survey found: configurations for gate 2, and the plan, None where there are mistakes."""
+    """What a survey found: configurations for gate 2, and the plan, None where there are errors."""
 
     corners: list[Config]
     plan: SearchPlan | None
 
 
-def survey(
+def validate_space(
     config_name: str, overrides: Sequence[str], extra: Sequence[str], base: DictConfig, is_multirun: bool
-) -> tuple[Found, list[Mistake]]:
+) -> tuple[Found, list[ConfigError]]:
     """Compose the corners of a search and send them through gate 1.
 
     Args:
@@ -62,76 +62,78 @@ def survey(
         is_multirun: whether -m was typed.
 
     Returns:
-        Corners and plan, and every mistake of gate 1.
+        Corners and plan, and every error of gate 1.
     """
     if not (is_multirun or base.hydra.mode == RunMode.MULTIRUN):
-        return Found([], None), [Mistake("hydra/sweeper", "batchlab", "a search needs a multirun", "-m in front")]
+        return Found([], None), [ConfigError("hydra/sweeper", "batchlab", "a search needs a multirun", "-m in front")]
     try:
-        if mistakes := check_source(typed_config(base)):
-            return Found([], None), mistakes
+        if errors := check_source(typed_config(base)):
+            return Found([], None), errors
         settings = read_settings(base)
         space = parse_space(settings, overrides, GlobalHydra.instance().config_loader())
         settings, space = settle_time(settings, space, base, None)
-        mistakes = [*_no_dimensions(space), *_launcher(settings, base), *check_first_points(settings, space, base)]
-    except WrongInput as error:
-        return Found([], None), list(error.mistakes)
+        errors = [*_no_dimensions(space), *_launcher(settings, base), *check_first_points(settings, space, base)]
+    except ConfigErrors as error:
+        return Found([], None), list(error.errors)
     except COMPOSE_ERRORS as error:
         return Found([], None), diagnose(config_name, list(overrides), list(extra), str(error))
-    mistakes += _names(settings, space)
-    corners, wrong = Corners(config_name, extra, space, overrides).checked()
-    mistakes += wrong
-    if mistakes:
-        return Found([], None), mistakes
+    errors += _names(settings, space)
+    corners, more = Corners(config_name, extra, space, overrides).checked()
+    errors += more
+    if errors:
+        return Found([], None), errors
     stamp = fingerprint(settings, space, base)
     return Found(corners, SearchPlan(settings, space, stamp, config_name, extra)), []
 
 
-def _no_dimensions(space: Space) -> Iterator[Mistake]:
+def _no_dimensions(space: Space) -> Iterator[ConfigError]:
     if not space.dimensions:
-        yield Mistake("hydra.sweeper.params", "(nothing)", "there is nothing to search", "batch_size=32,64,128")
+        yield ConfigError("hydra.sweeper.params", "(nothing)", "there is nothing to search", "batch_size=32,64,128")
     for each in space.dimensions:
         key = each.key.lstrip("+")
         if key == "measure" or key.startswith("measure."):
-            yield Mistake(key, each.described(), "what is measured does not change a run", f"{key}={each.probes[0]}")
+            yield ConfigError(
+                key, each.described(), "what is measured does not change a run", f"{key}={each.probes[0]}"
+            )
         elif key == "data" or key.startswith("data."):
-            yield Mistake(key, each.described(), "a study is about one data set", f"{key}={each.probes[0]}")
+            yield ConfigError(key, each.described(), "a study is about one data set", f"{key}={each.probes[0]}")
         elif key in NO_DIMENSIONS:
-            yield Mistake(key, each.described(), *NO_DIMENSIONS[key])
+            yield ConfigError(key, each.described(), *NO_DIMENSIONS[key])
 
 
-def _names(settings: Settings, space: Space) -> Iterator[Mistake]:
+def _names(settings: Settings, space: Space) -> Iterator[ConfigError]:
     """What sampler, pruner and suggesting function say of their settings, they say now."""
     try:
         try_out(settings, space)
-    except WrongInput as error:
-        yield from error.mistakes
+    except ConfigErrors as error:
+        yield from error.errors
     except Exception as error:
         target = settings.sampler.get("_target_")
         allowed = f"refused its settings: {reason(error)}"
-        yield Mistake("hydra.sweeper.sampler", target, allowed, "hydra/sweeper/sampler=tpe")
+        yield ConfigError("hydra.sweeper.sampler", target, allowed, "hydra/sweeper/sampler=tpe")
     if settings.pruner is not None:
         try:
             made(settings.pruner)
         except Exception as error:
-            target, mend = settings.pruner.get("_target_"), "hydra.sweeper.pruner=null"
-            yield Mistake("hydra.sweeper.pruner", target, f"refused its settings: it {raised(error)}", mend)
+            target, fix = settings.pruner.get("_target_"), "hydra.sweeper.pruner=null"
+            yield ConfigError("hydra.sweeper.pruner", target, f"refused its settings: it {raised(error)}", fix)
     if settings.custom_search_space:
         try:
             get_method(settings.custom_search_space)
         except Exception as error:
             key = "hydra.sweeper.custom_search_space"
-            yield Mistake(key, settings.custom_search_space, raised(error), "package.module.function, or null")
+            yield ConfigError(key, settings.custom_search_space, raised(error), "package.module.function, or null")
 
 
-def _launcher(settings: Settings, base: DictConfig) -> Iterator[Mistake]:
+def _launcher(settings: Settings, base: DictConfig) -> Iterator[ConfigError]:
     is_basic = base.hydra.launcher._target_.endswith("BasicLauncher")
     if settings.num_workers and not is_basic:
         allowed = "has no effect under a Hydra launcher, which brings its own processes"
-        yield Mistake("hydra.sweeper.num_workers", settings.num_workers, allowed, "hydra.sweeper.n_jobs=2")
-    if (settings.num_workers or not is_basic) and torchrun_place() is not None:
+        yield ConfigError("hydra.sweeper.num_workers", settings.num_workers, allowed, "hydra.sweeper.n_jobs=2")
+    if (settings.num_workers or not is_basic) and torchrun_env() is not None:
         allowed = "torchrun's processes share one trial at a time"
-        mend = "hydra.sweeper.num_workers=0 hydra/launcher=basic, or num_processes=2 without torchrun"
-        yield Mistake("hydra.sweeper.num_workers", settings.num_workers, allowed, mend)
+        fix = "hydra.sweeper.num_workers=0 hydra/launcher=basic, or num_processes=2 without torchrun"
+        yield ConfigError("hydra.sweeper.num_workers", settings.num_workers, allowed, fix)
 
 
 class Corners:
@@ -148,10 +150,10 @@ class Corners:
         self._config_name, self._extra, self._space, self._typed = config_name, list(extra), space, typed
         self._parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
 
-    def checked(self) -> tuple[list[Config], list[Mistake]]:
+    def checked(self) -> tuple[list[Config], list[ConfigError]]:
         """Every corner's configuration, and what gate 1 says of them."""
         corners: list[Config] = []
-        mistakes: list[Mistake] = []
+        errors: list[ConfigError] = []
         missing = {each.key for each in self._space.plain if each.is_typed}
         for choice in itertools.product(
             *([f"{each.key}={item}" for item in each.probes] for each in self._space.structural)
@@ -160,10 +162,10 @@ class Corners:
             try:
                 base = compose(self._config_name, [*self._extra, *lines])
             except COMPOSE_ERRORS as error:
-                mistakes += diagnose(self._config_name, lines, self._extra, str(error))
+                errors += diagnose(self._config_name, lines, self._extra, str(error))
                 continue
             if strangers := untrusted(base, self._config_name, [*self._extra, *lines], self._typed):
-                mistakes += strangers
+                errors += strangers
                 continue
             HydraConfig.instance().set_config(base)
             active = [each for each in self._space.plain if is_active(base, each)]
@@ -171,13 +173,13 @@ class Corners:
             own = without_hydra(base)
             for corner in self._points(base, active):
                 try:
-                    found, wrong = gate_one(with_values(own, corner, self._parser))
+                    found, more = gate_one(with_values(own, corner, self._parser))
                 except COMPOSE_ERRORS as error:
-                    found, wrong = [], diagnose(self._config_name, [*lines, *corner], self._extra, str(error))
+                    found, more = [], diagnose(self._config_name, [*lines, *corner], self._extra, str(error))
                 corners += found
-                mistakes += [in_space(mistake, self._space) for mistake in wrong]
-        mistakes += [_never_there(key, self._space) for key in sorted(missing)]
-        return corners, mistakes
+                errors += [in_space(item, self._space) for item in more]
+        errors += [_never_there(key, self._space) for key in sorted(missing)]
+        return corners, errors
 
     def _points(self, base: DictConfig, active: list[Dimension]) -> Iterator[tuple[str, ...]]:
         """The default point, and for each dimension its probes with the others at the default."""
@@ -190,19 +192,19 @@ class Corners:
                 yield tuple((middle | {each.key: f"{each.key}={probe}"}).values())
 
 
-def _never_there(key: str, space: Space) -> Mistake:
+def _never_there(key: str, space: Space) -> ConfigError:
     described = next(each.described() for each in space.plain if each.key == key)
     group, _, name = key.partition(".")
-    mend = without(group, name) if group in OPEN_GROUPS else f"the command without {key}"
-    return Mistake(key, described, "no configuration of this search has that key", mend)
+    fix = without(group, name) if group in OPEN_GROUPS else f"the command without {key}"
+    return ConfigError(key, described, "no configuration of this search has that key", fix)
 
 
-def in_space(mistake: Mistake, space: Space) -> Mistake:
-    """The mistake of a corner, with a mend that is a range or a list."""
-    dimension = next((each for each in space.dimensions if each.key == mistake.key), None)
+def in_space(error: ConfigError, space: Space) -> ConfigError:
+    """The error of a corner, with a mend that is a range or a list."""
+    dimension = next((each for each in space.dimensions if each.key == error.key), None)
     if dimension is None:
-        return mistake
+        return error
     if not dimension.items:
-        return replace(mistake, mend=f"another range of {dimension.key}; it is {dimension.described()}")
-    others = [item for item in dimension.items if item != str(mistake.value)]
-    return replace(mistake, mend=f"{dimension.key}={','.join(others)}") if others else mistake
+        return replace(error, fix=f"another range of {dimension.key}; it is {dimension.described()}")
+    others = [item for item in dimension.items if item != str(error.value)]
+    return replace(error, fix=f"{dimension.key}={','.join(others)}") if others else error

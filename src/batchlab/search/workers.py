@@ -69,7 +69,7 @@ def supervise(
     fruitless, num_done = 0, len(done_trials(study, settings.num_trials))
     if num_done >= settings.num_trials:
         return
-    with Display(study, settings, space) as display, Crew(settings, deadline, gpus) as crew:
+    with Display(study, settings, space) as display, WorkerPool(settings, deadline, gpus) as crew:
         crew.fill(settings.num_trials - num_done)
         while True:
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -109,7 +109,7 @@ def _is_left(study: Study, settings: Settings, slots: Slots) -> bool:
     return missing > len(slots.running_elsewhere())
 
 
-class Crew:
+class WorkerPool:
     """The worker processes of one supervisor; a context manager that leaves none behind.
 
     Args:
@@ -127,7 +127,7 @@ class Crew:
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
         self._last_place = 0
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(

@@ -11,11 +11,11 @@ OUTSIDE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, e
 KEPT = "What was recorded before is kept; when that is mended, the same command goes on."
 
 
-class Fault(RuntimeError):
+class EnvironmentFailure(RuntimeError):
     """Its text is all that a person needs: what is in the way, and what is lost; no traceback."""
 
 
-def cannot_write(path: Path, error: OSError, lost: str) -> Fault:
+def cannot_write(path: Path, error: OSError, lost: str) -> EnvironmentFailure:
     """The fault of a file that cannot be written.
 
     Args:
@@ -23,20 +23,20 @@ def cannot_write(path: Path, error: OSError, lost: str) -> Fault:
         error: what the system said.
         lost: a sentence: what is lost.
     """
-    return Fault(f"{path}: {os.strerror(error.errno or errno.EIO)}. {lost}")
+    return EnvironmentFailure(f"{path}: {os.strerror(error.errno or errno.EIO)}. {lost}")
 
 
 def in_words(error: BaseException) -> str:
     """What stands in the way and what is kept, where an exception says so; else an empty string."""
     reason = reason_of(error)
-    is_whole = not reason or any(isinstance(each, Fault) for each in _causes(error))
+    is_whole = not reason or any(isinstance(each, EnvironmentFailure) for each in _causes(error))
     return reason if is_whole else f"{reason}. {KEPT}"
 
 
 def reason_of(error: BaseException) -> str:
     """What stands in the way, where that is what an exception or one of its causes says; else an empty string."""
     for each in _causes(error):
-        if isinstance(each, Fault):
+        if isinstance(each, EnvironmentFailure):
             return str(each)
         if isinstance(each, OSError) and each.errno in OUTSIDE:
             return f"{each.filename or 'a file'}: {os.strerror(each.errno)}"

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from omegaconf import DictConfig, OmegaConf
 
-from batchlab.errors import Mistake
+from batchlab.errors import ConfigError
 
 SECRET = r"(?P<user>[^:/@\s'\"]*):(?P<password>[^@\s'\"]+)@"
 POSTGRES, HTTP = re.compile(rf"(postgresql[\w+.-]*://){SECRET}"), re.compile(rf"(https?://){SECRET}")
@@ -21,20 +21,20 @@ OTHER = re.compile(r"://[^:/@\s]*:[^@/\s]+@|[?&]password=", re.IGNORECASE)
 TRACKING, PGPASSWORD = "MLFLOW_TRACKING_URI", "PGPASSWORD"
 
 
-def hide_passwords() -> list[Mistake]:
+def hide_passwords() -> list[ConfigError]:
     """Take the passwords out of this process's command line and of MLFLOW_TRACKING_URI.
 
     Returns:
-        A mistake for each address whose password cannot be handed on.
+        An error for each address whose password cannot be handed on.
     """
-    words, mistakes = hand_on(sys.argv, os.environ)
+    words, errors = hand_on(sys.argv, os.environ)
     replaced = dict(zip(sys.argv, words, strict=True))
     sys.orig_argv[:] = [replaced.get(word, word) for word in sys.orig_argv]  # a search's workers are started from it
     sys.argv[:] = words
-    return mistakes
+    return errors
 
 
-def hand_on(words: Sequence[str], environment: MutableMapping[str, str]) -> tuple[list[str], list[Mistake]]:
+def hand_on(words: Sequence[str], environment: MutableMapping[str, str]) -> tuple[list[str], list[ConfigError]]:
     """A command line without passwords; what needs them finds them in the environment.
 
     Args:
@@ -42,7 +42,7 @@ def hand_on(words: Sequence[str], environment: MutableMapping[str, str]) -> tupl
         environment: MLFLOW_TRACKING_URI loses its password, the variables of libpq and MLflow are set.
 
     Returns:
-        The words, and a mistake for each address whose password cannot be handed on.
+        The words, and an error for each address whose password cannot be handed on.
     """
     tracking = environment.get(TRACKING, "")
     if found := HTTP.match(tracking):
@@ -51,21 +51,21 @@ def hand_on(words: Sequence[str], environment: MutableMapping[str, str]) -> tupl
         tracking = environment[TRACKING] = HTTP.sub(r"\1", tracking)
     known = {unquote(found["password"]) for text in (*words, tracking) for found in POSTGRES.finditer(text)}
     kept = [POSTGRES.sub(r"\1\g<user>@", word) for word in words]
-    mistakes = [mistake for word in kept for mistake in _not_handed_on(word)]
+    errors = [error for word in kept for error in _not_handed_on(word)]
     if known:
         if tracking:
             environment[TRACKING] = POSTGRES.sub(r"\1\g<user>@", tracking)
         if len(known | ({environment[PGPASSWORD]} if PGPASSWORD in environment else set())) > 1:
             allowed = "addresses have different passwords, and libpq reads one variable"
-            mistakes.append(
-                Mistake(PGPASSWORD, "***", allowed, "them without passwords: ~/.pgpass has a line for each")
+            errors.append(
+                ConfigError(PGPASSWORD, "***", allowed, "them without passwords: ~/.pgpass has a line for each")
             )
         else:
             environment[PGPASSWORD] = known.pop()
-    return kept, mistakes
+    return kept, errors
 
 
-def in_files(sweeper: DictConfig) -> list[Mistake]:
+def in_files(sweeper: DictConfig) -> list[ConfigError]:
     """A password in the store's address where that stands in a file; an interpolation (oc.env) is written as it is.
 
     Args:
@@ -76,13 +76,15 @@ def in_files(sweeper: DictConfig) -> list[Mistake]:
     if not OTHER.search(storage):
         return []
     allowed = "a password in a file is copied into the folder of each job"
-    return [Mistake("hydra.sweeper.storage", storage, allowed, f"{PGPASSWORD}=... in front of python, not in the file")]
+    return [
+        ConfigError("hydra.sweeper.storage", storage, allowed, f"{PGPASSWORD}=... in front of python, not in the file")
+    ]
 
 
-def _not_handed_on(word: str) -> Iterator[Mistake]:
+def _not_handed_on(word: str) -> Iterator[ConfigError]:
     if OTHER.search(word):
         key, _, address = word.partition("=")
         allowed = "a password in this address would be written down; only postgresql://user:password@ is handed on"
-        mend = "the address without it, and the password where its driver looks for one"
+        fix = "the address without it, and the password where its driver looks for one"
         is_short = address.startswith("postgres://")
-        yield Mistake(key, address, allowed, "postgresql+psycopg:// instead of postgres://" if is_short else mend)
+        yield ConfigError(key, address, allowed, "postgresql+psycopg:// instead of postgres://" if is_short else fix)

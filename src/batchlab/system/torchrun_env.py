@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from batchlab.errors import Mistake, WrongInput
+from batchlab.errors import ConfigError, ConfigErrors
 
 
 class RanksFailed(RuntimeError):
@@ -25,7 +25,7 @@ class Place:
     local_rank: int
 
 
-def torchrun_place() -> Place | None:
+def torchrun_env() -> Place | None:
     """The place that torchrun gave this process; None where it was not started by torchrun, or alone."""
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
     if not all(name in os.environ for name in names) or int(os.environ["WORLD_SIZE"]) == 1:
@@ -41,17 +41,17 @@ def with_torchrun(arguments: list[str], place: Place) -> list[str]:
         place: of this process.
 
     Raises:
-        WrongInput: where another number or another launch was typed.
+        ConfigErrors: where another number or another launch was typed.
     """
     given = {"launch": "ddp", "num_processes": str(place.num_processes)}
     typed = {key: value for key, _, value in (word.partition("=") for word in arguments)}
-    mistakes = [
-        Mistake(
+    errors = [
+        ConfigError(
             key, typed[key], f"torchrun started {place.num_processes} processes", f"it without {key}=, or {key}={value}"
         )
         for key, value in given.items()
         if typed.get(key, value) != value
     ]
-    if mistakes:
-        raise WrongInput(*mistakes)
+    if errors:
+        raise ConfigErrors(*errors)
     return [*arguments, *(f"{key}={value}" for key, value in given.items() if key not in typed)]

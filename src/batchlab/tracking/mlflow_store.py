@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from batchlab.system.environment_errors import Fault, masked, reason_of
+from batchlab.system.environment_errors import EnvironmentFailure, masked, reason_of
 from batchlab.tracking.stores import create_whole, locked, share_sqlite, sqlite_path, tracking_uri
 
 CLIENT = {
@@ -32,7 +32,7 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 REFUSALS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED")
 
 
-class Away(Fault):
+class TrackingUnavailable(EnvironmentFailure):
     """MLflow does not answer.
 
     Attributes:
@@ -59,12 +59,12 @@ def answering(mlruns: str) -> Iterator[None]:
         mlruns: folder of results.
 
     Raises:
-        Away: see there.
+        TrackingUnavailable: see there.
     """
     try:
         yield
     except (MlflowException, SQLAlchemyError, RequestException, OSError) as error:
-        away = Away(_said(tracking_uri(mlruns), _reason(error)))
+        away = TrackingUnavailable(_said(tracking_uri(mlruns), _reason(error)))
         away.is_refusal = isinstance(error, MlflowException) and error.error_code in REFUSALS
         raise away from error
 
@@ -91,7 +91,7 @@ def client_of(mlruns: str) -> MlflowClient:
         mlruns: folder of results.
 
     Raises:
-        Away: where the store cannot be opened.
+        TrackingUnavailable: where the store cannot be opened.
     """
     with answering(mlruns):
         return _client(tracking_uri(mlruns), mlruns)
@@ -127,7 +127,7 @@ def open_store(mlruns: str, study: str) -> Store:
         The store.
 
     Raises:
-        Away: where MLflow does not answer.
+        TrackingUnavailable: where MLflow does not answer.
     """
     with answering(mlruns):
         return _open(tracking_uri(mlruns), mlruns, study)

@@ -17,7 +17,7 @@ from batchlab.config.schema import Config
 from batchlab.run.training_run import RunResult
 from batchlab.system.environment_errors import cannot_write
 from batchlab.system.signals import signals_wait
-from batchlab.tracking.mlflow_store import Away, answering, client_of, open_store
+from batchlab.tracking.mlflow_store import TrackingUnavailable, answering, client_of, open_store
 from batchlab.tracking.run_header import RunClock, header_of, texts
 from batchlab.tracking.sink import RUN_ID, sink_of
 from batchlab.tracking.spool import End, Header, Spool, Value, begin
@@ -210,7 +210,7 @@ def recorded_runs(
     known = {run["id"] for run in waiting}
     try:
         runs = [*waiting, *(run for run in _in_mlflow(config.mlruns, sweep_id) if run["id"] not in known)]
-    except Away as error:
+    except TrackingUnavailable as error:
         say(f"{error}. What follows is of the runs that wait in {spool_folder(config.mlruns)}.")
         runs = waiting
     return sorted(runs, key=lambda run: run["began"])

@@ -8,7 +8,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
-from batchlab.tracking.mlflow_store import Away, Store, answering, forget_stores, open_store, runs_where
+from batchlab.tracking.mlflow_store import Store, TrackingUnavailable, answering, forget_stores, open_store, runs_where
 from batchlab.tracking.spool import Spool
 
 RUN_ID = "batchlab.run_id"
@@ -36,7 +36,7 @@ class Sink:
             return False
         try:
             send(self._mlruns, spool)
-        except Away:
+        except TrackingUnavailable:
             now = time.monotonic()  # at least four times as long as the try has taken: a run is slowed by a fifth
             self._not_before = now + min(LONGEST_PAUSE, max(self._pause, 4 * (now - began)))
             self._pause = min(LONGEST_PAUSE, 2 * self._pause)
@@ -59,8 +59,8 @@ def send(mlruns: str, spool: Spool) -> None:
         spool: of the run; its file is removed where nothing is left to send.
 
     Raises:
-        Away: where MLflow does not take it; what it took before stays.
-        Fault: where the file cannot be written.
+        TrackingUnavailable: where MLflow does not take it; what it took before stays.
+        EnvironmentFailure: where the file cannot be written.
     """
     try:
         with answering(mlruns):
@@ -73,7 +73,7 @@ def send(mlruns: str, spool: Spool) -> None:
                     store.client.log_artifacts(run_id, str(spool.artifacts))
                 store.client.set_terminated(run_id, spool.end.status, spool.end.ended_ms)
                 spool.remove()
-    except Away:
+    except TrackingUnavailable:
         spool.is_known = False
         forget_stores()
         raise

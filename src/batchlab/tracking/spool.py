@@ -103,7 +103,7 @@ def begin(folder: Path, header: Header) -> "Spool":
     """The file of a run that begins, in a folder that is made where it is missing.
 
     Raises:
-        Fault: where it cannot be written; nothing is left of it then.
+        EnvironmentFailure: where it cannot be written; nothing is left of it then.
     """
     part = folder / f".{header.id}.part"  # a file of the right name has a whole header
     try:
@@ -234,7 +234,7 @@ class Spool:
         """Append a line, whole or not at all.
 
         Raises:
-            Fault: where it cannot be written; the file is as it was before.
+            EnvironmentFailure: where it cannot be written; the file is as it was before.
         """
         line = (json.dumps(record) + "\n").encode()
         try:

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote, urlsplit
 
-from batchlab.errors import Mistake
+from batchlab.errors import ConfigError
 from batchlab.system.environment_errors import masked
 
 TRACKING = "MLFLOW_TRACKING_URI"
@@ -64,26 +64,26 @@ OPTUNA = Owner(
 )
 
 
-def check_stores(mlruns: str) -> list[Mistake]:
-    """Every mistake of the places where results go; nothing is written, and no server is asked.
+def check_stores(mlruns: str) -> list[ConfigError]:
+    """Every error of the places where results go; nothing is written, and no server is asked.
 
     Args:
         mlruns: folder of results, existing or not.
     """
     address, folder = os.environ.get(TRACKING, ""), Path(mlruns).absolute()
-    if mistakes := [*unwritable(mlruns), *_address(address)]:
-        return mistakes
-    named = Mistake("mlruns", mlruns, "", "mlruns=/another/folder")
+    if errors := [*unwritable(mlruns), *_address(address)]:
+        return errors
+    named = ConfigError("mlruns", mlruns, "", "mlruns=/another/folder")
     if not address:
-        mistakes += _database(folder / "mlflow.db", MLFLOW, named)
+        errors += _database(folder / "mlflow.db", MLFLOW, named)
     elif address.startswith("sqlite:///"):
-        mend = f"{TRACKING}=sqlite:////another/file.db, or none for mlflow.db in mlruns"
-        mistakes += _database(Path(address.removeprefix("sqlite:///")), MLFLOW, Mistake(TRACKING, address, "", mend))
-    return [*mistakes, *_database(folder / "optuna.db", OPTUNA, named)]
+        fix = f"{TRACKING}=sqlite:////another/file.db, or none for mlflow.db in mlruns"
+        errors += _database(Path(address.removeprefix("sqlite:///")), MLFLOW, ConfigError(TRACKING, address, "", fix))
+    return [*errors, *_database(folder / "optuna.db", OPTUNA, named)]
 
 
-def unwritable(folder: str) -> Iterator[Mistake]:
-    """A mistake where results cannot be written into a folder, existing or not."""
+def unwritable(folder: str) -> Iterator[ConfigError]:
+    """An error where results cannot be written into a folder, existing or not."""
     path = found = Path(folder).absolute()
     try:
         found = next(parent for parent in (path, *path.parents) if parent.exists())
@@ -92,33 +92,33 @@ def unwritable(folder: str) -> Iterator[Mistake]:
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         what = f"{found}: {os.strerror(error.errno or errno.EIO)}" if is_full else f"{found} is not writable"
-        yield Mistake("mlruns", folder, f"a folder for results; {what}", ANOTHER)
+        yield ConfigError("mlruns", folder, f"a folder for results; {what}", ANOTHER)
         return
     databases = (path / f"{name}{end}" for name in ("mlflow.db", "optuna.db") for end in ("", "-wal", "-shm"))
     for own in (*(path / name for name in OWN), *databases):
         if own.exists() and not os.access(own, os.W_OK | (os.X_OK if own.is_dir() else 0)):
-            yield Mistake("mlruns", folder, f"a folder for results; {own} is not writable", ANOTHER)
+            yield ConfigError("mlruns", folder, f"a folder for results; {own} is not writable", ANOTHER)
 
 
-def _address(address: str) -> Iterator[Mistake]:
-    """A mistake where MLflow cannot be at an address."""
+def _address(address: str) -> Iterator[ConfigError]:
+    """An error where MLflow cannot be at an address."""
     if not address:
         return
-    mend = f"{TRACKING}=http://127.0.0.1:5000, or none for mlflow.db in mlruns"
+    fix = f"{TRACKING}=http://127.0.0.1:5000, or none for mlflow.db in mlruns"
     try:
         parts = urlsplit(address)
         scheme, host, _ = parts.scheme.partition("+")[0], parts.hostname, parts.port
     except ValueError:
-        yield Mistake(TRACKING, masked(address), "cannot be read as scheme://host:port", mend)
+        yield ConfigError(TRACKING, masked(address), "cannot be read as scheme://host:port", fix)
         return
     allowed = f"an address that begins with {', '.join(f'{each}://' for each in (*SERVERS, *DATABASES))}"
     is_file = scheme in ("", "file") and os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() == "true"
     if scheme not in (*SERVERS, *DATABASES, "databricks") and not is_file:
-        yield Mistake(TRACKING, masked(address), allowed, mend)
+        yield ConfigError(TRACKING, masked(address), allowed, fix)
     elif scheme in SERVERS and not host:
-        yield Mistake(TRACKING, masked(address), "names no host", mend)
+        yield ConfigError(TRACKING, masked(address), "names no host", fix)
     elif scheme in DATABASES and (reason := _no_driver(address)):
-        yield Mistake(TRACKING, masked(address), reason, mend)
+        yield ConfigError(TRACKING, masked(address), reason, fix)
 
 
 def _no_driver(address: str) -> str:
@@ -132,11 +132,11 @@ def _no_driver(address: str) -> str:
     return ""
 
 
-def _database(path: Path, owner: Owner, named: Mistake) -> Iterator[Mistake]:
-    """A mistake where a file is there and is none of the owner's, or of another release of it; all of it but why."""
+def _database(path: Path, owner: Owner, named: ConfigError) -> Iterator[ConfigError]:
+    """An error where a file is there and is none of the owner's, or of another release of it; all of it but why."""
     if not path.exists() or not path.stat().st_size:
         return
-    left, mend = "; it was left as it is", named.mend
+    left, fix = "; it was left as it is", named.fix
     try:
         tables, revision = _look_into(path)
     except sqlite3.Error as error:
@@ -151,8 +151,8 @@ def _database(path: Path, owner: Owner, named: Mistake) -> Iterator[Mistake]:
         yield replace(named, allowed=f"{path} is not {owner.name}'s, but has tables of its own ({shown}){left}")
     elif (head := _newest(owner)) and revision != head:
         what = f"is of another release of {owner.name} (its schema is {revision}, this one's {head})"
-        mend = f"{mend}, or bring a copy of it up to date with `{owner.upgrade.format(path)}`"
-        yield replace(named, allowed=f"{path} {what}{left}", mend=mend)
+        fix = f"{fix}, or bring a copy of it up to date with `{owner.upgrade.format(path)}`"
+        yield replace(named, allowed=f"{path} {what}{left}", fix=fix)
 
 
 def _look_into(path: Path) -> tuple[set[str], str | None]:
@@ -184,7 +184,7 @@ def is_server() -> bool:
     return os.environ.get(TRACKING, "").startswith(SERVERS)
 
 
-def why_away() -> str:
+def why_unavailable() -> str:
     """Why the MLflow server of MLFLOW_TRACKING_URI cannot be used just now; empty where it can, or where it is none."""
     if not is_server():
         return ""

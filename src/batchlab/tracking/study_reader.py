@@ -30,7 +30,7 @@ def study_runs(mlruns: str, study: str, roles: Sequence[str] = ("run",)) -> list
         roles: which runs count: run for trainings, probe for what a probe measured.
 
     Raises:
-        Away: where MLflow does not answer, as the functions below.
+        TrackingUnavailable: where MLflow does not answer, as the functions below.
     """
     if not _is_there(mlruns):
         return []

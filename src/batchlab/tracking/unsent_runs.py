@@ -11,7 +11,7 @@ from typing import Any
 
 from batchlab.system.environment_errors import masked
 from batchlab.tracking.spool import Content, End, Spool, read, reopen
-from batchlab.tracking.store_checks import TRACKING, is_server, why_away
+from batchlab.tracking.store_checks import TRACKING, is_server, why_unavailable
 
 DIED = "its process died"
 SECONDS_BETWEEN_TRIES, SECONDS_AT_END = 0.5, 5.0
@@ -35,7 +35,7 @@ class LeftBehind:
     num_sent: int = 0
     num_waiting: int = 0
     why: str = ""
-    is_away: bool = False
+    is_unavailable: bool = False
     died: list[str] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
@@ -57,7 +57,7 @@ def meant_for(mlruns: str) -> str:
 
 def at_start(mlruns: str) -> None:
     """Send what earlier commands left behind, and say whether MLflow's server can be reached."""
-    if why := why_away():
+    if why := why_unavailable():
         address = masked(os.environ[TRACKING])
         print(f"MLflow at {address} {why}: runs are kept in {spool_folder(mlruns)} until it can be.", file=sys.stderr)
         return
@@ -131,18 +131,18 @@ def _complete(spool: Spool, found: LeftBehind) -> None:
 
 def _send(mlruns: str, spool: Spool, found: LeftBehind, until: float) -> None:
     """Send one run; where MLflow is away, the time is used up on the first of them."""
-    from batchlab.tracking.mlflow_store import Away
+    from batchlab.tracking.mlflow_store import TrackingUnavailable
     from batchlab.tracking.sink import send  # mlflow: seconds
 
-    while not found.is_away:
+    while not found.is_unavailable:
         try:
             send(mlruns, spool)
-        except Away as error:
+        except TrackingUnavailable as error:
             found.why = str(error)
             if error.is_refusal:
                 break
-            found.is_away = time.monotonic() >= until
-            time.sleep(0.0 if found.is_away else SECONDS_BETWEEN_TRIES)
+            found.is_unavailable = time.monotonic() >= until
+            time.sleep(0.0 if found.is_unavailable else SECONDS_BETWEEN_TRIES)
         else:
             found.num_sent += 1
             return

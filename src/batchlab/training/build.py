@@ -17,16 +17,16 @@ from batchlab.config.schema import Config
 from batchlab.data.argument_checks import not_numbers, refuse
 from batchlab.data.dataset import Dataset
 from batchlab.data.stream import BatchStream, normalised, placed
-from batchlab.errors import WrongInput, raised, wrong
+from batchlab.errors import ConfigErrors, config_error, raised
 from batchlab.optim.lr_schedule import warm_up
 from batchlab.system.device_memory import free_bytes
-from batchlab.system.torchrun_env import torchrun_place
+from batchlab.system.torchrun_env import torchrun_env
 from batchlab.training.clock import Clock
-from batchlab.training.grad_norm_accumulator import Tally
-from batchlab.training.gradient import Learner
+from batchlab.training.grad_norm_accumulator import GradNormAccumulator
+from batchlab.training.gradient import TrainStep
 from batchlab.training.loop import Schedule
 from batchlab.training.plan import Plan, make_plan
-from batchlab.training.train_step import make_learner, precise
+from batchlab.training.train_step import make_train_step, precise
 
 WARMUP_FROM = 0.1
 """Where warm-up starts unless lr_schedule.warmup_from says so, as a share of the lr."""
@@ -49,7 +49,7 @@ class Built:
     device: torch.device
     dataset: Dataset
     plan: Plan
-    learner: Learner
+    learner: TrainStep
     forward: Callable[[Tensor], Tensor]
     loss_function: Callable[[Tensor, Tensor], Tensor]
     stream: BatchStream
@@ -79,9 +79,9 @@ def build(config: Config, seed: int) -> Built:
     optimizer = build_optimizer(config, model, settings)
     loss_function = made(config.loss)
     forward = precise(torch.compile(model) if config.compile else model, config.precision, device)
-    learner = make_learner(model, forward, loss_function, optimizer, config.precision)
+    learner = make_train_step(model, forward, loss_function, optimizer, config.precision)
     if config.measure.gradient_noise and config.precision != "float16":  # there gradients carry the scaler's factor
-        learner = replace(learner, tally=Tally(model.parameters()))
+        learner = replace(learner, tally=GradNormAccumulator(model.parameters()))
     stream = BatchStream(dataset, seed, device, resident)
     schedule, clock = make_schedule(config, plan), Clock(device)
     return Built(
@@ -105,7 +105,7 @@ def use_threads(config: Config) -> None:
 
     torchrun has set each process's own.
     """
-    share = DEFAULT_THREADS if torchrun_place() else max(1, DEFAULT_THREADS // config.num_processes)
+    share = DEFAULT_THREADS if torchrun_env() else max(1, DEFAULT_THREADS // config.num_processes)
     torch.set_num_threads(config.num_threads or share)
 
 
@@ -122,15 +122,15 @@ def made(node: dict[str, Any], **given: Any) -> Any:
     """What a node's `_target_` makes of its settings; wrong input is raised as such, not wrapped by Hydra.
 
     Raises:
-        WrongInput: from the target, or for text that Hydra would read as an interpolation, a second time.
+        ConfigErrors: from the target, or for text that Hydra would read as an interpolation, a second time.
     """
     if "${" in str(node):
         allowed = "has ${ in one of its settings, which would be read as a setting once more"
-        raise wrong("_target_", node.get("_target_"), allowed, "the value itself")
+        raise config_error("_target_", node.get("_target_"), allowed, "the value itself")
     try:
         return instantiate(node, **given, _convert_="all")
     except InstantiationException as error:
-        if isinstance(error.__cause__, WrongInput):
+        if isinstance(error.__cause__, ConfigErrors):
             raise error.__cause__ from None
         raise
 
@@ -145,7 +145,7 @@ def load_dataset(data: dict[str, Any]) -> Dataset:
     """The data set of a `data` node, read once per process.
 
     Raises:
-        WrongInput: what the loader found wrong.
+        ConfigErrors: what the loader found wrong.
     """
     return _load(json.dumps({key: value for key, value in data.items() if key != "resident"}))
 
@@ -156,13 +156,13 @@ def _load(data: str) -> Dataset:
     target = node["_target_"]
     try:
         dataset = made(node)
-    except WrongInput:
+    except ConfigErrors:
         raise
     except Exception as error:  # whatever a loader raises, a person's own too
-        raise wrong("data._target_", target, raised(error), "other settings of data.*") from None
+        raise config_error("data._target_", target, raised(error), "other settings of data.*") from None
     if not isinstance(dataset, Dataset):
         allowed = f"must return a batchlab.data.dataset.Dataset, returned {type(dataset).__name__}"
-        raise wrong("data._target_", target, allowed, "data=digits, or a loader that does")
+        raise config_error("data._target_", target, allowed, "data=digits, or a loader that does")
     refuse(not_numbers(target, dataset))
     return dataset
 
@@ -206,7 +206,7 @@ def scaled_settings(config: Config, batch_size: int) -> dict[str, Any]:
     """The optimizer's arguments, lr among them, after the lr-scaling rule.
 
     Raises:
-        WrongInput: where the rule does not hold at this batch size or for this optimizer.
+        ConfigErrors: where the rule does not hold at this batch size or for this optimizer.
     """
     settings = {key: value for key, value in config.optimizer.items() if not key.startswith("_")}
     return bound(config.lr_scaling)(settings | {"lr": config.lr}, batch_size)

@@ -25,14 +25,14 @@ from batchlab.system.signals import check_stop
 from batchlab.training.build import Built
 from batchlab.training.loop import LoopState
 from batchlab.training.plan import Counts
-from batchlab.training.state import Course, Stateful, load, parts_of, plain
+from batchlab.training.state import RunHistory, Stateful, load, parts_of, plain
 
 FORMAT = 2
 """Of the file; one more whenever a state changes what it holds."""
 
 
 @contextmanager
-def kept(built: Built, say: Callable[[str], None], owner: str = "") -> "Iterator[Keeper | None]":
+def kept(built: Built, say: Callable[[str], None], owner: str = "") -> "Iterator[Checkpointer | None]":
     """The keeper of a run's checkpoint while the run goes on; None where none is wanted or none can be had.
 
     Args:
@@ -56,14 +56,14 @@ def kept(built: Built, say: Callable[[str], None], owner: str = "") -> "Iterator
         yield None
         return
     with lock:
-        keeper = Keeper(path, key, built, say)
+        keeper = Checkpointer(path, key, built, say)
         try:
             yield keeper
         finally:
             keeper.close()
 
 
-class Keeper:
+class Checkpointer:
     """Writes one run's checkpoint and takes the run up from it; made by `kept`.
 
     Args:
@@ -126,7 +126,7 @@ class Keeper:
         before = deepcopy({name: part.state_dict() for name, part in mine.items()})
         try:
             states = read(self._path, self._key)
-            load({"course": Course(), "loop": LoopState(), **mine}, states)
+            load({"course": RunHistory(), "loop": LoopState(), **mine}, states)
             self._standing = self._where(states)
         except Exception as error:  # a file of someone else's may be wrong in any way
             load(mine, before)

@@ -16,7 +16,7 @@ MIN_STEPS = 16
 """An estimate goes back at least so far, where there were so many steps: fewer give no interval worth having."""
 
 
-class Tally:
+class GradNormAccumulator:
     """Squared norms of gradients of accumulated steps, kept on the device until someone reads them.
 
     Args:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
-from batchlab.training.grad_norm_accumulator import Tally
+from batchlab.training.grad_norm_accumulator import GradNormAccumulator
 from batchlab.training.plan import part_sizes
 
 
@@ -25,7 +25,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Learner:
+class TrainStep:
     """What learns: made by learner.py, driven by `fit`.
 
     Attributes:
@@ -44,7 +44,7 @@ class Learner:
     backward: Callable[[Tensor], None]
     step: Callable[[Callable[[], Tensor]], Tensor]
     optimizer: torch.optim.Optimizer
-    tally: Tally | None = None
+    tally: GradNormAccumulator | None = None
     scaler: GradScaler | None = None
     ranks: "Ranks | None" = None
 
@@ -77,14 +77,14 @@ class Ranks(Protocol):
         ...
 
     def gradient(
-        self, learner: Learner, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
+        self, learner: TrainStep, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
     ) -> Tensor:
         """What `whole_gradient` returns, from every process's share."""
         ...
 
 
 def whole_gradient(
-    learner: Learner, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
+    learner: TrainStep, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
 ) -> Tensor:
     """Set the parameters' gradients to that of the mean loss of a batch.
 
@@ -104,7 +104,9 @@ def whole_gradient(
     return accumulate(learner, stream, start, part_sizes(batch_size, micro_batch_size))
 
 
-def accumulate(learner: Learner, stream: Source, start: int, sizes: list[int], batch_size: int | None = None) -> Tensor:
+def accumulate(
+    learner: TrainStep, stream: Source, start: int, sizes: list[int], batch_size: int | None = None
+) -> Tensor:
     """Add the gradient of a loss over consecutive examples of the stream, part by part, each weighted by n_i/B.
 
     Args:

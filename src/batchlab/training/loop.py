@@ -14,7 +14,7 @@ from torch import Tensor
 
 from batchlab.data.stream import BatchStream
 from batchlab.training.clock import Clock
-from batchlab.training.gradient import Learner, whole_gradient
+from batchlab.training.gradient import TrainStep, whole_gradient
 from batchlab.training.plan import Counts, Plan
 
 TICK_SECONDS = 0.25
@@ -87,7 +87,7 @@ Schedule = Callable[[float], tuple[int, float]]
 
 
 def fit(
-    learner: Learner,
+    learner: TrainStep,
     stream: BatchStream,
     plan: Plan,
     schedule: Schedule,

@@ -93,7 +93,7 @@ class RandomNumbers:
             torch.mps.set_rng_state(state["mps"])
 
 
-class Course:
+class RunHistory:
     """What a run has seen: its evaluations, and the seconds it took in all, in whatever process."""
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from batchlab.training.gradient import Learner
+from batchlab.training.gradient import TrainStep
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -22,13 +22,13 @@ def precise(model: Callable[[Tensor], Tensor], precision: str, device: torch.dev
     return forward
 
 
-def make_learner(
+def make_train_step(
     model: nn.Module,
     forward: Callable[[Tensor], Tensor],
     loss_function: Callable[[Tensor, Tensor], Tensor],
     optimizer: torch.optim.Optimizer,
     precision: str,
-) -> Learner:
+) -> TrainStep:
     """Model, loss and optimizer joined; in float16 with a gradient scaler.
 
     Args:
@@ -47,7 +47,7 @@ def make_learner(
 
     if precision != "float16":
         # torch's own stub says float; every optimizer hands on what the closure returned
-        return Learner(model, compute_loss, Tensor.backward, optimizer.step, optimizer)  # pyright: ignore
+        return TrainStep(model, compute_loss, Tensor.backward, optimizer.step, optimizer)  # pyright: ignore
     scaler = torch.amp.GradScaler()  # pyright: ignore[reportPrivateImportUsage]
 
     def step(gradient: Callable[[], Tensor]) -> Tensor:
@@ -56,4 +56,4 @@ def make_learner(
         scaler.update()
         return loss
 
-    return Learner(model, compute_loss, lambda loss: scaler.scale(loss).backward(), step, optimizer, scaler=scaler)
+    return TrainStep(model, compute_loss, lambda loss: scaler.scale(loss).backward(), step, optimizer, scaler=scaler)

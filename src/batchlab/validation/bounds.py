@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from batchlab.config.schema import OPEN_GROUPS, Config
-from batchlab.errors import Mistake
+from batchlab.errors import ConfigError
 
 MOST = 10**15
 """Steps, examples or seconds: more than any run takes, and still exact as a float."""
@@ -16,20 +16,20 @@ BYTES_OF_A_NAME = 200
 """File systems take 255 for a name; a study's has endings."""
 
 
-def check_targets(config: Config) -> Iterator[Mistake]:
+def check_targets(config: Config) -> Iterator[ConfigError]:
     """Open groups whose `_target_` is no name of a function or class; nothing else can be said of them then."""
     for group in OPEN_GROUPS:
         target = getattr(config, group).get("_target_")
         if not isinstance(target, str) or not target:
             allowed = "the name of a function or class"
-            yield Mistake(f"{group}._target_", target, allowed, f"{group}=... (an option), or package.module.Name")
+            yield ConfigError(f"{group}._target_", target, allowed, f"{group}=... (an option), or package.module.Name")
     for name, node in config.measure.sharpness.items():
         if isinstance(node, dict) and not isinstance(node.get("_target_", ""), str):
             key = f"measure.sharpness.{name}._target_"
-            yield Mistake(key, node["_target_"], "the name of a function", "measure=sharpness without it")
+            yield ConfigError(key, node["_target_"], "the name of a function", "measure=sharpness without it")
 
 
-def check_bounds(config: Config) -> Iterator[Mistake]:
+def check_bounds(config: Config) -> Iterator[ConfigError]:
     """Numbers beyond what can be counted, computed with or started; gate 1's other checks see those below."""
     budget, memory = config.budget, config.memory
     counts = {"eval.every_examples": config.eval.every_examples, "epochs": config.epochs}
@@ -45,9 +45,9 @@ def check_bounds(config: Config) -> Iterator[Mistake]:
     yield from _above("lr_scaling.base_batch_size", config.lr_scaling.get("base_batch_size"), MOST, 128)
     if len(config.study.encode(errors="replace")) > BYTES_OF_A_NAME or set(config.study) <= {"."}:
         allowed = f"a name of at most {BYTES_OF_A_NAME} bytes, and not of dots alone; it names a folder"
-        yield Mistake("study", config.study[:40], allowed, "study=first-look")
+        yield ConfigError("study", config.study[:40], allowed, "study=first-look")
 
 
-def _above(key: str, value: Any, most: int, example: int) -> Iterator[Mistake]:
+def _above(key: str, value: Any, most: int, example: int) -> Iterator[ConfigError]:
     if isinstance(value, int | float) and not isinstance(value, bool) and value > most and value != float("inf"):
-        yield Mistake(key, value, f"at most {most:,}", f"{key}={example}")
+        yield ConfigError(key, value, f"at most {most:,}", f"{key}={example}")

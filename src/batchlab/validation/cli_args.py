@@ -9,13 +9,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from batchlab.config.schema import REPOSITORY
-from batchlab.errors import Mistake, nearest
+from batchlab.errors import ConfigError, nearest
 from batchlab.validation.compose_errors import not_a_setting
 
 SEARCHPATH = "hydra.searchpath="
 
 
-def read_flags(arguments: Sequence[str]) -> tuple[Namespace, list[Mistake]]:
+def read_flags(arguments: Sequence[str]) -> tuple[Namespace, list[ConfigError]]:
     """What Hydra reads in a command line, and every flag that cannot be followed.
 
     Args:
@@ -23,16 +23,16 @@ def read_flags(arguments: Sequence[str]) -> tuple[Namespace, list[Mistake]]:
     """
     args, unknown = get_args_parser().parse_known_args(list(arguments))
     unreadable = [word for word in arguments if any(0xD800 <= ord(letter) < 0xE000 for letter in word)]
-    mistakes = [
-        Mistake(ascii(word), "", "is no UTF-8, so that no file could hold it", "it anew") for word in unreadable
+    errors = [
+        ConfigError(ascii(word), "", "is no UTF-8, so that no file could hold it", "it anew") for word in unreadable
     ]
-    return args, [*mistakes, *map(_unknown, unknown), *_not_followed(args)]
+    return args, [*errors, *map(_unknown, unknown), *_not_followed(args)]
 
 
-def _unknown(word: str) -> Mistake:
+def _unknown(word: str) -> ConfigError:
     """A word that is left over; settings on both sides of a flag are among them."""
     if "=" in word and not word.startswith("-"):
-        return Mistake(word, "", "settings stand together, before or behind all flags", "them side by side")
+        return ConfigError(word, "", "settings stand together, before or behind all flags", "them side by side")
     return not_a_setting(word)
 
 
@@ -60,22 +60,24 @@ def search_path(folders: Sequence[str]) -> list[str]:
     return [SEARCHPATH + "[" + ",".join(f'"{address}"' for address in quoted) + "]"] if folders else []
 
 
-def _not_followed(args: Namespace) -> Iterator[Mistake]:
+def _not_followed(args: Namespace) -> Iterator[ConfigError]:
     if args.config_path is not None:
         allowed = "conf/ is read always, and a folder of yours beside it"
-        yield Mistake("--config-path", args.config_path, allowed, f"-cd {args.config_path}")
+        yield ConfigError("--config-path", args.config_path, allowed, f"-cd {args.config_path}")
     if args.experimental_rerun is not None:
         allowed = "reads a pickle, which runs what the file says"
-        yield Mistake("--experimental-rerun", args.experimental_rerun, allowed, "the command again; every run has it")
+        yield ConfigError(
+            "--experimental-rerun", args.experimental_rerun, allowed, "the command again; every run has it"
+        )
     if args.config_dir is not None and not Path(args.config_dir).is_dir():
-        yield Mistake("--config-dir", args.config_dir, "there is no such folder", "-cd /a/folder/of/yours")
+        yield ConfigError("--config-dir", args.config_dir, "there is no such folder", "-cd /a/folder/of/yours")
     known = sorted(path.stem for path in (REPOSITORY / "conf").glob("*.yaml"))
     if args.config_name is not None and args.config_name.removesuffix(".yaml") not in known:
         close = nearest(args.config_name, known) or "train"
         allowed = f"conf/ has {', '.join(known)}; a file of yours is an option of a group, -cd FOLDER +group=name"
-        yield Mistake("--config-name", args.config_name, allowed, f"-cn {close}")
+        yield ConfigError("--config-name", args.config_name, allowed, f"-cn {close}")
     asked = {"--run": args.run, "-m": args.multirun, "--cfg": args.cfg, "-sc": args.shell_completion, "-i": args.info}
     if len(typed := [name for name, value in asked.items() if value]) > 1:
-        yield Mistake(" ".join(typed), "", "one of these at a time", typed[-1] if "-m" not in typed else "-m alone")
+        yield ConfigError(" ".join(typed), "", "one of these at a time", typed[-1] if "-m" not in typed else "-m alone")
     if args.resolve and not (args.cfg or args.help):
-        yield Mistake("--resolve", "", "belongs to --cfg", "--cfg job --resolve")
+        yield ConfigError("--resolve", "", "belongs to --cfg", "--cfg job --resolve")

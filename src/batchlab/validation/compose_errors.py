@@ -1,4 +1,4 @@
-"""Why Hydra could not compose a command line, said in the same form as every other mistake."""
+"""Why Hydra could not compose a command line, said in the same form as every other error."""
 
 import re
 import shlex
@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
 from batchlab.config.schema import resolved
-from batchlab.errors import Mistake, WrongInput, nearest
+from batchlab.errors import ConfigError, ConfigErrors, nearest
 from batchlab.validation.rules import check_config
 
 FUNCTIONS = ["choice", "range", "interval", "int", "float", "tag", "sort", "shuffle", "glob"]
@@ -33,7 +33,7 @@ SYNONYMS = {
 """What other programs call a key of ours."""
 
 
-def diagnose(config_name: str, overrides: list[str], extra: list[str], message: str) -> list[Mistake]:
+def diagnose(config_name: str, overrides: list[str], extra: list[str], message: str) -> list[ConfigError]:
     """Each override that cannot be composed, one by one, and what gate 1 says of the others.
 
     Args:
@@ -43,33 +43,33 @@ def diagnose(config_name: str, overrides: list[str], extra: list[str], message: 
         message: Hydra's own, used where no single override is to blame.
 
     Returns:
-        At least one mistake.
+        At least one error.
     """
     extra = [*extra, *_sweeper_lines(config_name, overrides, extra)]
     default = compose(config_name, extra)
-    mistakes, good = [], []
+    errors, good = [], []
     for line in overrides:
-        found = _mistakes_of(config_name, line, extra, default)
-        mistakes += found
+        found = _errors_of(config_name, line, extra, default)
+        errors += found
         good += [] if found else _values(line)[:1]
-    if not mistakes:
-        return [Mistake("the command line", " ".join(overrides), " ".join(message.split()), "it differently")]
+    if not errors:
+        return [ConfigError("the command line", " ".join(overrides), " ".join(message.split()), "it differently")]
     try:
         rest = compose(config_name, [*extra, *good])
         HydraConfig.instance().set_config(rest)
-        mistakes += check_config(resolved(without_hydra(rest)))
-    except WrongInput as error:
-        mistakes += error.mistakes
+        errors += check_config(resolved(without_hydra(rest)))
+    except ConfigErrors as error:
+        errors += error.errors
     except COMPOSE_ERRORS:
         pass  # the others do not stand alone; what was found is enough to mend
-    return mistakes
+    return errors
 
 
 def _sweeper_lines(config_name: str, overrides: list[str], extra: list[str]) -> list[str]:
     """What was typed that chooses a sweeper: only with it are there its keys."""
     lines = [line for line in overrides if line.startswith(("search=", "hydra/sweeper="))]
     default = compose(config_name, extra)
-    return [line for line in lines if not _mistakes_of(config_name, line, extra, default)]
+    return [line for line in lines if not _errors_of(config_name, line, extra, default)]
 
 
 def _values(line: str) -> list[str]:
@@ -82,7 +82,7 @@ def _values(line: str) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
-def _mistakes_of(config_name: str, line: str, extra: list[str], default: DictConfig) -> list[Mistake]:
+def _errors_of(config_name: str, line: str, extra: list[str], default: DictConfig) -> list[ConfigError]:
     key, equals, value = line.lstrip("+~").partition("=")
     if not equals and not line.startswith("~"):
         return [not_a_setting(line)]
@@ -90,25 +90,25 @@ def _mistakes_of(config_name: str, line: str, extra: list[str], default: DictCon
         lines = _values(line)
     except HydraException:
         if value.endswith(","):
-            return [Mistake(key, value, "a list has no spaces and does not end in a comma", f"-m {key}={value}64")]
+            return [ConfigError(key, value, "a list has no spaces and does not end in a comma", f"-m {key}={value}64")]
         calls = re.findall(r"(\w+)\(", value) if re.fullmatch(r"\w+\(.*\)", value) else []
         for name in (name for name in calls if name not in FUNCTIONS):
             allowed = f"there is no {name}(); there are {', '.join(FUNCTIONS)}"
             better = line.replace(f"{name}(", f"{nearest(name, FUNCTIONS) or 'interval'}(")
-            return [Mistake(key, value, allowed, shlex.quote(better))]
+            return [ConfigError(key, value, allowed, shlex.quote(better))]
         quoted = shlex.quote(f'{key}="{value.replace(chr(34), chr(92) + chr(34))}"')
-        return [Mistake(key, value, "cannot be read; text with spaces or signs stands in quotes", quoted)]
-    found = (_mistake_of(config_name, each, extra, default) for each in lines)
-    return [mistake for mistake in found if mistake]
+        return [ConfigError(key, value, "cannot be read; text with spaces or signs stands in quotes", quoted)]
+    found = (_error_of(config_name, each, extra, default) for each in lines)
+    return [error for error in found if error]
 
 
-def not_a_setting(word: str) -> Mistake:
-    """The mistake for a word on the command line that is no setting."""
-    mend = "python train.py --help" if word.strip("-") in ("h", "help") else "key=value, e.g. -m batch_size=32,64"
-    return Mistake(word, "", "is no setting; settings are key=value, lists have no spaces", mend)
+def not_a_setting(word: str) -> ConfigError:
+    """The error for a word on the command line that is no setting."""
+    fix = "python train.py --help" if word.strip("-") in ("h", "help") else "key=value, e.g. -m batch_size=32,64"
+    return ConfigError(word, "", "is no setting; settings are key=value, lists have no spaces", fix)
 
 
-def _mistake_of(config_name: str, line: str, extra: list[str], default: DictConfig) -> Mistake | None:
+def _error_of(config_name: str, line: str, extra: list[str], default: DictConfig) -> ConfigError | None:
     key, _, value = line.lstrip("+~").partition("=")
     try:
         compose(config_name, [*extra, line])
@@ -116,37 +116,37 @@ def _mistake_of(config_name: str, line: str, extra: list[str], default: DictConf
         options = [option for option in error.options or [] if not option.startswith("_")]  # what others share
         allowed = f"no such option; there are {', '.join(options)}" if options else "no such group of options"
         close = nearest(value, options) or (options[0] if options else "...")
-        return Mistake(key, value, allowed, f"{key}={close}")
+        return ConfigError(key, value, allowed, f"{key}={close}")
     except COMPOSE_ERRORS as error:
         return _value_or_key(key, value, error, default)
     return None
 
 
-def _value_or_key(key: str, value: str, error: Exception, default: DictConfig) -> Mistake:
+def _value_or_key(key: str, value: str, error: Exception, default: DictConfig) -> ConfigError:
     known = OmegaConf.select(default, key, throw_on_missing=False)
     keys = [each for each in _keys(default) if each.startswith("hydra.sweeper.") == key.startswith("hydra")]
     if known is None and f"hydra.sweeper.{key}" in _keys(default):
-        return Mistake(key, value, "no such key; it is a key of the sweeper", f"hydra.sweeper.{key}={value}")
+        return ConfigError(key, value, "no such key; it is a key of the sweeper", f"hydra.sweeper.{key}={value}")
     if known is None and key not in keys:
         if key.startswith("hydra.sweeper.") and "hydra.sweeper.n_trials" not in keys:
-            return Mistake(key, value, "a key of the search's sweeper", f"search=joint {key}={value}")
+            return ConfigError(key, value, "a key of the search's sweeper", f"search=joint {key}={value}")
         groups = GlobalHydra.instance().config_loader().list_groups("")
         named = [each for each in keys if not each.endswith(("_target_", "_partial_"))]
         close = nearest(key, [*named, *groups, *SYNONYMS]) or "see python train.py --help"
         close = SYNONYMS.get(close, close)
-        mend = f"{close}={value}" if "=" not in close and " " not in close else close
-        return Mistake(key, value, f"no such key; the nearest is {close}", mend)
+        fix = f"{close}={value}" if "=" not in close and " " not in close else close
+        return ConfigError(key, value, f"no such key; the nearest is {close}", fix)
     is_group = key in GlobalHydra.instance().config_loader().list_groups("")
     if isinstance(known, DictConfig) and len(known) and not is_group:
         first = next(iter(known))
         allowed = f"holds settings of its own: {', '.join(f'{key}.{name}' for name in known)}"
-        return Mistake(key, value, allowed, f"{key}.{first}={value}")
+        return ConfigError(key, value, allowed, f"{key}.{first}={value}")
     if OmegaConf.is_list(known) and not value.startswith("["):
-        return Mistake(key, value, "a list stands in brackets", shlex.quote(f"{key}=[{value}]"))
+        return ConfigError(key, value, "a list stands in brackets", shlex.quote(f"{key}=[{value}]"))
     cause = error.__cause__ or error
     reason = str(cause).splitlines()[0].rstrip(".")
     example = known if known is not None else "a value of its type"
-    return Mistake(key, value, reason[:1].lower() + reason[1:], f"{key}={example}")
+    return ConfigError(key, value, reason[:1].lower() + reason[1:], f"{key}={example}")
 
 
 def _keys(node: DictConfig, prefix: str = "") -> list[str]:

@@ -11,10 +11,10 @@ from batchlab.config.identity import config_key
 from batchlab.config.schema import OPEN_GROUPS, Config
 from batchlab.data.dataset import Dataset
 from batchlab.data.transforms import Prepare
-from batchlab.errors import Mistake, WrongInput, place_of, raised, reason, wrong
+from batchlab.errors import ConfigError, ConfigErrors, config_error, place_of, raised, reason
 from batchlab.models.losses import Views
 from batchlab.models.norm import GhostBatchNorm
-from batchlab.system.torchrun_env import torchrun_place
+from batchlab.system.torchrun_env import torchrun_env
 from batchlab.training.build import build_model, load_dataset, make_schedule, pick_device
 from batchlab.training.plan import Plan, make_plan
 from batchlab.training.train_step import precise
@@ -23,8 +23,8 @@ from batchlab.validation.first_step import check_first_step
 from batchlab.validation.signature import check_signature
 
 
-def check_data(config: Config) -> list[Mistake]:
-    """Every mistake that shows when the data is loaded and the run is built: files, sizes, shapes, signatures.
+def check_data(config: Config) -> list[ConfigError]:
+    """Every error that shows when the data is loaded and the run is built: files, sizes, shapes, signatures.
 
     Args:
         config: passed gate 1.
@@ -34,51 +34,51 @@ def check_data(config: Config) -> list[Mistake]:
     """
     for stage in (_signatures_and_device, _data_and_sizes, _model, _optimizer):
         try:
-            mistakes = list(stage(config))
-        except WrongInput as error:
-            mistakes = list(error.mistakes)
-        if mistakes:
-            return mistakes
+            errors = list(stage(config))
+        except ConfigErrors as error:
+            errors = list(error.errors)
+        if errors:
+            return errors
     return []
 
 
-def check_source(config: Config) -> list[Mistake]:
+def check_source(config: Config) -> list[ConfigError]:
     """Mistakes that show when the data is loaded, whatever is trained on it.
 
     Args:
         config: only its data node is looked at.
     """
     try:
-        mistakes = list(check_signature("data", config.data))
-        if not mistakes:
+        errors = list(check_signature("data", config.data))
+        if not errors:
             load_dataset(config.data)
-        return mistakes
-    except WrongInput as error:
-        return list(error.mistakes)
+        return errors
+    except ConfigErrors as error:
+        return list(error.errors)
 
 
-def check_grid(configs: list[Config]) -> list[Mistake]:
+def check_grid(configs: list[Config]) -> list[ConfigError]:
     """Runs that stand twice in a grid: repeating one says nothing, and its spread would be counted as n.
 
     Args:
         configs: the jobs of a command, each passed both gates.
 
     Returns:
-        A mistake for each configuration and seed that comes again.
+        An error for each configuration and seed that comes again.
     """
-    seen, mistakes = set(), []
+    seen, errors = set(), []
     for config in configs:
         batch_size = make_plan(config, len(load_dataset(config.data).train)).batch_size
         key = config_key(replace(config, batch_size=batch_size))
         for seed in range(config.seed, config.seed + config.num_seeds):
             if (key, seed) in seen:
                 allowed = f"the grid has this run twice (batch_size={batch_size}, seed={seed})"
-                mistakes.append(Mistake("-m", "", allowed, "each value once; num_seeds=3 for several seeds"))
+                errors.append(ConfigError("-m", "", allowed, "each value once; num_seeds=3 for several seeds"))
             seen.add((key, seed))
-    return mistakes
+    return errors
 
 
-def _signatures_and_device(config: Config) -> Iterator[Mistake]:
+def _signatures_and_device(config: Config) -> Iterator[ConfigError]:
     for group in OPEN_GROUPS:
         yield from check_signature(group, getattr(config, group))
     for name, node in config.measure.sharpness.items():
@@ -87,30 +87,30 @@ def _signatures_and_device(config: Config) -> Iterator[Mistake]:
         index = int(config.device.partition(":")[2] or 0)
         if index >= torch.cuda.device_count():
             allowed = f"this machine has {torch.cuda.device_count()} CUDA devices"
-            yield Mistake("device", config.device, allowed, "device=auto")
+            yield ConfigError("device", config.device, allowed, "device=auto")
     yield from _processes(config)
     if config.device == "mps" and not torch.backends.mps.is_available():
-        yield Mistake("device", config.device, "this machine has no MPS device", "device=auto")
+        yield ConfigError("device", config.device, "this machine has no MPS device", "device=auto")
     if config.precision == "float16":
         if config.device in ("cpu", "mps") or pick_device("auto").type != "cuda":
-            yield Mistake("precision", "float16", "needs a CUDA device", "precision=bfloat16")
+            yield ConfigError("precision", "float16", "needs a CUDA device", "precision=bfloat16")
         elif config.optimizer["_target_"].endswith("LBFGS"):
             allowed = "loss scaling does not go together with an optimizer that evaluates several times"
-            yield Mistake("precision", "float16", allowed, "precision=bfloat16")
+            yield ConfigError("precision", "float16", allowed, "precision=bfloat16")
 
 
-def _processes(config: Config) -> Iterator[Mistake]:
+def _processes(config: Config) -> Iterator[ConfigError]:
     """More processes than this machine has GPUs; where torchrun started them, others may be on other machines."""
     num = config.num_processes
-    if num > 1 and pick_device(config.device).type == "cuda" and torchrun_place() is None:
+    if num > 1 and pick_device(config.device).type == "cuda" and torchrun_env() is None:
         if num > torch.cuda.device_count():
             allowed = f"at most the number of this machine's CUDA devices, {torch.cuda.device_count()}"
-            yield Mistake("num_processes", num, allowed, "device=cpu too")
+            yield ConfigError("num_processes", num, allowed, "device=cpu too")
     elif num > 1 and pick_device(config.device).type == "mps":
-        yield Mistake("num_processes", num, "processes share a CPU or CUDA devices", "device=cpu too")
+        yield ConfigError("num_processes", num, "processes share a CPU or CUDA devices", "device=cpu too")
 
 
-def _data_and_sizes(config: Config) -> Iterator[Mistake]:
+def _data_and_sizes(config: Config) -> Iterator[ConfigError]:
     dataset = load_dataset(config.data)
     num_train = len(dataset.train)
     sizes = {
@@ -120,34 +120,36 @@ def _data_and_sizes(config: Config) -> Iterator[Mistake]:
     for key, value in sizes.items():
         if isinstance(value, int) and value > num_train:
             allowed = f"at most {num_train}, the size of the training split"
-            mend = "batch_size=full" if key == "batch_size" else f"{key}={num_train}"
-            yield Mistake(key, value, allowed, mend)
+            fix = "batch_size=full" if key == "batch_size" else f"{key}={num_train}"
+            yield ConfigError(key, value, allowed, fix)
     largest = max(_sizes_along(config, num_train), default=0)
     every = config.eval.every_examples
     if every is not None and every < largest <= num_train:
         allowed = f"at least the largest batch, {largest}"
-        yield Mistake("eval.every_examples", every, allowed, f"eval.every_examples={largest}")
+        yield ConfigError("eval.every_examples", every, allowed, f"eval.every_examples={largest}")
     is_regression, loss = dataset.num_classes is None, config.loss["_target_"]
     if is_regression and not loss.endswith(("SquaredError", "MeanOutput")):
         allowed = f"needs classes; {dataset.name} has numbers as targets"
-        mend = "loss=mean_output" if dataset.name == "surface" else "loss=squared_error"
-        yield Mistake("loss", loss, allowed, mend)
+        fix = "loss=mean_output" if dataset.name == "surface" else "loss=squared_error"
+        yield ConfigError("loss", loss, allowed, fix)
     if loss.endswith("MeanOutput") and dataset.name != "surface":
-        yield Mistake("loss", loss, f"says nothing of the targets of {dataset.name}", "data=surface model=surface")
+        yield ConfigError("loss", loss, f"says nothing of the targets of {dataset.name}", "data=surface model=surface")
     if is_regression and config.budget.kind == "target":
-        yield Mistake("budget", "target", f"needs an accuracy; {dataset.name} has numbers as targets", "budget=epochs")
+        yield ConfigError(
+            "budget", "target", f"needs an accuracy; {dataset.name} has numbers as targets", "budget=epochs"
+        )
 
 
 def _sizes_along(config: Config, num_train: int) -> list[int]:
     """The same; whatever the schedules raise is the person's to mend."""
     try:
         return batch_sizes_along(config, num_train)
-    except WrongInput:
+    except ConfigErrors:
         raise
     except Exception as error:
         targets = f"{config.lr_schedule['_target_']}, {config.batch_schedule['_target_']}"
-        mend = "other settings of lr_schedule.* or batch_schedule.*"
-        raise wrong("lr_schedule, batch_schedule", targets, raised(error), mend) from None
+        fix = "other settings of lr_schedule.* or batch_schedule.*"
+        raise config_error("lr_schedule, batch_schedule", targets, raised(error), fix) from None
 
 
 def batch_sizes_along(config: Config, num_train: int) -> list[int]:
@@ -157,15 +159,15 @@ def batch_sizes_along(config: Config, num_train: int) -> list[int]:
     return sorted({schedule(place / 1000)[0] for place in range(1001)})
 
 
-def _model(config: Config) -> Iterator[Mistake]:
+def _model(config: Config) -> Iterator[ConfigError]:
     dataset = load_dataset(config.data)
     model = _built(config, dataset)
     if not any(parameter.requires_grad for parameter in model.parameters()):
-        yield Mistake("model._target_", config.model["_target_"], "has no parameters to train", "model=mlp")
+        yield ConfigError("model._target_", config.model["_target_"], "has no parameters to train", "model=mlp")
         return
-    mistakes = list(check_norms(config, model, make_plan(config, len(dataset.train))))
-    yield from mistakes
-    if not mistakes:
+    errors = list(check_norms(config, model, make_plan(config, len(dataset.train))))
+    yield from errors
+    if not errors:
         yield from _forward(config, dataset, model)
 
 
@@ -174,18 +176,18 @@ def _built(config: Config, dataset: Dataset) -> nn.Module:
     try:
         with torch.random.fork_rng():
             model = build_model(config, dataset)
-    except WrongInput:
+    except ConfigErrors:
         raise
     except Exception as error:
         allowed = f"its constructor {raised(error)}"
-        raise wrong("model._target_", config.model["_target_"], allowed, "other settings of model.*") from None
+        raise config_error("model._target_", config.model["_target_"], allowed, "other settings of model.*") from None
     if not isinstance(model, nn.Module):
         allowed = f"must make a torch.nn.Module, made {type(model).__name__}"
-        raise wrong("model._target_", config.model["_target_"], allowed, "model=mlp, or a class of modules")
+        raise config_error("model._target_", config.model["_target_"], allowed, "model=mlp, or a class of modules")
     return model
 
 
-def check_norms(config: Config, model: nn.Module, plan: Plan) -> Iterator[Mistake]:
+def check_norms(config: Config, model: nn.Module, plan: Plan) -> Iterator[ConfigError]:
     """Batch norm and ghost batch norm against every part of every batch that the run will see."""
     batches = batch_sizes_along(config, plan.num_train)
     sizes = {size for batch in batches for size in plan.forward_sizes(batch)}
@@ -195,16 +197,16 @@ def check_norms(config: Config, model: nn.Module, plan: Plan) -> Iterator[Mistak
         key = "batch_size" if plan.batch_size < 2 * plan.num_processes else "micro_batch_size"
         allowed = "batch norm needs at least 2 examples in each forward pass"
         least = 2 * plan.num_processes if key == "batch_size" else 2
-        yield Mistake(key, least - 1, allowed, f"model.norm=layer, model.norm=none or {key}={least}")
+        yield ConfigError(key, least - 1, allowed, f"model.norm=layer, model.norm=none or {key}={least}")
     if config.sync_batch_norm and not any(isinstance(module, _BatchNorm) for module in modules):
         allowed = "has no effect: the model has no batch norm"
-        yield Mistake("sync_batch_norm", "true", allowed, "sync_batch_norm=false")
+        yield ConfigError("sync_batch_norm", "true", allowed, "sync_batch_norm=false")
     for ghost_size in sorted({module.ghost_size for module in modules if isinstance(module, GhostBatchNorm)}):
         uneven = sorted(size for size in sizes if size % ghost_size)
         if uneven:
             allowed = f"must divide each forward pass; here they have {', '.join(map(str, uneven[:5]))} examples"
-            mend = f"model.ghost_size={_divisor(uneven, ghost_size)}"
-            yield Mistake("model.ghost_size", ghost_size, allowed, mend)
+            fix = f"model.ghost_size={_divisor(uneven, ghost_size)}"
+            yield ConfigError("model.ghost_size", ghost_size, allowed, fix)
 
 
 def _divisor(sizes: list[int], at_most: int) -> int:
@@ -212,7 +214,7 @@ def _divisor(sizes: list[int], at_most: int) -> int:
     return next(fits, sizes[0])
 
 
-def _forward(config: Config, dataset: Dataset, model: nn.Module) -> Iterator[Mistake]:
+def _forward(config: Config, dataset: Dataset, model: nn.Module) -> Iterator[ConfigError]:
     device = pick_device(config.device)
     model, key, name = model.to(device), "model._target_", config.model["_target_"]
     ghosts = [module.ghost_size for module in model.modules() if isinstance(module, GhostBatchNorm)]
@@ -226,31 +228,37 @@ def _forward(config: Config, dataset: Dataset, model: nn.Module) -> Iterator[Mis
                 output = forward(inputs)
         except Exception as error:
             allowed = f"refused examples of shape {shape} ({mode}, {place_of(error)}): {reason(error)}"
-            yield Mistake(key, name, allowed, "it again when the model is mended, or a model for this shape: model=mlp")
+            yield ConfigError(
+                key, name, allowed, "it again when the model is mended, or a model for this shape: model=mlp"
+            )
             return
-        mistakes = list(_output(config, output, [len(index), dataset.num_classes or 1], mode))
-        yield from mistakes
-        if mistakes:
+        errors = list(_output(config, output, [len(index), dataset.num_classes or 1], mode))
+        yield from errors
+        if errors:
             return
 
 
-def _output(config: Config, output: object, wanted: list[int], mode: str) -> Iterator[Mistake]:
+def _output(config: Config, output: object, wanted: list[int], mode: str) -> Iterator[ConfigError]:
     """What is wrong with what a model returned for a few examples; logits of shape `wanted` are right."""
     key, name = "model._target_", config.model["_target_"]
     if isinstance(output, Views) and not is_contrastive(config):
-        yield Mistake(key, name, "learns by comparing views, which no other loss does", "loss=contrastive measure=none")
+        yield ConfigError(
+            key, name, "learns by comparing views, which no other loss does", "loss=contrastive measure=none"
+        )
     elif mode == "train" and is_contrastive(config) and not isinstance(output, Views):
-        yield Mistake("loss", "contrastive", f"needs projections of views, which {name} does not give", "model=simclr")
+        yield ConfigError(
+            "loss", "contrastive", f"needs projections of views, which {name} does not give", "model=simclr"
+        )
     elif mode == "eval" or not isinstance(output, Views):
         got = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         if got != wanted:
-            yield Mistake(key, name, f"must return logits of shape {wanted}, returned {got}", "model=mlp")
+            yield ConfigError(key, name, f"must return logits of shape {wanted}, returned {got}", "model=mlp")
 
 
-def _optimizer(config: Config) -> Iterator[Mistake]:
+def _optimizer(config: Config) -> Iterator[ConfigError]:
     dataset = load_dataset(config.data)
     yield from check_first_step(config, dataset, _built(config, dataset).to(pick_device(config.device)))
     is_flat = config.lr_schedule["_target_"].endswith(".constant") and not config.lr_schedule.get("warmup")
     if config.optimizer["_target_"].endswith(".Rprop") and not is_flat:
         allowed = "has no effect: Rprop reads lr once, as its first step size"
-        yield Mistake("lr_schedule", config.lr_schedule["_target_"], allowed, "lr_schedule=constant")
+        yield ConfigError("lr_schedule", config.lr_schedule["_target_"], allowed, "lr_schedule=constant")

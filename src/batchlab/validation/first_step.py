@@ -10,21 +10,21 @@ from torch import Tensor, nn
 from batchlab.config.schema import Config
 from batchlab.data.dataset import Dataset
 from batchlab.data.transforms import Prepare
-from batchlab.errors import Mistake, WrongInput, raised, reason, wrong
+from batchlab.errors import ConfigError, ConfigErrors, config_error, raised, reason
 from batchlab.models.norm import GhostBatchNorm
 from batchlab.system.device_memory import is_out_of_memory
 from batchlab.training.build import build_optimizer, made, pick_device, scaled_settings
-from batchlab.training.loop import Learner
+from batchlab.training.loop import TrainStep
 from batchlab.training.plan import make_plan
-from batchlab.training.train_step import make_learner, precise
+from batchlab.training.train_step import make_train_step, precise
 
 EXAMPLES = 32
 
 
-def check_first_step(config: Config, dataset: Dataset, model: nn.Module) -> Iterator[Mistake]:
+def check_first_step(config: Config, dataset: Dataset, model: nn.Module) -> Iterator[ConfigError]:
     """What a loss or an optimizer says of its settings only when it is asked to work.
 
-    Running out of memory is no mistake: it is an outcome of the run.
+    Running out of memory is no error: it is an outcome of the run.
 
     Args:
         config: of which model and data are right.
@@ -32,10 +32,10 @@ def check_first_step(config: Config, dataset: Dataset, model: nn.Module) -> Iter
         model: built for this; its weights change.
 
     Raises:
-        WrongInput: of the learning rate's rule.
+        ConfigErrors: of the learning rate's rule.
     """
     optimizer, loss, device = _optimizer(config, dataset, model), _loss(config), pick_device(config.device)
-    learner = make_learner(model, precise(model, config.precision, device), loss, optimizer, config.precision)
+    learner = make_train_step(model, precise(model, config.precision, device), loss, optimizer, config.precision)
     inputs, targets = _examples(dataset, model, device)
     failed: list[Exception] = []
 
@@ -55,7 +55,7 @@ def check_first_step(config: Config, dataset: Dataset, model: nn.Module) -> Iter
         key = "loss" if failed else "optimizer"
         allowed = f"refused {f'logits and targets of {len(targets)} examples' if failed else 'its first step'}"
         target = getattr(config, key)["_target_"]
-        yield Mistake(f"{key}._target_", target, f"{allowed}: {raised(error)}", f"other settings of {key}.*")
+        yield ConfigError(f"{key}._target_", target, f"{allowed}: {raised(error)}", f"other settings of {key}.*")
 
 
 def _examples(dataset: Dataset, model: nn.Module, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -65,7 +65,7 @@ def _examples(dataset: Dataset, model: nn.Module, device: torch.device) -> tuple
     return Prepare(dataset, device)(dataset.train.inputs[index].to(device)), dataset.train.targets[index].to(device)
 
 
-def _gradient(learner: Learner, inputs: Tensor, targets: Tensor) -> Tensor:
+def _gradient(learner: TrainStep, inputs: Tensor, targets: Tensor) -> Tensor:
     learner.model.train()
     learner.optimizer.zero_grad()
     loss = learner.compute_loss(inputs, targets)
@@ -76,33 +76,33 @@ def _gradient(learner: Learner, inputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _loss(config: Config) -> Callable[[Tensor, Tensor], Tensor]:
-    name, mend = config.loss["_target_"], "other settings of loss.*, or loss=cross_entropy"
+    name, fix = config.loss["_target_"], "other settings of loss.*, or loss=cross_entropy"
     try:
         loss = made(config.loss)
-    except WrongInput:
+    except ConfigErrors:
         raise
     except Exception as error:
-        raise wrong("loss._target_", name, f"its constructor {raised(error)}", mend) from None
+        raise config_error("loss._target_", name, f"its constructor {raised(error)}", fix) from None
     if not callable(loss):
-        raise wrong("loss._target_", name, "must make a function of logits and targets", mend)
+        raise config_error("loss._target_", name, "must make a function of logits and targets", fix)
     return cast("Callable[[Tensor, Tensor], Tensor]", loss)
 
 
 def _optimizer(config: Config, dataset: Dataset, model: nn.Module) -> torch.optim.Optimizer:
-    name, mend = config.optimizer["_target_"], "other settings of optimizer.* or lr"
+    name, fix = config.optimizer["_target_"], "other settings of optimizer.* or lr"
     try:
         settings = scaled_settings(config, make_plan(config, len(dataset.train)).batch_size)
-    except WrongInput:
+    except ConfigErrors:
         raise
     except Exception as error:
         rule = config.lr_scaling["_target_"]
-        raise wrong("lr_scaling", rule, raised(error), "other settings of lr_scaling.* or optimizer.*") from None
+        raise config_error("lr_scaling", rule, raised(error), "other settings of lr_scaling.* or optimizer.*") from None
     try:
         optimizer = build_optimizer(config, model, settings)
-    except WrongInput:
+    except ConfigErrors:
         raise
     except Exception as error:
-        raise wrong("optimizer", name, f"refused its settings: {reason(error)}", mend) from None
+        raise config_error("optimizer", name, f"refused its settings: {reason(error)}", fix) from None
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise wrong("optimizer", name, f"makes no torch.optim.Optimizer, but {type(optimizer).__name__}", mend)
+        raise config_error("optimizer", name, f"makes no torch.optim.Optimizer, but {type(optimizer).__name__}", fix)
     return optimizer

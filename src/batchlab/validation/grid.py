@@ -17,14 +17,14 @@ from omegaconf import DictConfig, OmegaConf
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
 from batchlab.config.schema import MISSING, Config, resolved
 from batchlab.config.trusted_targets import untrusted
-from batchlab.errors import Mistake, WrongInput
+from batchlab.errors import ConfigError, ConfigErrors
 from batchlab.validation.compose_errors import diagnose
 from batchlab.validation.rules import check_config
 
 
 def grid(
     config_name: str, overrides: list[str], extra: list[str], is_multirun: bool, typed: Sequence[str] | None = None
-) -> tuple[list[Config], list[Mistake]]:
+) -> tuple[list[Config], list[ConfigError]]:
     """One configuration per job of the grid; group choices are composed, plain values set on a copy.
 
     Args:
@@ -35,15 +35,15 @@ def grid(
         typed: those of the overrides that stood on the command line; None = all.
 
     Returns:
-        The configurations that could be made, and every mistake of gate 1.
+        The configurations that could be made, and every error of gate 1.
     """
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     try:
         parsed = parser.parse_overrides(overrides)
     except HydraException as error:
         return [], diagnose(config_name, overrides, extra, str(error))
-    if mistakes := _grid_mistakes(parsed):
-        return [], mistakes
+    if errors := _grid_errors(parsed):
+        return [], errors
     fixed = [override.input_line or "" for override in parsed if not override.is_sweep_override()]
     sweeps = [override for override in parsed if override.is_sweep_override()]
     structural = [sweep for sweep in sweeps if is_structural(sweep)]
@@ -54,39 +54,39 @@ def grid(
             base = compose(config_name, [*extra, *fixed, *choice])
         except COMPOSE_ERRORS as error:
             swept = [sweep.input_line or "" for sweep in plain]
-            mistakes += diagnose(config_name, [*fixed, *choice, *swept], extra, str(error))
+            errors += diagnose(config_name, [*fixed, *choice, *swept], extra, str(error))
             continue
         if strangers := untrusted(base, config_name, [*extra, *fixed, *choice], overrides if typed is None else typed):
-            mistakes += strangers
+            errors += strangers
             continue
         HydraConfig.instance().set_config(base)
         is_multirun = is_multirun or base.hydra.mode == RunMode.MULTIRUN
         own = without_hydra(base)
         for values in itertools.product(*map(swept_lines, plain)):
             try:
-                found, wrong = gate_one(with_values(own, values, parser))
-                configs, mistakes = configs + found, mistakes + wrong
+                found, more = gate_one(with_values(own, values, parser))
+                configs, errors = configs + found, errors + more
             except COMPOSE_ERRORS as error:
-                mistakes += diagnose(config_name, [*fixed, *choice, *values], extra, str(error))
+                errors += diagnose(config_name, [*fixed, *choice, *values], extra, str(error))
     if sweeps and not is_multirun:
         allowed = "several values need a multirun"
-        mistakes += [_sweep_mistake(sweep, allowed, "-m {key}={value}") for sweep in sweeps]
-    return configs, mistakes
+        errors += [_sweep_error(sweep, allowed, "-m {key}={value}") for sweep in sweeps]
+    return configs, errors
 
 
-def _grid_mistakes(parsed: list[Override]) -> list[Mistake]:
+def _grid_errors(parsed: list[Override]) -> list[ConfigError]:
     """Keys that were typed several times, and intervals, which have no values to go through."""
     keys = [override.get_key_element() for override in parsed]
-    mistakes = []
+    errors = []
     for override in parsed:
         if keys.count(override.get_key_element()) > 1:
             allowed = "the same key stands there several times, and only one would count"
-            mistakes.append(_sweep_mistake(override, allowed, "{key}=... once"))
+            errors.append(_sweep_error(override, allowed, "{key}=... once"))
         elif override.is_interval_sweep():
-            mistakes.append(_sweep_mistake(override, "an interval has no list of values to run", "{key}=128,256,512"))
+            errors.append(_sweep_error(override, "an interval has no list of values to run", "{key}=128,256,512"))
         elif override.is_sweep_override() and not swept_lines(override):
-            mistakes.append(_sweep_mistake(override, "a list or range without a value", "{key}=128,256,512"))
-    return mistakes
+            errors.append(_sweep_error(override, "a list or range without a value", "{key}=128,256,512"))
+    return errors
 
 
 def is_structural(override: Override) -> bool:
@@ -107,9 +107,9 @@ def swept_lines(override: Override) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
-def _sweep_mistake(override: Override, allowed: str, mend: str) -> Mistake:
+def _sweep_error(override: Override, allowed: str, fix: str) -> ConfigError:
     key, _, value = (override.input_line or "").partition("=")
-    return Mistake(key, value, allowed, mend.format(key=key, value=value))
+    return ConfigError(key, value, allowed, fix.format(key=key, value=value))
 
 
 def with_values(base: DictConfig, values: tuple[str, ...], parser: OverridesParser) -> DictConfig:
@@ -121,15 +121,15 @@ def with_values(base: DictConfig, values: tuple[str, ...], parser: OverridesPars
     return config
 
 
-def gate_one(config: DictConfig) -> tuple[list[Config], list[Mistake]]:
+def gate_one(config: DictConfig) -> tuple[list[Config], list[ConfigError]]:
     """The typed configuration where every value is given, and what gate 1 says of it."""
     try:
         typed = resolved(config)
-    except WrongInput as error:
-        if any(mistake.value != MISSING for mistake in error.mistakes):
-            return [], list(error.mistakes)  # keys that do not belong there, or were deleted
-        for mistake in error.mistakes:
-            OmegaConf.update(config, mistake.key, None)
+    except ConfigErrors as error:
+        if any(item.value != MISSING for item in error.errors):
+            return [], list(error.errors)  # keys that do not belong there, or were deleted
+        for item in error.errors:
+            OmegaConf.update(config, item.key, None)
         _, others = gate_one(config)
-        return [], [*error.mistakes, *others]
+        return [], [*error.errors, *others]
     return [typed], check_config(typed)

@@ -7,10 +7,10 @@ from typing import Any
 from hydra._internal.utils import _locate
 from omegaconf import DictConfig, OmegaConf
 
-from batchlab.errors import Mistake, reason
+from batchlab.errors import ConfigError, reason
 
 
-def check_hydra(composed: DictConfig) -> Iterator[Mistake]:
+def check_hydra(composed: DictConfig) -> Iterator[ConfigError]:
     """Targets of sweeper, launcher and callbacks that cannot be imported, and settings that Hydra would stumble over.
 
     Args:
@@ -25,12 +25,12 @@ def check_hydra(composed: DictConfig) -> Iterator[Mistake]:
         yield from _target(f"hydra.{name}", node)
     most = (hydra.get("sweeper") or {}).get("max_batch_size")
     if isinstance(most, int) and most < 1:
-        yield Mistake(
+        yield ConfigError(
             "hydra.sweeper.max_batch_size", most, "null or an integer from 1", "hydra.sweeper.max_batch_size=1"
         )
     verbose = hydra.get("verbose")
     if not isinstance(verbose, bool | str) and not (isinstance(verbose, list) and all(map(_is_text, verbose))):
-        yield Mistake("hydra.verbose", verbose, "true, false, or names of loggers", "hydra.verbose=true")
+        yield ConfigError("hydra.verbose", verbose, "true, false, or names of loggers", "hydra.verbose=true")
 
 
 def params_of(composed: DictConfig, overrides: Sequence[str]) -> list[str]:
@@ -45,23 +45,25 @@ def params_of(composed: DictConfig, overrides: Sequence[str]) -> list[str]:
     return [f"{key}={value}" for key, value in params.items() if key not in typed]
 
 
-def _target(key: str, node: Any) -> Iterator[Mistake]:
+def _target(key: str, node: Any) -> Iterator[ConfigError]:
     target = node.get("_target_") if isinstance(node, dict) else node
     if not isinstance(target, str) or not isinstance(node, dict):
-        yield Mistake(key, node, "a node with a _target_", f"the command without {key}")
+        yield ConfigError(key, node, "a node with a _target_", f"the command without {key}")
         return
     try:
         found = _locate(target)
     except Exception as error:
-        yield Mistake(f"{key}._target_", target, f"cannot be imported: {reason(error)}", f"the command without {key}")
+        yield ConfigError(
+            f"{key}._target_", target, f"cannot be imported: {reason(error)}", f"the command without {key}"
+        )
         return
     if not callable(found):
-        yield Mistake(f"{key}._target_", target, "is no class or function", f"the command without {key}")
+        yield ConfigError(f"{key}._target_", target, "is no class or function", f"the command without {key}")
         return
     takes = inspect.signature(found).parameters
     if not any(each.kind is each.VAR_KEYWORD for each in takes.values()):
         for name in (name for name in node if name not in takes and not name.startswith("_")):
-            yield Mistake(
+            yield ConfigError(
                 f"{key}.{name}", node[name], f"{target} does not take it", f"the command without {key}.{name}"
             )
 

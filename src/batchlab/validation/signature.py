@@ -9,7 +9,7 @@ from hydra._internal.utils import _locate
 from omegaconf import OmegaConf
 
 from batchlab.config.schema import REPOSITORY
-from batchlab.errors import Mistake, nearest
+from batchlab.errors import ConfigError, nearest
 
 GIVEN = {
     "data": {"resident"},
@@ -23,7 +23,7 @@ GIVEN = {
 """Arguments that build.py gives, and keys that it reads itself, by group."""
 
 
-def check_signature(group: str, node: dict[str, Any]) -> Iterator[Mistake]:
+def check_signature(group: str, node: dict[str, Any]) -> Iterator[ConfigError]:
     """Keys of an open group that its `_target_` does not take, and arguments that it misses.
 
     Args:
@@ -31,7 +31,7 @@ def check_signature(group: str, node: dict[str, Any]) -> Iterator[Mistake]:
         node: its settings; `_target_` among them.
 
     Yields:
-        A mistake for each wrong or missing key, or one for a target that cannot be imported.
+        An error for each wrong or missing key, or one for a target that cannot be imported.
     """
     target = node.get("_target_", "")
     try:
@@ -49,28 +49,28 @@ def check_signature(group: str, node: dict[str, Any]) -> Iterator[Mistake]:
     for key, value in node.items():
         if not key.startswith("_") and key not in takes and key not in given and not takes_any:
             close = nearest(key, takes)
-            mend = f"{group}.{close}={value}" if close else without(group, key)
+            fix = f"{group}.{close}={value}" if close else without(group, key)
             allowed = f"has no effect: {target} takes {', '.join(takes) or 'no settings'}"
-            yield Mistake(f"{group}.{key}", value, allowed, mend)
+            yield ConfigError(f"{group}.{key}", value, allowed, fix)
     for name in takes:
         if parameters[name].default is inspect.Parameter.empty and name not in node:
-            yield Mistake(f"{group}.{name}", "(nothing)", f"{target} needs it", f"+{group}.{name}=...")
+            yield ConfigError(f"{group}.{name}", "(nothing)", f"{target} needs it", f"+{group}.{name}=...")
 
 
-def _not_importable(key: str, target: str, error: Exception) -> Mistake:
+def _not_importable(key: str, target: str, error: Exception) -> ConfigError:
     module, _, name = target.rpartition(".")
     try:
         names = dir(importlib.import_module(module))
     except ModuleNotFoundError as missing:
-        mend = f"PYTHONPATH=. in front of python where {target.split('.')[0]}.py lies in this folder"
-        return Mistake(key, target, f"cannot be imported: {missing}", mend)
+        fix = f"PYTHONPATH=. in front of python where {target.split('.')[0]}.py lies in this folder"
+        return ConfigError(key, target, f"cannot be imported: {missing}", fix)
     except Exception as broken:
         reason = f"cannot be imported: {type(broken).__name__}: {broken}"
-        return Mistake(key, target, reason, "it again when the module can be imported")
+        return ConfigError(key, target, reason, "it again when the module can be imported")
     if name in names:
-        return Mistake(key, target, f"cannot be used: {' '.join(str(error).split())}", f"{key}=package.module.Name")
+        return ConfigError(key, target, f"cannot be used: {' '.join(str(error).split())}", f"{key}=package.module.Name")
     close = nearest(name, [found for found in names if not found.startswith("_")])
-    return Mistake(key, target, f"module {module} has no {name}", f"{key}={module}.{close or 'Name'}")
+    return ConfigError(key, target, f"module {module} has no {name}", f"{key}={module}.{close or 'Name'}")
 
 
 def without(group: str, key: str) -> str:

@@ -1,4 +1,4 @@
-"""Every mistake of a command line of scripts/advise.py."""
+"""Every error of a command line of scripts/advise.py."""
 
 import math
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from batchlab.commands.advise.advise_keys import Advise
 from batchlab.config.schema import Budget, Config
-from batchlab.errors import Mistake
+from batchlab.errors import ConfigError
 from batchlab.training.build import load_dataset
 from batchlab.validation.contrastive import check_single_losses
 from batchlab.validation.dry_run import check_data
@@ -14,36 +14,36 @@ from batchlab.validation.dry_run import check_data
 METHODS = ("laws", "fill_then_reduce")
 
 
-def check(keys: Advise, configs: list[Config]) -> list[Mistake]:
-    """Every mistake of the keys, then of the configuration at the smallest and largest batch that may be tried."""
-    mistakes = [*_keys(keys, configs)]
-    if mistakes:
-        return mistakes
+def check(keys: Advise, configs: list[Config]) -> list[ConfigError]:
+    """Every error of the keys, then of the configuration at the smallest and largest batch that may be tried."""
+    errors = [*_keys(keys, configs)]
+    if errors:
+        return errors
     config, num_train = configs[0], len(load_dataset(configs[0].data).train)
     if load_dataset(config.data).num_classes is None and keys.budget_seconds > 0:
         allowed = "trainings go to a validation accuracy, and this data has numbers as targets"
-        return [Mistake("budget_seconds", keys.budget_seconds, allowed, "budget_seconds=0")]
+        return [ConfigError("budget_seconds", keys.budget_seconds, allowed, "budget_seconds=0")]
     for size in (min(8, num_train), num_train):
-        mistakes += check_data(replace(config, batch_size=size, budget=Budget("epochs"), epochs=1.0))
-    return mistakes
+        errors += check_data(replace(config, batch_size=size, budget=Budget("epochs"), epochs=1.0))
+    return errors
 
 
-def _keys(keys: Advise, configs: list[Config]) -> Iterator[Mistake]:
+def _keys(keys: Advise, configs: list[Config]) -> Iterator[ConfigError]:
     if len(configs) > 1:
-        yield Mistake("the command line", "", "lists: advice is about one configuration", "one value for each key")
+        yield ConfigError("the command line", "", "lists: advice is about one configuration", "one value for each key")
     if not 0 <= keys.budget_seconds < math.inf:
-        yield Mistake("budget_seconds", keys.budget_seconds, "a finite number from 0", "budget_seconds=60")
+        yield ConfigError("budget_seconds", keys.budget_seconds, "a finite number from 0", "budget_seconds=60")
     if keys.target is not None and not 0 < keys.target <= 1:
-        yield Mistake("target", keys.target, "a share of the examples, above 0 and at most 1", "target=0.9")
+        yield ConfigError("target", keys.target, "a share of the examples, above 0 and at most 1", "target=0.9")
     if keys.target is not None and keys.budget_seconds == 0:
-        yield Mistake("target", keys.target, "has no effect with budget_seconds=0", "budget_seconds=60")
+        yield ConfigError("target", keys.target, "has no effect with budget_seconds=0", "budget_seconds=60")
     if keys.price_per_hour is not None and not 0 < keys.price_per_hour < math.inf:
-        yield Mistake("price_per_hour", keys.price_per_hour, "a finite number above 0", "price_per_hour=2.5")
+        yield ConfigError("price_per_hour", keys.price_per_hour, "a finite number above 0", "price_per_hour=2.5")
     if keys.method not in METHODS:
-        yield Mistake("method", keys.method, f"one of {', '.join(METHODS)}", "method=laws")
+        yield ConfigError("method", keys.method, f"one of {', '.join(METHODS)}", "method=laws")
     elif keys.method == "fill_then_reduce" and keys.budget_seconds == 0:
         allowed = "has to train: it reduces the batch until it converges"
-        yield Mistake("method", keys.method, allowed, "budget_seconds=60")
+        yield ConfigError("method", keys.method, allowed, "budget_seconds=60")
     if keys.output not in ("text", "json"):
-        yield Mistake("output", keys.output, "text or json", "output=text")
+        yield ConfigError("output", keys.output, "text or json", "output=text")
     yield from check_single_losses(configs[0])

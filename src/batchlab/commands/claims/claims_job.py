@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 from batchlab.commands.claims.claims_keys import Claims
-from batchlab.commands.claims.claims_progress import Told
+from batchlab.commands.claims.claims_progress import ClaimsProgress
 from batchlab.commands.claims.claims_rules import compose_all
 from batchlab.commands.claims.task_pool import run_tasks
 from batchlab.commands.command_line import Command
 from batchlab.commands.train.preflight import stop
 from batchlab.config.schema import REPOSITORY
-from batchlab.errors import WrongInput
+from batchlab.errors import ConfigErrors
 from batchlab.experiments.arm_runs import Known, Task, arms_of, is_known, known_runs, tasks_of
 from batchlab.experiments.arms import is_possible
 from batchlab.experiments.claims_page import records_of, write_page
@@ -34,8 +34,8 @@ def job(command: Command[Claims]) -> int:
     keys, mlruns = command.keys, command.configs[0].mlruns
     try:
         experiments = compose_all(keys, command.overrides)
-    except WrongInput as error:
-        stop(list(error.mistakes))
+    except ConfigErrors as error:
+        stop(list(error.errors))
     measurement = Measurement(experiments, mlruns, keys)
     try:
         outcomes = measurement.through_looks()
@@ -107,13 +107,13 @@ class Measurement:
         """Gate 2 for the first configuration of each arm, once, before its first run."""
         new = [each for each in experiments if each.name not in self._is_checked]
         firsts = [arm[0] for each in new for arm in each.arms.values() if is_possible(arm[0].device)]
-        mistakes = [mistake for config in firsts for mistake in check_data(config)]
-        if mistakes:
-            stop(mistakes)
+        errors = [error for config in firsts for error in check_data(config)]
+        if errors:
+            stop(errors)
         self._is_checked |= {each.name for each in new}
 
     def _run(self, tasks: list[Task], look: int) -> None:
         for study in {task.config.study for task in tasks}:
             open_store(self._mlruns, study)
-        with Told(f"look at n = {look}", len(tasks), self.failures) as told:
+        with ClaimsProgress(f"look at n = {look}", len(tasks), self.failures) as told:
             run_tasks(tasks, self._keys.num_workers, self._deadline, self._sweep_id, told)

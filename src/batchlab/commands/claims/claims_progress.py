@@ -12,7 +12,7 @@ from batchlab.report.run_progress import make_console
 SECONDS_BETWEEN_LINES = 30.0
 
 
-class Told:
+class ClaimsProgress:
     """Hears of each finished task, counts it, and keeps what went wrong; a context manager.
 
     Args:
@@ -29,7 +29,7 @@ class Told:
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._shown = self._bar.add_task(what, total=count)
 
-    def __enter__(self) -> "Told":
+    def __enter__(self) -> "ClaimsProgress":
         self._bar.start()
         return self
 

@@ -1,4 +1,4 @@
-"""Every mistake of a command line of scripts/claims.py."""
+"""Every error of a command line of scripts/claims.py."""
 
 import math
 import multiprocessing
@@ -11,7 +11,7 @@ from hydra import initialize_config_dir
 
 from batchlab.commands.claims.claims_keys import Claims
 from batchlab.config.schema import REPOSITORY, Config, register_schema
-from batchlab.errors import Mistake, nearest
+from batchlab.errors import ConfigError, nearest
 from batchlab.experiments.experiment import Experiment, compose_experiment, experiment_names, presets_of
 from batchlab.experiments.verdict import LOOKS
 
@@ -19,37 +19,37 @@ FEW = 4
 """So many are composed here, at a second each; more of them in processes, which take two seconds to begin."""
 
 
-def check(keys: Claims, configs: list[Config]) -> list[Mistake]:
+def check(keys: Claims, configs: list[Config]) -> list[ConfigError]:
     """Mistakes of the script's keys."""
     return list(_keys(keys, configs))
 
 
-def _keys(keys: Claims, configs: list[Config]) -> Iterator[Mistake]:
+def _keys(keys: Claims, configs: list[Config]) -> Iterator[ConfigError]:
     if len(configs) > 1:
-        yield Mistake("the command line", "", "lists: the experiments bring their own", "one value for each key")
+        yield ConfigError("the command line", "", "lists: the experiments bring their own", "one value for each key")
     known = experiment_names()
     for name in [name for name in keys.names if name not in known]:
         close = nearest(str(name), known)
-        yield Mistake("names", name, f"one of {', '.join(known)}", f"scripts/claims.py {close or known[0]}")
+        yield ConfigError("names", name, f"one of {', '.join(known)}", f"scripts/claims.py {close or known[0]}")
     for name in sorted({name for name in keys.names if keys.names.count(name) > 1}):
-        yield Mistake("names", name, "each experiment once: Holm counts them", f"scripts/claims.py {name}")
+        yield ConfigError("names", name, "each experiment once: Holm counts them", f"scripts/claims.py {name}")
     if keys.preset not in ("small", "full"):
-        yield Mistake("preset", keys.preset, "small or full", "preset=small")
+        yield ConfigError("preset", keys.preset, "small or full", "preset=small")
     if not 0 <= keys.budget_minutes < math.inf:
-        yield Mistake("budget_minutes", keys.budget_minutes, "a finite number from 0", "budget_minutes=90")
+        yield ConfigError("budget_minutes", keys.budget_minutes, "a finite number from 0", "budget_minutes=90")
     if keys.num_workers < 1:
-        yield Mistake("num_workers", keys.num_workers, "an integer from 1", "num_workers=2")
+        yield ConfigError("num_workers", keys.num_workers, "an integer from 1", "num_workers=2")
     if keys.max_seeds not in (0, *LOOKS):
-        yield Mistake("max_seeds", keys.max_seeds, f"one of 0, {', '.join(map(str, LOOKS))}", "max_seeds=24")
+        yield ConfigError("max_seeds", keys.max_seeds, f"one of 0, {', '.join(map(str, LOOKS))}", "max_seeds=24")
     if keys.output not in ("text", "json"):
-        yield Mistake("output", keys.output, "text or json", "output=text")
+        yield ConfigError("output", keys.output, "text or json", "output=text")
 
 
 def compose_all(keys: Claims, overrides: list[str]) -> list[Experiment]:
     """The experiments that are asked for; those without the preset are left out of it.
 
     Raises:
-        WrongInput: with every mistake of gate 1.
+        ConfigErrors: with every error of gate 1.
     """
     names = [name for name in keys.names or experiment_names() if keys.preset in presets_of(name)]
     one = partial(_composed, overrides=overrides, preset=keys.preset)

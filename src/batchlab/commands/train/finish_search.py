@@ -17,7 +17,7 @@ from batchlab.report.search_summary import ending, least_accuracy, picks_of
 from batchlab.report.search_tables import FrontRow, PickRow, draw_front, draw_picks, endings
 from batchlab.search.notes import write_note
 from batchlab.search.picks import Candidates, all_picks, candidates, keep, retrained
-from batchlab.search.retry import StoreAway
+from batchlab.search.retry import StorageUnavailable
 from batchlab.search.search_plan import SearchPlan
 from batchlab.search.stale_trials import Undertaker, own_lease
 from batchlab.search.storage import open_storage, study_lock
@@ -47,7 +47,7 @@ def finish(plan: SearchPlan, sweep_id: str, may_train: bool = True) -> bool:
     """
     try:
         _finish(plan, sweep_id, may_train)
-    except StoreAway as error:
+    except StorageUnavailable as error:
         print(f"{error}\nThe study is as it was left; the same command goes on.", file=sys.stderr)
         return False
     return True

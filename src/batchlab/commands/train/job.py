@@ -14,7 +14,7 @@ from batchlab.distributed.leader import shared
 from batchlab.profiling.calibration import counts_alone, step_seconds
 from batchlab.profiling.memory_process import NothingFits
 from batchlab.profiling.micro_batch import settle
-from batchlab.report.run_progress import Watch, make_console
+from batchlab.report.run_progress import RunProgress, make_console
 from batchlab.run.training_run import RunResult, run, stopped
 from batchlab.search.trial import SearchTrial, current_trial, identity_of
 from batchlab.system.host_lock import WORKERS, Place, host_shared
@@ -137,7 +137,7 @@ def train_seed(
         with (
             host_shared() as place,
             Recorder(built, sweep_id, tags) as recorder,
-            Watch(console, name) as watch,
+            RunProgress(console, name) as watch,
             shared(built) as together,
         ):
             if trial is not None:
@@ -173,7 +173,7 @@ def drive(
     training: Generator[EvalPoint, None, RunResult],
     place: Place,
     recorder: Recorder,
-    watch: Watch,
+    watch: RunProgress,
     trial: SearchTrial | None,
 ) -> RunResult:
     """Drive a run to its end, or to where its trial stops it; every point is recorded and shown."""

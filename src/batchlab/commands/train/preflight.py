@@ -1,7 +1,7 @@
 """Everything that a command line asks for, composed and checked before anything is written.
 
 Hydra composes and validates one job at a time, after it has made folders; here the whole grid, or the corners of a
-search, go through Hydra's own parser and compose API first, so that every mistake is found together and costs nothing.
+search, go through Hydra's own parser and compose API first, so that every error is found together and costs nothing.
 """
 
 import sys
@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from batchlab.config.compose import COMPOSE_ERRORS, compose
 from batchlab.config.schema import REPOSITORY, Config, is_arms_sweeper, is_search_sweeper
 from batchlab.config.trusted_targets import has_folders_from_elsewhere, untrusted, untrusted_jobs
-from batchlab.errors import Mistake, WrongInput
+from batchlab.errors import ConfigError, ConfigErrors
 from batchlab.experiments.arms import compose_arms
 from batchlab.experiments.experiment import Experiment, experiment_of, possible_configs
 from batchlab.system.environment_errors import masked
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """What a command line asks for.
 
     Attributes:
@@ -48,8 +48,8 @@ class Asked:
     experiment: Experiment | None = None
 
 
-def preflight(arguments: list[str], config_name: str = "train") -> Asked:
-    """Compose and check every job; exits with code 2 and every mistake where there is one.
+def preflight(arguments: list[str], config_name: str = "train") -> Request:
+    """Compose and check every job; exits with code 2 and every error where there is one.
 
     Args:
         arguments: the command line after the program's name.
@@ -58,61 +58,61 @@ def preflight(arguments: list[str], config_name: str = "train") -> Asked:
     Returns:
         What is asked for; nothing where the command line only asks to be shown something (--help, --cfg).
     """
-    args, mistakes = read_flags(arguments)
-    if mistakes := mistakes or _two_sweepers(args.overrides):
-        stop(mistakes)
+    args, errors = read_flags(arguments)
+    if errors := errors or _two_sweepers(args.overrides):
+        stop(errors)
     folders = folders_from_elsewhere(args)
     if is_only_shown(args) and not args.cfg and not folders:
-        return Asked([], None)
+        return Request([], None)
     name, extra = args.config_name or config_name, search_path(folders)
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3", job_name="train"):
-        base, mistakes = _base(name, args.overrides, extra)
-        if mistakes:
-            stop(mistakes)
+        base, errors = _base(name, args.overrides, extra)
+        if errors:
+            stop(errors)
         if is_only_shown(args):  # what files from elsewhere say may be resolved to be shown
             if base is None:
                 stop(diagnose(name, args.overrides, extra, "it cannot be composed"))
-            return Asked([], None)
-        found, mistakes = _found(name, args, extra, base)
+            return Request([], None)
+        found, errors = _found(name, args, extra, base)
     if base is not None and has_folders_from_elsewhere(base):
-        mistakes += untrusted_jobs(found.configs, args.overrides)
+        errors += untrusted_jobs(found.configs, args.overrides)
     folders = sorted({config.mlruns for config in found.configs})
-    mistakes += [mistake for folder in folders for mistake in check_stores(folder)]
-    mistakes = mistakes or _gate_two(found.configs, found.search)
+    errors += [error for folder in folders for error in check_stores(folder)]
+    errors = errors or _gate_two(found.configs, found.search)
     if found.search is not None and base is not None:
         from batchlab.search.existing_study import as_begun
         from batchlab.search.validate_space import in_space
 
         plan = found.search
-        if mistakes:
-            mistakes = [in_space(mistake, plan.space) for mistake in mistakes]
+        if errors:
+            errors = [in_space(error, plan.space) for error in errors]
         else:
-            plan, mistakes = as_begun(plan, base)
+            plan, errors = as_begun(plan, base)
         found = replace(found, search=plan)
-    if mistakes:
-        stop(mistakes)
+    if errors:
+        stop(errors)
     return replace(found, configs=[]) if found.search else found
 
 
-def _found(name: str, args: Namespace, extra: list[str], base: DictConfig | None) -> tuple[Asked, list[Mistake]]:
+def _found(name: str, args: Namespace, extra: list[str], base: DictConfig | None) -> tuple[Request, list[ConfigError]]:
     """What is asked for, with every job of a grid or an experiment, or the corners of a search; what gate 1 says."""
     if base is not None and is_search_sweeper(base.hydra.sweeper):
-        from batchlab.search.validate_space import survey  # optuna: only where it searches
+        from batchlab.search.validate_space import validate_space  # optuna: only where it searches
 
-        found, mistakes = survey(name, args.overrides, extra, base, args.multirun)
-        return Asked(found.corners, found.plan), mistakes
+        found, errors = validate_space(name, args.overrides, extra, base, args.multirun)
+        return Request(found.corners, found.plan), errors
     if base is not None and is_arms_sweeper(base.hydra.sweeper):
-        experiment, mistakes = _experiment(name, args.overrides, extra, base)
-        return Asked(possible_configs(experiment) if experiment else [], None, experiment), mistakes
+        experiment, errors = _experiment(name, args.overrides, extra, base)
+        return Request(possible_configs(experiment) if experiment else [], None, experiment), errors
     params = params_of(base, args.overrides) if base is not None and args.multirun else []
-    configs, mistakes = grid(name, [*args.overrides, *params], extra, args.multirun, args.overrides)
-    return Asked(configs, None), mistakes
+    configs, errors = grid(name, [*args.overrides, *params], extra, args.multirun, args.overrides)
+    return Request(configs, None), errors
 
 
-def stop(mistakes: list[Mistake]) -> NoReturn:
-    """Print every mistake once, to stderr, and exit with code 2."""
-    lines = list(dict.fromkeys(masked(str(mistake)) for mistake in mistakes))
-    count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
+def stop(errors: list[ConfigError]) -> NoReturn:
+    """Print every error once, to stderr, and exit with code 2."""
+    lines = list(dict.fromkeys(masked(str(error)) for error in errors))
+    count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
     print(
         f"{count}; nothing was run, nothing was written.",
         *(f"  {line}" for line in lines),
@@ -122,24 +122,24 @@ def stop(mistakes: list[Mistake]) -> NoReturn:
     raise SystemExit(2)
 
 
-def _two_sweepers(overrides: list[str]) -> list[Mistake]:
+def _two_sweepers(overrides: list[str]) -> list[ConfigError]:
     """An experiment and a search in one command, or two experiments: each brings a sweeper of its own."""
     words = [word.lstrip("+").partition("=") for word in overrides]
     typed = {key: value for key, _, value in words}
     names = [name for key, _, value in words if key == "experiment" for name in value.split(",")]
     if len(names) > 1:
         several = f"one experiment; `python scripts/claims.py {' '.join(names)}` runs several"
-        return [Mistake("experiment", ",".join(names), several, f"-m experiment={names[0]}")]
+        return [ConfigError("experiment", ",".join(names), several, f"-m experiment={names[0]}")]
     if names and names[0].startswith("_"):
         allowed = "what experiments share, and none itself"
-        return [Mistake("experiment", names[0], allowed, "-m experiment=accumulation")]
+        return [ConfigError("experiment", names[0], allowed, "-m experiment=accumulation")]
     if "experiment" in typed and typed.get("search", "none") != "none":
         allowed = "an experiment brings its own arms; there is nothing to search"
-        return [Mistake("search", typed["search"], allowed, f"-m experiment={typed['experiment']}")]
+        return [ConfigError("search", typed["search"], allowed, f"-m experiment={typed['experiment']}")]
     return []
 
 
-def _base(config_name: str, overrides: list[str], extra: list[str]) -> tuple[DictConfig | None, list[Mistake]]:
+def _base(config_name: str, overrides: list[str], extra: list[str]) -> tuple[DictConfig | None, list[ConfigError]]:
     """The configuration of what is typed with one value, None where it cannot be composed; and what it may not run."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     try:
@@ -148,40 +148,40 @@ def _base(config_name: str, overrides: list[str], extra: list[str]) -> tuple[Dic
         base = compose(config_name, [*extra, *fixed])
     except COMPOSE_ERRORS:
         return None, []
-    mistakes = untrusted(base, config_name, [*extra, *fixed], overrides) or in_files(base.hydra.sweeper)
-    if mistakes := mistakes or list(check_hydra(base)):
-        return None, mistakes
+    errors = untrusted(base, config_name, [*extra, *fixed], overrides) or in_files(base.hydra.sweeper)
+    if errors := errors or list(check_hydra(base)):
+        return None, errors
     HydraConfig.instance().set_config(base)
     return base, []
 
 
 def _experiment(
     config_name: str, overrides: list[str], extra: list[str], base: DictConfig
-) -> tuple[Experiment | None, list[Mistake]]:
+) -> tuple[Experiment | None, list[ConfigError]]:
     """The experiment whose arms are to be run."""
-    arms, mistakes = compose_arms(config_name, overrides, extra, base)
-    if mistakes:
-        return None, mistakes
+    arms, errors = compose_arms(config_name, overrides, extra, base)
+    if errors:
+        return None, errors
     if any(config.num_processes > 1 for arm in arms.values() for config in arm):
         return None, [
-            Mistake("num_processes", "several", "an experiment's arms run in one process each", "num_processes=1")
+            ConfigError("num_processes", "several", "an experiment's arms run in one process each", "num_processes=1")
         ]
     try:
         experiment = experiment_of(str(base.hydra.runtime.choices.experiment), base.hydra.sweeper, arms)
-    except WrongInput as error:
-        return None, list(error.mistakes)
+    except ConfigErrors as error:
+        return None, list(error.errors)
     if possible_configs(experiment):
         return experiment, []
     device = next(config.device for arm in arms.values() for config in arm)
-    return None, [Mistake("device", device, "one that this machine has; every arm asks for it", "device=cpu")]
+    return None, [ConfigError("device", device, "one that this machine has; every arm asks for it", "device=cpu")]
 
 
-def _gate_two(configs: list[Config], plan: "SearchPlan | None") -> list[Mistake]:
+def _gate_two(configs: list[Config], plan: "SearchPlan | None") -> list[ConfigError]:
     from batchlab.profiling.micro_batch import check_memory  # torch: seconds, and only now is it needed
     from batchlab.validation.dry_run import check_data, check_grid
 
-    mistakes = [mistake for config in configs for mistake in check_data(config)]
-    mistakes = mistakes or (check_grid(configs) if plan is None else [])
-    if not mistakes and any(config.micro_batch_size == "auto" for config in configs):
+    errors = [error for config in configs for error in check_data(config)]
+    errors = errors or (check_grid(configs) if plan is None else [])
+    if not errors and any(config.micro_batch_size == "auto" for config in configs):
         import batchlab.commands.train.job  # noqa: F401  (the process of a run has it: what it takes counts)
-    return mistakes or check_memory(configs, plan.settings.num_workers if plan else 1)
+    return errors or check_memory(configs, plan.settings.num_workers if plan else 1)

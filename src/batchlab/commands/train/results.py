@@ -7,7 +7,7 @@ from batchlab.report.comparison import comparison_rows, draw_table, time_spent, 
 from batchlab.report.convergence_table import convergence_in_words, draw_targets, targets_of
 from batchlab.report.run_progress import make_console
 from batchlab.report.sharpness_figure import draw_sharpness, how_measured
-from batchlab.tracking.mlflow_store import Away
+from batchlab.tracking.mlflow_store import TrackingUnavailable
 from batchlab.tracking.recorder import recorded_runs
 from batchlab.tracking.unsent_runs import spooled
 
@@ -61,7 +61,7 @@ def show_page(mlruns: str, study: str, storage: Any = None) -> None:
 
     try:
         written = write_study_page(mlruns, study, storage)
-    except Away as error:
+    except TrackingUnavailable as error:
         later = f"python scripts/report.py study={study}"
         make_console().print(f"No report page: {error}. Later: {later}", soft_wrap=True, markup=False)
         return
