@@ -91,7 +91,20 @@ MLPS = {
     "mlp6x64": ["model=mlp6x64"],
     "surface": ["data=surface", "model=surface", "loss=mean_output", "batch_size=16", "optimizer=sgd"],
 }
-OPTIMIZERS = ["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "rprop", "lbfgs", "muon", "lars", "lamb", "soap"]
+OPTIMIZERS = [
+    "sgd",
+    "momentum",
+    "nesterov",
+    "adam",
+    "adamw",
+    "rmsprop",
+    "rprop",
+    "lbfgs",
+    "muon",
+    "lars",
+    "lamb",
+    "soap",
+]
 
 
 def models():
@@ -207,7 +220,6 @@ def numbers():
 
 def guarded(group):
     import sklearn.metrics  # noqa: F401  (seconds that are no option's)
-
 
     try:
         GROUPS[group]()

@@ -3,11 +3,11 @@ from itertools import pairwise
 
 import pytest
 import torch
-from batchlab.probe import noise_meter
 from mlflow import MlflowClient
 from torch import nn
 
 from batchlab.commands.train.job import train
+from batchlab.measures import noise_meter
 from batchlab.run.training_run import finish, run
 from batchlab.tracking.recorder import recorded_runs
 from batchlab.tracking.stores import tracking_uri

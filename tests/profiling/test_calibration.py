@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from batchlab.probe import calibration, step_table
 from hydra import compose, initialize_config_dir
 from torch import nn
 
@@ -15,6 +14,7 @@ from batchlab.config.identity import environment
 from batchlab.config.objectives import CALIBRATED
 from batchlab.config.schema import REPOSITORY, Budget, Eval, Measure, register_schema, resolved
 from batchlab.laws.estimate import Estimate
+from batchlab.profiling import calibration, step_table
 from batchlab.profiling.calibration import counts_alone, sizes_to_time, step_seconds
 from batchlab.profiling.step_table import NAME, read_entry, structure, untimed, write_entry
 from batchlab.profiling.timing import Timings

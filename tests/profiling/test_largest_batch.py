@@ -6,12 +6,12 @@ from dataclasses import replace
 import psutil
 import pytest
 import torch
-from batchlab.probe import memory
 from mlflow import MlflowClient
 
 from batchlab.config.identity import config_key
 from batchlab.config.schema import Memory
 from batchlab.laws.memory_law import fit_memory
+from batchlab.profiling import largest_batch as memory
 from batchlab.profiling.largest_batch import largest_batch
 from batchlab.profiling.memory_process import NothingFits, Prober
 from batchlab.profiling.micro_batch import KNOWN, check_memory, settle

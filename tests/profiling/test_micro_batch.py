@@ -3,8 +3,9 @@
 from dataclasses import asdict, replace
 
 import pytest
-from batchlab.probe import memory, micro_batch
 
+from batchlab.profiling import largest_batch as memory
+from batchlab.profiling import micro_batch
 from batchlab.profiling.memory_process import Facts
 from batchlab.profiling.micro_batch import KNOWN, allowed_maximum, memory_key, settle
 from batchlab.training.plan import part_sizes

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from batchlab.probe import timing
 
+from batchlab.profiling import timing
 from batchlab.profiling.flops import flops_per_example, matmul_peak
 from batchlab.profiling.timing import Cell, drift_of, stepper, time_cells
 from batchlab.training.build import build

@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError, ProgrammingError
 
-from batchlab.search import outage
+from batchlab.search import retry
 from batchlab.search.retry import StorageUnavailable, is_unavailable, taken_again, with_retries, without_patience
 from batchlab.search.retrying_storage import RetryingStorage
 from batchlab.search.server_storage import ServerStorage
@@ -66,9 +66,9 @@ class Unavailable(Exception):
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch):
     """No pauses, and nothing remembered of other tests' servers."""
-    monkeypatch.setattr(outage, "PAUSES", (0.0, 0.01))
-    monkeypatch.setattr(outage, "_given_up", set())
-    monkeypatch.setattr(outage, "_last_trouble", [float("-inf")])
+    monkeypatch.setattr(retry, "PAUSES", (0.0, 0.01))
+    monkeypatch.setattr(retry, "_given_up", set())
+    monkeypatch.setattr(retry, "_last_trouble", [float("-inf")])
 
 
 @pytest.mark.parametrize("error", [refused(), cut(), wrapped(refused()), wrapped(cut()), hidden(), Unavailable()])
@@ -125,7 +125,7 @@ def test_a_cut_connection_is_mended_without_a_word(capsys):
 
 
 def test_patience_ends_and_then_every_call_is_tried_once_until_one_succeeds(monkeypatch, capsys):
-    monkeypatch.setattr(outage, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(retry, "PATIENCE_SECONDS", 0.05)
     with pytest.raises(StorageUnavailable, match=r"me:\*\*\*@host/optuna has been away for 0 s") as caught:
         with_retries(failing(1000), ADDRESS)
     assert "second line" not in str(caught.value)
@@ -163,7 +163,7 @@ def test_beats_that_could_not_be_written_are_not_missed(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("batchlab.search.stale_trials.time.monotonic", lambda: clock[0])
     assert not undertaker.is_dead(theirs)
-    monkeypatch.setattr(outage, "_last_trouble", [70.0])
+    monkeypatch.setattr(retry, "_last_trouble", [70.0])
     clock[0] = 70.0 + SECONDS_WITHOUT_BEAT
     assert not undertaker.is_dead(theirs)
     clock[0] += 1.0
@@ -272,4 +272,4 @@ def test_a_trial_begins_with_its_lease_once(server):
 def test_when_a_server_was_last_away_is_known():
     before = time.monotonic()
     with_retries(failing(1), ADDRESS)
-    assert before <= outage.last_trouble() <= time.monotonic()
+    assert before <= retry.last_trouble() <= time.monotonic()
