@@ -76,8 +76,12 @@ def main() -> None:
     table = Table(
         "job", "composition ms", "training and evaluation ms", "everything else ms", title="a run in a multirun"
     )
-    for name, some in (("first", rows[:1]), (f"median of the other {num_jobs - 1}", rows[1:]), ("slowest other", [])):
-        some = some or [max(rows[1:], key=lambda row: row["rest"])]
+    slowest = max(rows[1:], key=lambda row: row["rest"])
+    for name, some in (
+        ("first", rows[:1]),
+        (f"median of the other {num_jobs - 1}", rows[1:]),
+        ("slowest other", [slowest]),
+    ):
         table.add_row(
             name,
             *(f"{statistics.median(row[key] for row in some) * 1e3:.0f}" for key in ("composition", "work", "rest")),

@@ -125,7 +125,7 @@ def trimmed_mean(values: Array) -> tuple[float, float, int]:
 
 
 def holm(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """p values corrected so that the chance of any false rejection stays at the level; [n].
+    """Correct p values so that the chance of any false rejection stays at the level; [n].
 
     Source: Holm 1979 (A simple sequentially rejective multiple test procedure).
     """

@@ -22,7 +22,7 @@ class Power:
     exponent: Estimate
 
     def at(self, x: float) -> float:
-        """c * x^k."""
+        """Evaluate c * x^k."""
         return self.factor * x**self.exponent.value
 
 

@@ -95,7 +95,7 @@ def hessian_of(landscape: Landscape) -> Iterator["HessianLinearOperator"]:
         from curvlinops import HessianLinearOperator
 
     class TwiceBackward(HessianLinearOperator):
-        def _matmat_batch(self, X: Any, y: Tensor, M: list[Tensor]) -> list[Tensor]:
+        def _matmat_batch(self, X: Any, y: Tensor, M: list[Tensor]) -> list[Tensor]:  # noqa: N803
             columns = zip(*(parts.unbind(-1) for parts in M), strict=True)
             products = products_of(landscape, X, y, columns)
             return [torch.stack(parts, dim=-1) for parts in zip(*products, strict=True)]

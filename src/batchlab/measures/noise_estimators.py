@@ -159,8 +159,8 @@ def _batches(
     generator, distances, cosines = torch.Generator().manual_seed(seed), [], []
     while len(distances) < num_draws:
         order = torch.randperm(len(sample), generator=generator)
-        for index in order.split(size)[: min(len(sample) // size, num_draws - len(distances))]:
-            index = index.to(sample.targets.device)
+        for part in order.split(size)[: min(len(sample) // size, num_draws - len(distances))]:
+            index = part.to(sample.targets.device)
             drawn = gradient(model, loss, sample.inputs[index], sample.targets[index])
             distances.append((drawn - whole).square().sum())
             cosines.append((drawn @ whole).square() / (drawn.square().sum() * whole.square().sum()))

@@ -96,7 +96,7 @@ class Normalised(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """dx = (dy - mean(dy) - y * mean(dy * y)) / sqrt(var + eps), the means over all processes."""
+        """Compute dx = (dy - mean(dy) - y * mean(dy * y)) / sqrt(var + eps), the means over all processes."""
         (normal, inverse, count), gradient = ctx.saved_tensors, gradients[0]
         over, shape = [0, *range(2, gradient.ndim)], (1, -1, *[1] * (gradient.ndim - 2))
         sums = torch.stack([gradient.sum(over), (gradient * normal).sum(over)])

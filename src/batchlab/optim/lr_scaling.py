@@ -20,7 +20,7 @@ def none(settings: Mapping[str, Any], batch_size: int) -> Settings:
 
 
 def linear(settings: Mapping[str, Any], batch_size: int, *, base_batch_size: int, scale_weight_decay: bool) -> Settings:
-    """lr * kappa.
+    """Scale lr in proportion to the batch size: lr * kappa.
 
     Args:
         settings: at base_batch_size.
@@ -37,7 +37,7 @@ def linear(settings: Mapping[str, Any], batch_size: int, *, base_batch_size: int
 
 
 def sqrt(settings: Mapping[str, Any], batch_size: int, *, base_batch_size: int, scale_weight_decay: bool) -> Settings:
-    """lr * sqrt(kappa); arguments as in `linear`.
+    """Scale lr with the square root of the batch size; arguments as in `linear`.
 
     Source: Krizhevsky 2014 (1404.5997), section 5; Hoffer et al. 2017 (1705.08741), equation 7.
     """
@@ -53,7 +53,9 @@ def noise(
     exponent: float,
     scale_weight_decay: bool,
 ) -> Settings:
-    """lr * ((1 + Bn/B0) / (1 + Bn/B))^exponent: linear far below the noise scale Bn, constant far above.
+    """Scale lr linearly far below the noise scale Bn, and not at all far above.
+
+    ``lr * ((1 + Bn/B0) / (1 + Bn/B))^exponent``.
 
     Args:
         settings: at base_batch_size.

@@ -1,5 +1,6 @@
 """Learning curves and gradient noise along training: of a few runs, the mean over seeds at each evaluation."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -90,7 +91,7 @@ def mean_of(curves: Sequence[Curve]) -> dict[int, float]:
     """The mean at each step that all curves have with a number."""
     shared = set.intersection(*(set(curve) for curve in curves)) if curves else set()
     means = {step: sum(curve[step] for curve in curves) / len(curves) for step in shared}
-    return {step: value for step, value in means.items() if value == value}
+    return {step: value for step, value in means.items() if not math.isnan(value)}
 
 
 def curve_panels(points: Sequence[CurvePoints], study: Study) -> list[Panel]:

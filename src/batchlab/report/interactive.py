@@ -58,7 +58,7 @@ def _focus(figure: go.Figure, panel: Panel) -> None:
     low, high = min(main) - room, max(main) + room
     outside = sum(not low <= y <= high for y in faint)
     if outside:
-        figure.update_yaxes(range=[low, min(high, max(1.0, max(main)) + 0.02 * room)])
+        figure.update_yaxes(range=[low, min(high, max(1.0, *main) + 0.02 * room)])
         said = f"{outside:,} more outside; a double click shows all"
         figure.add_annotation(text=said, x=1, y=0, xref="paper", yref="paper", xanchor="right", yanchor="bottom",
                               showarrow=False, font={"size": 12})  # fmt: skip

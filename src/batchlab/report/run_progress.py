@@ -1,5 +1,6 @@
 """What a person sees while a run trains or a script measures: a bar on a terminal, plain lines elsewhere."""
 
+import math
 import sys
 import time
 from types import TracebackType
@@ -83,7 +84,9 @@ class RunProgress:
         """One line that stays: how the run ended."""
         finals = result.finals
         accuracy, seconds = finals["final/val_accuracy"], finals["cost/train_seconds"]
-        score = f"val accuracy {accuracy:.4f}" if accuracy == accuracy else f"val loss {finals['final/val_loss']:.4g}"
+        score = (
+            f"val accuracy {accuracy:.4f}" if not math.isnan(accuracy) else f"val loss {finals['final/val_loss']:.4g}"
+        )
         ending = score if result.outcome == "done" else f"{result.outcome}: {result.cause}"
         alone = f", {finals[CALIBRATED]:.2f} s if alone" if CALIBRATED in finals else ""
         self._console.print(f"{self._label}: {ending}, {finals['cost/num_steps']:.0f} steps in {seconds:.2f} s{alone}")

@@ -59,11 +59,12 @@ def tried(study: Study, trial: FrozenTrial) -> str:
     for name, value in trial.params.items():
         kind, _, key = name.rstrip(")").rpartition("(")
         items = str(described.get(key, "")).split(", ")
+        typed = value
         if kind == "log2":
-            value = 2**value
+            typed = 2**value
         elif kind == "place" and value < len(items):
-            value = items[value]
-        lines.append(f"{key}={value}")
+            typed = items[value]
+        lines.append(f"{key}={typed}")
     return in_words(lines)
 
 

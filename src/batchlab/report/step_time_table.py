@@ -173,11 +173,11 @@ def crossing_in_words(first: Series, second: Series) -> str:
         np.array([row.step_seconds.value for row in each.rows if row.batch_size in shared]) for each in (first, second)
     ]
     found = crossing_of_table(shared, *times)
-    by_table = f"B = {found:.0f}" if found == found else "nowhere"
+    by_table = f"B = {found:.0f}" if not math.isnan(found) else "nowhere"
     by_law = "no law"
     if first.law and second.law:
         at = crossing(first.law, second.law)
-        by_law = f"B = {in_brackets(at, 1)}" if at.value == at.value else "nowhere"
+        by_law = f"B = {in_brackets(at, 1)}" if not math.isnan(at.value) else "nowhere"
     return f"{first.label} and {second.label} take the same time at: by the laws {by_law}; by the table {by_table}"
 
 

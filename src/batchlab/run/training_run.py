@@ -50,7 +50,7 @@ class RunResult:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def run(
+def run(  # noqa: C901, one screen from warm-up to the last metric
     built: Built, with_test: bool = True, keeper: Checkpointer | None = None
 ) -> Generator[EvalPoint, None, RunResult]:
     """Train once, yielding every point with its evaluation; the caller may close the generator to stop.
@@ -80,9 +80,8 @@ def run(
             if ranks is not None:
                 ranks.hand_on()
             yield from course.again(built.clock)
-        for point in fit(built.learner, built.stream, built.plan, built.schedule, built.clock, loop):
-            if point.is_due and math.isfinite(point.train_loss):
-                point = evaluator(point)
+        for at in fit(built.learner, built.stream, built.plan, built.schedule, built.clock, loop):
+            point = evaluator(at) if at.is_due and math.isfinite(at.train_loss) else at
             if point.is_due:
                 course.add(point, built.clock)
             is_over = point.is_last or reached(course.points, built.plan.target_accuracy)

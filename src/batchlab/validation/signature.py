@@ -62,7 +62,7 @@ def _not_importable(key: str, target: str, error: Exception) -> ConfigError:
     try:
         names = dir(importlib.import_module(module))
     except ModuleNotFoundError as missing:
-        fix = f"PYTHONPATH=. in front of python where {target.split('.')[0]}.py lies in this folder"
+        fix = f"PYTHONPATH=. in front of python where {target.partition('.')[0]}.py lies in this folder"
         return ConfigError(key, target, f"cannot be imported: {missing}", fix)
     except Exception as broken:
         reason = f"cannot be imported: {type(broken).__name__}: {broken}"

@@ -32,8 +32,9 @@ def run_tasks(tasks: Sequence[Task], num_workers: int, deadline: float, sweep_id
     for task in (task for task in tasks if task.is_alone):
         alone.setdefault((task.experiment, task.seed), []).append(task)
     for group in alone.values():  # a fresh process for each seed: what differs between processes belongs to the spread
-        while group and time.monotonic() < deadline:
-            group = _drain(group, 1, deadline, sweep_id, tell)
+        left = group
+        while left and time.monotonic() < deadline:
+            left = _drain(left, 1, deadline, sweep_id, tell)
 
 
 def _drain(tasks: Iterable[Task], num_workers: int, deadline: float, sweep_id: str, tell: Tell) -> list[Task]:
