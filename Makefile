@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 READY = .venv/.ready
 
-.PHONY: help demo test proofs long fuzz check chaos ui lock clean
+.PHONY: help demo test proofs long fuzz check chaos docs ui lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -37,6 +37,9 @@ check: $(READY)  ## ruff and pyright
 
 chaos: $(READY)  ## a study whose workers, supervisor and PostgreSQL are killed and restarted; ends as if nothing was
 	$(RUN) scripts/bench/chaos.py
+
+docs: $(READY)  ## the documentation as a site, site/index.html; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict
 
 ui: $(READY)  ## MLflow UI and Optuna dashboard on 127.0.0.1
 	$(RUN) scripts/ui.py

@@ -15,7 +15,7 @@ from batchlab.commands.claims.claims_rules import check
 from batchlab.config.schema import REPOSITORY
 from batchlab.experiments.arm_results import Arm, Measured
 from batchlab.experiments.claims_page import records_of, write_page
-from batchlab.experiments.claims_summary import BEGIN, END, renew, short_table
+from batchlab.experiments.claims_summary import BEGIN, END, README_CLAIMS, renew_tables, short_table
 from batchlab.experiments.experiment import Check, Claim, Experiment
 from batchlab.experiments.outcome import corrected, judge_experiment
 
@@ -60,20 +60,31 @@ def test_more_seeds_are_asked_for_only_where_they_can_decide(config_of):
         assert judge_experiment(asked, arms(0.0, 0.02)).can_be_decided is (can or torch.cuda.is_available())
 
 
-def test_the_readme_shows_what_was_measured():
+def test_readme_and_documentation_show_what_was_measured():
     records = json.loads((REPOSITORY / "docs" / "results" / "claims.json").read_text())
-    assert "\n".join([BEGIN, *short_table(records), END]) in (REPOSITORY / "README.md").read_text()
+    three, every = short_table(records, "docs/claims.md", README_CLAIMS), short_table(records, "claims.md")
+    assert "\n".join([BEGIN, *three, END]) in (REPOSITORY / "README.md").read_text()
+    assert "\n".join([BEGIN, *every, END]) in (REPOSITORY / "docs" / "testing_claims.md").read_text()
+    assert (len(three), len(every)) == (5, 30)
 
 
-def test_the_table_in_short_is_written_between_its_marks(tmp_path):
-    outcome = judge_experiment(experiment(), arms(0.0, 0.001, -0.001))
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+def test_the_tables_in_short_are_written_between_their_marks(tmp_path):
+    outcomes = [judge_experiment(experiment(*which), arms(0.0, 0.001, -0.001)) for which in ((), ("more_epochs", 8))]
+    (tmp_path / "docs").mkdir()
+    files = [tmp_path / "README.md", tmp_path / "docs" / "testing_claims.md"]
+    for file in files:
+        file.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
     for _ in range(2):
-        renew(readme, records_of([outcome]))
-    row = "| [Growing is as good.](docs/claims.md#grow) | **supported** | accuracy: 10 [9.752, 10.25] pp |"
+        assert renew_tables(tmp_path, records_of(outcomes)) == files
     head = "| what is said | what came out here | effect [95 %] |\n|---|---|---|"
-    assert readme.read_text() == f"before\n\n{BEGIN}\n{head}\n{row}\n{END}\n\nafter\n"
+    for file, page, names in zip(
+        files, ("docs/claims.md", "claims.md"), (["more_epochs"], ["more_epochs", "grow"]), strict=True
+    ):
+        rows = [
+            f"| [Growing is as good.]({page}#{name}) | **supported** | accuracy: 10 [9.752, 10.25] pp |"
+            for name in names
+        ]
+        assert file.read_text() == "\n".join(["before", "", BEGIN, head, *rows, END, "", "after", ""])
 
 
 def test_what_needs_another_machine_says_so_and_stays_open(config_of, monkeypatch):

@@ -17,7 +17,7 @@ from batchlab.errors import ConfigErrors
 from batchlab.experiments.arm_runs import Known, Task, arms_of, is_known, known_runs, tasks_of
 from batchlab.experiments.arms import is_possible
 from batchlab.experiments.claims_page import records_of, write_page
-from batchlab.experiments.claims_summary import renew
+from batchlab.experiments.claims_summary import renew_tables
 from batchlab.experiments.claims_table import draw_claims, summary
 from batchlab.experiments.experiment import Experiment, experiment_names, possible_configs
 from batchlab.experiments.outcome import Outcome, judge_experiment
@@ -25,8 +25,6 @@ from batchlab.experiments.verdict import LOOKS, OPEN
 from batchlab.report.run_progress import make_console
 from batchlab.tracking.recorder import open_store
 from batchlab.validation.dry_run import check_data
-
-README = REPOSITORY / "README.md"
 
 
 def job(command: Command[Claims]) -> int:
@@ -49,8 +47,8 @@ def job(command: Command[Claims]) -> int:
         make_console().print(summary(outcomes, measurement.failures))
     if keys.write and not keys.names and keys.preset == "small":
         page = write_page(outcomes, measurement.failures)
-        renew(README, records_of(outcomes))
-        make_console().print(f"Written to {page}; its table in short, to {README}")
+        renewed = renew_tables(REPOSITORY, records_of(outcomes))
+        make_console().print(f"Written to {page}; its table in short, to {' and '.join(map(str, renewed))}")
     return 1 if measurement.failures else 0
 
 
