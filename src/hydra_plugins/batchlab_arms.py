@@ -6,16 +6,14 @@ Hydra imports this module before every command, `--help` too: nothing heavy is i
 from dataclasses import dataclass, field
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from batchlab.experiments.arms import possible_arms
+from batchlab.experiments.arms import arm_jobs
 
 
 class ArmsSweeper(Sweeper):
@@ -30,7 +28,7 @@ class ArmsSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra hands over what a sweep needs."""
-        self._loader, self._config = hydra_context.config_loader, config
+        self._config = config
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -38,11 +36,7 @@ class ArmsSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Run the jobs of every arm; what was typed is in `arguments`."""
         assert self._launcher is not None
-        parser, jobs = OverridesParser.create(config_loader=self._loader), []
-        for name, own in possible_arms(self._config.hydra.sweeper).items():
-            lines = [*arguments, *own, f"hydra.sweeper.arm={name}"]
-            (lists,) = BasicSweeper.split_arguments(parser.parse_overrides(lines), None)
-            jobs += lists
+        jobs = arm_jobs(self._config.hydra.sweeper, arguments)
         results = self._launcher.launch(jobs, initial_job_idx=0)
         for result in results:
             _ = result.return_value  # raises what a job raised

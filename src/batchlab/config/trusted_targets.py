@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.defaults_list import create_defaults_list
 from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from batchlab.config.hydra_internals import chosen_files
 from batchlab.config.schema import REPOSITORY, Config
 from batchlab.errors import ConfigError
 
@@ -119,16 +117,10 @@ def _is_foreign(provider: str, address: str) -> bool:
 
 
 def _foreign_files(config_name: str, lines: Sequence[str]) -> Iterator[Foreign]:
-    loader = GlobalHydra.instance().config_loader()
-    assert isinstance(loader, ConfigLoaderImpl)
-    parsed, repository = loader._parse_overrides_and_create_caching_repo(config_name, list(lines))
-    chosen = create_defaults_list(repository, config_name, parsed, prepend_hydra=True, skip_missing=False)
-    for path in dict.fromkeys((each.config_path, each.package) for each in chosen.defaults if each.config_path):
-        loaded = repository.load_config(path[0] or "")
-        if loaded is not None and _is_foreign(loaded.provider, loaded.path):
-            settings = OmegaConf.to_container(loader._embed_result_config(loaded, path[1]).config, resolve=False)
-            name = f"{loaded.path.removeprefix('file://')}/{path[0]}"
-            yield Foreign(name if name.endswith(".yaml") else f"{name}.yaml", dict(_leaves(settings)))
+    for file in chosen_files(config_name, lines):
+        if _is_foreign(file.provider, file.folder):
+            name = f"{file.folder.removeprefix('file://')}/{file.name}"
+            yield Foreign(name if name.endswith(".yaml") else f"{name}.yaml", dict(_leaves(file.settings)))
 
 
 def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:

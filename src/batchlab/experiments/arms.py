@@ -1,7 +1,7 @@
 """The arms of an experiment: settings with names, each a few overrides on what they have in common."""
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
@@ -74,6 +74,20 @@ def possible_arms(sweeper: DictConfig) -> dict[str, list[str]]:
         if all(map(is_possible, devices)) and sweeper.arm in (None, name):
             possible[name] = own
     return possible
+
+
+def arm_jobs(sweeper: DictConfig, typed: Sequence[str]) -> list[list[str]]:
+    """The overrides of each job of each arm that this machine can run.
+
+    Args:
+        sweeper: the node hydra.sweeper of an experiment.
+        typed: overrides of the command line; an arm's own lists are gone through.
+    """
+    parser, jobs = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()), []
+    for name, own in possible_arms(sweeper).items():
+        lines = parser.parse_overrides([*typed, *own, f"hydra.sweeper.arm={name}"])
+        jobs += [list(job) for job in itertools.product(*map(swept_lines, lines))]
+    return jobs
 
 
 def compose_arms(

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import OmegaConf, open_dict
 
+from batchlab.config.hydra_internals import is_in_process, job_error
 from batchlab.search.finalize import Ending
 from batchlab.search.retry import StorageUnavailable
 from batchlab.search.settings import Settings
@@ -81,7 +81,7 @@ class Jobs:
         Raises:
             DataChanged: where a job found the data set changed.
         """
-        if isinstance(self._launcher, BasicLauncher) and not self._needs_dirname():
+        if is_in_process(self._launcher) and not self._needs_dirname():
             return [_ending(self._run_here(job)) for job in jobs]
         lines = [[*fixed, *job.structural, *job.plain, *self._environment(job)] for job in jobs]
         try:
@@ -123,7 +123,7 @@ class Jobs:
 
 def _ending(returned: JobReturn) -> Ending:
     if returned.status is JobStatus.FAILED:
-        error = returned._return_value
+        error = job_error(returned)
         if isinstance(error, RanksFailed):  # of the machine, not of the point that was tried
             return Ending("lost")
         if isinstance(error, StorageUnavailable):  # the job could not say what it found; that is no fault of the point

@@ -4,10 +4,10 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from batchlab.config.hydra_internals import args_parser
 from batchlab.config.schema import REPOSITORY
 from batchlab.errors import ConfigError, nearest
 from batchlab.validation.compose_errors import not_a_setting
@@ -21,7 +21,7 @@ def read_flags(arguments: Sequence[str]) -> tuple[Namespace, list[ConfigError]]:
     Args:
         arguments: after the program's name.
     """
-    args, unknown = get_args_parser().parse_known_args(list(arguments))
+    args, unknown = args_parser().parse_known_args(list(arguments))
     unreadable = [word for word in arguments if any(0xD800 <= ord(letter) < 0xE000 for letter in word)]
     errors = [
         ConfigError(ascii(word), "", "is no UTF-8, so that no file could hold it", "it anew") for word in unreadable

@@ -10,6 +10,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
+from batchlab.config.hydra_internals import keys_of
 from batchlab.config.schema import resolved
 from batchlab.errors import ConfigError, ConfigErrors, nearest
 from batchlab.validation.rules import check_config
@@ -124,8 +125,8 @@ def _error_of(config_name: str, line: str, extra: list[str], default: DictConfig
 
 def _value_or_key(key: str, value: str, error: Exception, default: DictConfig) -> ConfigError:
     known = OmegaConf.select(default, key, throw_on_missing=False)
-    keys = [each for each in _keys(default) if each.startswith("hydra.sweeper.") == key.startswith("hydra")]
-    if known is None and f"hydra.sweeper.{key}" in _keys(default):
+    keys = [each for each in keys_of(default) if each.startswith("hydra.sweeper.") == key.startswith("hydra")]
+    if known is None and f"hydra.sweeper.{key}" in keys_of(default):
         return ConfigError(key, value, "no such key; it is a key of the sweeper", f"hydra.sweeper.{key}={value}")
     if known is None and key not in keys:
         if key.startswith("hydra.sweeper.") and "hydra.sweeper.n_trials" not in keys:
@@ -147,14 +148,3 @@ def _value_or_key(key: str, value: str, error: Exception, default: DictConfig) -
     reason = str(cause).splitlines()[0].rstrip(".")
     example = known if known is not None else "a value of its type"
     return ConfigError(key, value, reason[:1].lower() + reason[1:], f"{key}={example}")
-
-
-def _keys(node: DictConfig, prefix: str = "") -> list[str]:
-    keys = []
-    for name in node:
-        full = f"{prefix}{name}"
-        keys.append(full)
-        child = node._get_node(name)  # without resolving interpolations
-        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
-            keys += _keys(child, f"{full}.")
-    return keys

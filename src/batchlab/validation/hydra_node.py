@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hydra._internal.utils import _locate
 from omegaconf import DictConfig, OmegaConf
 
+from batchlab.config.hydra_internals import locate
 from batchlab.errors import ConfigError, reason
 
 
@@ -51,7 +51,7 @@ def _target(key: str, node: Any) -> Iterator[ConfigError]:
         yield ConfigError(key, node, "a node with a _target_", f"the command without {key}")
         return
     try:
-        found = _locate(target)
+        found = locate(target)
     except Exception as error:
         yield ConfigError(
             f"{key}._target_", target, f"cannot be imported: {reason(error)}", f"the command without {key}"

@@ -5,9 +5,9 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from hydra._internal.utils import _locate
 from omegaconf import OmegaConf
 
+from batchlab.config.hydra_internals import locate
 from batchlab.config.schema import REPOSITORY
 from batchlab.errors import ConfigError, nearest
 
@@ -35,7 +35,7 @@ def check_signature(group: str, node: dict[str, Any]) -> Iterator[ConfigError]:
     """
     target = node.get("_target_", "")
     try:
-        parameters = inspect.signature(_locate(target)).parameters
+        parameters = inspect.signature(locate(target)).parameters
     except Exception as error:
         yield _not_importable(f"{group}._target_", target, error)
         return
