@@ -15,7 +15,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from batchlab.commands.train.preflight import Request, preflight, stop
-from batchlab.config.schema import REPOSITORY, is_arms_sweeper, register_schema, resolved
+from batchlab.config.registration import is_arms_sweeper, register_schema
+from batchlab.config.resolve import resolved
+from batchlab.config.schema import REPOSITORY
 from batchlab.errors import ConfigErrors
 from batchlab.experiments.arms import arm_probe
 from batchlab.system.exit_codes import exit_code, faults_end_the_command, have_hydra_raise

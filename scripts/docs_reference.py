@@ -16,6 +16,7 @@ from mkdocs.structure.files import File, Files
 from batchlab.commands.advise.advise_keys import Advise
 from batchlab.commands.claims.claims_keys import Claims
 from batchlab.commands.report.report_keys import Report
+from batchlab.config.keys import Key, keys_of
 from batchlab.config.objectives import DIRECTIONS
 from batchlab.config.schema import OPEN_GROUPS, Config
 from batchlab.profiling.benchmark_settings import Benchmark
@@ -166,6 +167,7 @@ def table_of_keys(kind: type, given: Mapping[str, Any], prefix: str = "") -> lis
         prefix: of the keys.
     """
     meanings, rows, groups = docstrings(kind), [], []
+    meanings |= {each.name.removeprefix(prefix): meaning_of(each) for each in keys_of(kind, prefix)}
     for field in fields(kind):
         if field.name in OPEN_GROUPS or field.name.startswith("_") or field.name == "defaults":
             continue
@@ -178,6 +180,12 @@ def table_of_keys(kind: type, given: Mapping[str, Any], prefix: str = "") -> lis
         rows.append((f"`{prefix}{field.name}`", shown(default), meanings.get(field.name, "")))
     about = f"**`{prefix.rstrip('.')}`**: {inspect.getdoc(kind)}" if prefix.count(".") == 1 else ""
     return [*([about] if about else []), table(("key", "default", "meaning"), rows), *groups]
+
+
+def meaning_of(key: Key) -> str:
+    """Return what a declared key means and what its value may be."""
+    is_plain = key.numbers is None and not key.words and key.pattern is None
+    return key.help if is_plain else f"{key.help} ({key.allowed})"
 
 
 def options_of(group: str) -> Iterator[str]:

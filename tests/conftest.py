@@ -10,7 +10,9 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from batchlab.config.schema import REPOSITORY, Config, register_schema, resolved
+from batchlab.config.registration import register_schema
+from batchlab.config.resolve import resolved
+from batchlab.config.schema import REPOSITORY, Config
 from scripts.bench.postgres import NoPostgres, Postgres, serving
 
 torch.set_num_threads(1)  # tiny models: threads only wait for each other, all the more on a shared machine

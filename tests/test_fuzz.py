@@ -28,7 +28,8 @@ from omegaconf import OmegaConf
 
 import batchlab.training.build
 import train
-from batchlab.config.schema import REPOSITORY, register_schema
+from batchlab.config.registration import register_schema
+from batchlab.config.schema import REPOSITORY
 from batchlab.tracking.mlflow_store import _client, forget_stores
 
 NUM_EXAMPLES = int(os.environ.get("BATCHLAB_FUZZ_EXAMPLES", "0"))

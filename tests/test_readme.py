@@ -12,7 +12,8 @@ import pytest
 
 from batchlab.commands.train.preflight import preflight
 from batchlab.config.objectives import DIRECTIONS
-from batchlab.config.schema import OPEN_GROUPS, REPOSITORY, Config, register_schema
+from batchlab.config.registration import register_schema
+from batchlab.config.schema import OPEN_GROUPS, REPOSITORY, Config
 from scripts.docs_reference import METRICS, pages
 
 DOCS = REPOSITORY / "docs"

@@ -26,7 +26,9 @@ from batchlab.commands.advise.advise_keys import Advise
 from batchlab.commands.advise.advise_measurements import Measured, measure, train_at_sizes
 from batchlab.commands.advise.fill_then_reduce import fill_then_reduce
 from batchlab.commands.advise.trainings import MAX_EPOCHS, Trainings
-from batchlab.config.schema import REPOSITORY, Config, register_schema, resolved
+from batchlab.config.registration import register_schema
+from batchlab.config.resolve import resolved
+from batchlab.config.schema import REPOSITORY, Config
 from batchlab.report.result_files import write_results
 from batchlab.report.run_progress import make_console
 

@@ -33,7 +33,9 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from batchlab.config.schema import REPOSITORY, register_schema, resolved
+from batchlab.config.registration import register_schema
+from batchlab.config.resolve import resolved
+from batchlab.config.schema import REPOSITORY
 from batchlab.report.result_files import write_results
 from batchlab.report.run_progress import make_console
 from batchlab.training.build import Built, build

@@ -20,7 +20,9 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from rich.table import Table
 
-from batchlab.config.schema import REPOSITORY, register_schema, resolved
+from batchlab.config.registration import register_schema
+from batchlab.config.resolve import resolved
+from batchlab.config.schema import REPOSITORY
 from batchlab.run.training_run import finish, run
 from batchlab.search.pareto_front import pareto_front
 from batchlab.search.pruning import Curve, Front, is_dominated

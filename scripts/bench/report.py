@@ -86,7 +86,8 @@ def curves_of(index: int, seed: int) -> list[tuple[str, int, float]]:
 def make_study(mlruns: Path, num_runs: int) -> None:
     """Fill a store of MLflow with a study; through its tables, since its own API would take minutes."""
     from batchlab.config.identity import environment
-    from batchlab.config.schema import flat_params, register_schema, resolved
+    from batchlab.config.registration import register_schema
+    from batchlab.config.resolve import flat_params, resolved
     from batchlab.tracking.recorder import open_store
 
     register_schema()

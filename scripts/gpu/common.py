@@ -35,7 +35,9 @@ def config(*typed: str):
     global _is_registered
     from hydra import compose, initialize_config_dir
 
-    from batchlab.config.schema import REPOSITORY, register_schema, resolved
+    from batchlab.config.registration import register_schema
+    from batchlab.config.resolve import resolved
+    from batchlab.config.schema import REPOSITORY
 
     if not _is_registered:
         register_schema()

@@ -148,7 +148,7 @@ def compiled():
     attempt("compile", "resnet20 bfloat16", *CONVNETS["resnet20"], "compile=true", "precision=bfloat16", seconds=90)
     attempt("compile", "mlp micro 48", "compile=true", "micro_batch_size=48", seconds=60)
     attempt("compile", "grow", "compile=true", "batch_schedule=grow", "lr_schedule=step", seconds=60)
-    import torch._dynamo.utils as utils  # nothing may have fallen back to eager: recompile_limit is 8 a process
+    from torch._dynamo import utils  # nothing may have fallen back to eager: recompile_limit is 8 a process
 
     say("options", group="compile", name="dynamo frames", outcome=str(dict(utils.counters["frames"])))
 

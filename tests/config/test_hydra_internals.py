@@ -11,7 +11,8 @@ from hydra.types import HydraContext
 from omegaconf import OmegaConf
 
 from batchlab.config.hydra_internals import args_parser, chosen_files, is_in_process, job_error, keys_of, locate
-from batchlab.config.schema import REPOSITORY, register_schema
+from batchlab.config.registration import register_schema
+from batchlab.config.schema import REPOSITORY
 
 
 class Other(Launcher):

@@ -6,7 +6,8 @@ import pytest
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
-from batchlab.config.schema import REPOSITORY, register_schema
+from batchlab.config.registration import register_schema
+from batchlab.config.schema import REPOSITORY
 from batchlab.errors import ConfigErrors
 from batchlab.experiments.claims_table import FACTORS
 from batchlab.experiments.experiment import FOLDER, Experiment, compose_experiment, experiment_names, presets_of

@@ -12,7 +12,9 @@ from torch import nn
 
 from batchlab.config.identity import environment
 from batchlab.config.objectives import CALIBRATED
-from batchlab.config.schema import REPOSITORY, Budget, Eval, Measure, register_schema, resolved
+from batchlab.config.registration import register_schema
+from batchlab.config.resolve import resolved
+from batchlab.config.schema import REPOSITORY, Budget, Eval, Measure
 from batchlab.laws.estimate import Estimate
 from batchlab.profiling import calibration, step_table
 from batchlab.profiling.calibration import counts_alone, sizes_to_time, step_seconds

@@ -10,7 +10,7 @@ from optuna import load_study
 
 from batchlab.commands.train.preflight import preflight
 from batchlab.config.objectives import CALIBRATED
-from batchlab.config.schema import register_schema
+from batchlab.config.registration import register_schema
 from batchlab.search.storage import open_storage
 from batchlab.search.study import FrozenTrial, TrialState
 from batchlab.tracking.study_reader import study_runs

@@ -4,7 +4,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
-from batchlab.config.schema import REPOSITORY, register_schema
+from batchlab.config.registration import register_schema
+from batchlab.config.schema import REPOSITORY
 from batchlab.errors import ConfigErrors
 from batchlab.search.sampler import grid_size, sampler_of
 from batchlab.search.settings import read_settings

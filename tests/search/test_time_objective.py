@@ -8,7 +8,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
 from batchlab.config.objectives import CALIBRATED, MEASURED
-from batchlab.config.schema import REPOSITORY, register_schema, resolved, shares_host
+from batchlab.config.registration import register_schema, shares_host
+from batchlab.config.resolve import resolved
+from batchlab.config.schema import REPOSITORY
 from batchlab.search.settings import read_settings
 from batchlab.search.storage import open_storage
 from batchlab.search.study import open_study

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from batchlab.commands.train.job import train
 from batchlab.config.identity import config_key, environment
-from batchlab.config.schema import flat_params
+from batchlab.config.resolve import flat_params
 from batchlab.run.training_run import finish, run
 from batchlab.tracking.mlflow_store import client_of
 from batchlab.tracking.recorder import Recorder, open_store, recorded_runs

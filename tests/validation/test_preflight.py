@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from batchlab.commands.train.preflight import Request, preflight
-from batchlab.config.schema import register_schema
+from batchlab.config.registration import register_schema
 from batchlab.validation.hydra_node import params_of
 
 

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from batchlab.commands.train.preflight import preflight
-from batchlab.config.schema import REPOSITORY, register_schema
+from batchlab.config.registration import register_schema
+from batchlab.config.schema import REPOSITORY
 from batchlab.config.trusted_targets import packages_to_trust
 from batchlab.report.best import best_command, write_best
 

@@ -14,7 +14,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from batchlab.commands.train.preflight import stop
-from batchlab.config.schema import REPOSITORY, Config, register_schema
+from batchlab.config.registration import register_schema
+from batchlab.config.schema import REPOSITORY, Config
 from batchlab.errors import ConfigError, ConfigErrors
 from batchlab.system.exit_codes import exit_code
 from batchlab.system.secrets import hide_passwords

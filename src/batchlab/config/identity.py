@@ -12,7 +12,8 @@ from importlib.metadata import version
 
 from hydra.core.hydra_config import HydraConfig
 
-from batchlab.config.schema import REPOSITORY, Config, flat_params
+from batchlab.config.resolve import flat_params
+from batchlab.config.schema import REPOSITORY, Config
 from batchlab.system.environment_errors import masked
 
 NOT_IDENTITY = (

@@ -1,275 +1,230 @@
-"""The typed configuration: every key that a person can type, and what it means."""
+"""The configuration of a run: every key that a person can type, declared with its help, range and effects."""
 
-import os
-from dataclasses import asdict, dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from annotated_types import Interval
 
-from batchlab.config.objectives import CALIBRATED, MEASURED
-from batchlab.errors import ConfigError, ConfigErrors
+from batchlab.config.keys import COUNT, MISSING, POSITIVE, Affects, Key, key, keys_of, split
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-MISSING = "???"
-"""What stands where a value must be given."""
+BUDGETS = {
+    "epochs": (),
+    "steps": ("num_steps",),
+    "examples": ("num_examples",),
+    "seconds": ("seconds",),
+    "target": ("val_accuracy", "max_epochs"),
+}
+"""Kinds of budget, each with the settings that it needs; no other kind takes them."""
 OPEN_GROUPS = ("data", "model", "loss", "optimizer", "lr_scaling", "lr_schedule", "batch_schedule")
 """Groups whose keys are the arguments of their `_target_`; checked against its signature."""
+IDENTITY, SEEDS, MEASURES, STEP_TIME, MEMORY, BATCH, LABEL = Affects
+NOTHING = Affects.NOTHING
+RUN = IDENTITY | LABEL
+STEP = RUN | STEP_TIME | MEMORY
+ON_MODEL = MEASURES | MEMORY
+BELOW_ONE, SHARE, WEIGHT = Interval(ge=0, lt=1), Interval(ge=0, le=1), Interval(gt=0, le=1)
 
 
 @dataclass
 class Budget:
     """What is held fixed; exactly the settings of its kind may be set (conf/budget/)."""
 
-    kind: str = "???"
-    """epochs, steps, examples, seconds or target."""
-    num_steps: int | None = None
-    """Optimizer steps (kind steps)."""
-    num_examples: int | None = None
-    """Examples processed (kind examples)."""
-    seconds: float | None = None
-    """Training seconds on the clock (kind seconds)."""
-    val_accuracy: float | None = None
-    """Validation accuracy in (0, 1] at which to stop (kind target)."""
-    max_epochs: float | None = None
-    """Passes after which a run that did not reach the target is censored (kind target)."""
+    kind: str = key(MISSING, "what is held fixed", tuple(BUDGETS), RUN, fix="epochs")
+    num_steps: int | None = key(None, "optimizer steps (budget=steps)", COUNT, IDENTITY, fix=1000)
+    num_examples: int | None = key(None, "examples processed (budget=examples)", COUNT, IDENTITY, fix=1000)
+    seconds: float | None = key(None, "training seconds on the clock (budget=seconds)", POSITIVE, IDENTITY, fix=10)
+    val_accuracy: float | None = key(
+        None, "validation accuracy at which to stop, as a share (budget=target)", WEIGHT, IDENTITY, fix=0.95
+    )
+    max_epochs: float | None = key(
+        None, "passes after which a run without the target is censored (budget=target)", POSITIVE, IDENTITY, fix=10
+    )
 
 
 @dataclass
 class Eval:
     """When to evaluate."""
 
-    every_examples: int | None = None
-    """Examples between evaluations, at least the largest batch; null = one pass over the training split."""
+    every_examples: int | None = key(
+        None, "examples between evaluations, at least the largest batch; null = one pass", COUNT, IDENTITY
+    )
 
 
 @dataclass
 class Memory:
-    """What micro_batch_size=auto may take; without effect, and refused, where that is none or a number."""
+    """What micro_batch_size=auto may take; refused where that is none or a number."""
 
-    limit_bytes: Any = None
-    """Bytes that the process of a run may take, Python and libraries included; null = what the device has free."""
-    headroom: float | None = None
-    """Share of the limit that stays free; null = 0.1."""
-    max_micro_batch_size: Any = None
-    """No size above this one is tried; null = only memory limits it."""
+    limit_bytes: Any = key(
+        None, "bytes that a run may take, Python included; null = what the device has free", COUNT, IDENTITY | MEMORY
+    )
+    headroom: float | None = key(
+        None, "share of the limit that stays free; null = 0.1", BELOW_ONE, IDENTITY | MEMORY, fix=0.1
+    )
+    max_micro_batch_size: Any = key(
+        None, "largest size that is tried; null = only memory limits it", COUNT, IDENTITY | BATCH, fix=512
+    )
 
 
 @dataclass
 class Measure:
     """What is measured of a run's model beside its accuracy; nothing of it changes the run (conf/measure/)."""
 
-    gradient_noise: bool = False
-    """The gradient noise scale at evaluations, off the clock; under accumulation from the training steps."""
-    sharpness: dict[str, Any] = field(default_factory=dict)
-    """Measures by name, each a function of (landscape, **settings): sharpness/<name>."""
-    num_examples: int | None = None
-    """Training examples that sharpness is measured on, at most."""
-    every_evals: int | None = None
-    """Evaluations between measures along the run; null = at its end only."""
-    batch_norm: str | None = None
-    """eval: batch norm's running statistics; train: those of the sample."""
+    gradient_noise: bool = key(
+        False, "gradient noise scale at evaluations; under accumulation from the steps", None, ON_MODEL | STEP_TIME
+    )
+    sharpness: dict[str, Any] = key({}, "measures by name, functions of (landscape, **settings)", None, ON_MODEL)
+    num_examples: int | None = key(
+        None, "training examples that sharpness is measured on; null = all", COUNT, ON_MODEL, fix=2000
+    )
+    every_evals: int | None = key(
+        None, "evaluations between measures along the run; null = at its end only", COUNT, MEASURES, fix=1
+    )
+    batch_norm: str | None = key(
+        None, "batch norm by its running statistics, or by those of the sample", ("eval", "train"), ON_MODEL, fix="eval"
+    )
 
 
 @dataclass
 class Checkpoint:
     """When a run's state is written down, from which the same command goes on; nothing of it changes the run."""
 
-    every_seconds: float | None = None
-    """Seconds between two checkpoints; null = none is written."""
+    every_seconds: float | None = key(None, "seconds between checkpoints; null = none is written", POSITIVE, fix=60)
 
 
 @dataclass
 class Config:
     """One run. The open groups hold a `_target_` and its arguments."""
 
-    data: dict[str, Any] = field(default_factory=dict)
-    model: dict[str, Any] = field(default_factory=dict)
-    loss: dict[str, Any] = field(default_factory=dict)
-    optimizer: dict[str, Any] = field(default_factory=dict)
-    lr_scaling: dict[str, Any] = field(default_factory=dict)
-    lr_schedule: dict[str, Any] = field(default_factory=dict)
-    batch_schedule: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = key({}, "the examples and their splits", None, STEP)
+    model: dict[str, Any] = key({}, "the network", None, STEP)
+    loss: dict[str, Any] = key({}, "what is minimized", None, STEP)
+    optimizer: dict[str, Any] = key({}, "how weights are updated", None, STEP)
+    lr_scaling: dict[str, Any] = key({}, "how the learning rate follows the batch size", None, RUN)
+    lr_schedule: dict[str, Any] = key({}, "how the learning rate moves along a run", None, RUN)
+    batch_schedule: dict[str, Any] = key({}, "how the batch size moves along a run", None, RUN | BATCH)
     budget: Budget = field(default_factory=Budget)
     eval: Eval = field(default_factory=Eval)
     memory: Memory = field(default_factory=Memory)
     measure: Measure = field(default_factory=Measure)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
 
-    batch_size: Any = "???"
-    """Examples per optimizer step, or full = the training split."""
-    micro_batch_size: Any = "none"
-    """Maximum number of examples in one forward and backward pass: none, an integer, or auto = the most that fit."""
-    lr: float = "???"  # pyright: ignore[reportAssignmentType]
-    """Base learning rate, at lr_scaling.base_batch_size."""
-    epochs: float | None = None
-    """Passes over the training split (budget=epochs)."""
-    seed: int = 0
-    """First seed: initialisation, order of examples, augmentation."""
-    num_seeds: int = 1
-    """Runs per configuration, with seeds seed, seed+1, ..."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:n or mps."""
-    precision: str = "float32"
-    """float32, bfloat16 or float16."""
-    num_threads: int | None = None
-    """Threads of a CPU that share one operation; null = torch's choice, one per core."""
-    compile: bool = False
-    """Compile the model with torch.compile."""
-    launch: str = "single"
-    """How one run is spread: single (this process), or ddp (num_processes share every batch)."""
-    num_processes: int = 1
-    """Processes that share every batch (launch=ddp); batch_size is what they take together."""
-    sync_batch_norm: bool = False
-    """Batch norm's statistics over the whole batch instead of each process's share (launch=ddp)."""
-    study: str = "???"
-    """Name under which runs are grouped."""
-    objectives: list[str] = field(default_factory=list)
-    """Final metrics, averaged over seeds, that a run hands to the search."""
-    data_root: str = "???"
-    """Folder of data sets that are files; data.root unless that is given."""
-    mlruns: str = "???"
-    """Folder of every result."""
-    trust: list[str] = field(default_factory=list)
-    """Packages whose `_target_`s files from elsewhere (-cd, hydra.searchpath) may have; it changes no run."""
+    batch_size: Any = key(
+        MISSING, "examples per optimizer step; full = the training split", (COUNT, "full"), IDENTITY | BATCH, fix=128
+    )
+    micro_batch_size: Any = key(
+        "none",
+        "most examples in one forward and backward pass; auto = the most that fit",
+        (COUNT, "none", "auto"),
+        RUN | STEP_TIME | BATCH,
+    )
+    lr: float = key(MISSING, "base learning rate, at lr_scaling.base_batch_size", POSITIVE, IDENTITY, fix=0.1)
+    epochs: float | None = key(None, "passes over the training split (budget=epochs)", POSITIVE, IDENTITY, fix=10)
+    seed: int = key(  # NumPy takes 32 bits; later seeds of a run, and fresh ones of a search, follow
+        0, "first seed: initialisation, order of examples, augmentation", Interval(ge=0, le=2**32 - 2**16), SEEDS
+    )
+    num_seeds: int = key(1, "runs per configuration: seed, seed+1, ...", Interval(ge=1, le=10_000), SEEDS)
+    device: str = key(
+        "auto",
+        "where a run trains",
+        None,
+        STEP,
+        pattern=(r"auto|cpu|mps|cuda(:\d+)?", "one of auto, cpu, cuda, cuda:0, cuda:1, ..., mps"),
+    )
+    precision: str = key("float32", "type of the numbers in a pass", ("float32", "bfloat16", "float16"), STEP)
+    num_threads: int | None = key(
+        None, "threads of a CPU; null = torch's choice, one per core", Interval(ge=1, le=1024), STEP, fix=1
+    )
+    compile: bool = key(False, "whether torch.compile compiles the model", None, STEP)
+    launch: str = key("single", "one process, or ddp: num_processes share every batch", ("single", "ddp"), STEP)
+    num_processes: int = key(
+        1, "processes that share every batch of batch_size examples", Interval(ge=1, le=4096), STEP
+    )
+    sync_batch_norm: bool = key(False, "batch norm over the whole batch, not each process's share", None, STEP)
+    study: str = key(
+        MISSING,
+        "name under which runs are grouped, also of a folder",
+        pattern=(r"(?!\.+$)[\w.-]+", "letters, digits, '_', '-' and '.'"),
+        fix="first-look",
+    )
+    objectives: list[str] = key([], "final metrics, averaged over seeds, that a search makes better")
+    data_root: str = key(MISSING, "folder of data sets that are files")
+    mlruns: str = key(MISSING, "folder of every result")
+    trust: list[str] = key([], "packages whose `_target_`s a file from elsewhere (-cd) may have; they run code")
 
 
-def register_schema(more: type | None = None) -> None:
-    """Make the schema known to Hydra under the name `schema`; conf/train.yaml starts from it.
+def _argument(name: str, about: str, kind: type, values: Any, affects: Affects, **more: Any) -> Key:
+    return Key(name, kind, MISSING, about, affects=affects, **split(values), **more)
 
-    Args:
-        more: dataclass with the keys of a script, which stand beside those of a run.
+
+ARGUMENTS = (
+    _argument("data.*", "argument of the loader", str, None, STEP),
+    _argument("data.root", "folder of the data set's files", str, None, MEMORY),
+    _argument("data.path", "file or folder of your own data", str, None, MEMORY),
+    _argument("data.download", "whether files that are missing are fetched", bool, None, NOTHING),
+    _argument("data.resident", "whether the data stay on the device", bool, ("auto", True, False), STEP, fix="auto"),
+    _argument("model.*", "argument of the model", str, None, STEP, coarse=STEP_TIME),  # which knows it by its shapes
+    _argument("loss.*", "argument of the loss", str, None, STEP, coarse=STEP_TIME | MEMORY),
+    _argument("optimizer.*", "argument of the optimizer", str, None, STEP, coarse=STEP_TIME | MEMORY),
+    _argument("lr_scaling.*", "argument of the rule", str, None, RUN),
+    _argument("lr_scaling.base_batch_size", "batch size at which lr holds", int, COUNT, IDENTITY, fix=128),
+    _argument("lr_scaling.exponent", "1 for SGD, .5 to 1 for Adam", float, Interval(gt=0, le=2), RUN, fix=1),
+    _argument("lr_schedule.*", "argument of the schedule", str, None, RUN),
+    _argument("lr_schedule.warmup", "share of the budget over which lr climbs", float, BELOW_ONE, RUN, fix=0.05),
+    _argument("lr_schedule.warmup_from", "share of lr at its start", float, SHARE, RUN, fix=0.1, is_optional=True),
+    _argument("lr_schedule.final", "share of lr at the end", float, SHARE, RUN, fix=0.1),
+    _argument("lr_schedule.factor", "of lr at each milestone", float, Interval(gt=0, lt=1), RUN, fix=0.1),
+    _argument("lr_schedule.decay", "share of the budget over which lr falls", float, WEIGHT, RUN, fix=0.2),
+    _argument("batch_schedule.*", "argument of the schedule", str, None, RUN | BATCH),
+    _argument(
+        *("batch_schedule.max_batch_size", "most examples of a batch; null = a tenth of the training split"),
+        *(int, COUNT, RUN | BATCH),
+        is_optional=True,
+        fix=None,
+    ),
+    _argument("measure.sharpness.*", "a measure: function and arguments", dict, None, ON_MODEL),
+    _argument("measure.sharpness.*.epsilon", "half width of the box", float, POSITIVE, ON_MODEL, fix=1e-3),
+    _argument("measure.sharpness.*.rho", "distance", float, POSITIVE, ON_MODEL, fix=0.5),
+    _argument("measure.sharpness.*.tolerance", "relative error", float, POSITIVE, ON_MODEL, fix=0.01),
+    _argument("measure.sharpness.*.num_restarts", "ascents, of which the best counts", int, COUNT, ON_MODEL, fix=3),
+    _argument("measure.sharpness.*.num_iterations", "steps of an ascent", int, COUNT, ON_MODEL, fix=10),
+    _argument("measure.sharpness.*.num_steps", "steps of an ascent", int, COUNT, ON_MODEL, fix=1),
+    _argument("measure.sharpness.*.num_vectors", "random vectors", int, COUNT, ON_MODEL, fix=30),
+    _argument(
+        *("measure.sharpness.*.num_dimensions", "of a random subspace; null = the whole space", int, COUNT, ON_MODEL),
+        is_optional=True,
+        fix=100,
+    ),
+)
+"""Arguments of the groups' own options; ``<group>.*`` stands for all others, those of a user's own `_target_` too."""
+
+
+@lru_cache(maxsize=1)
+def _declared() -> dict[str, Key]:
+    return {each.name: each for each in (*keys_of(Config), *ARGUMENTS)}
+
+
+def declared_keys() -> list[Key]:
+    """List every declared key of a run: those of the schema with their groups, then the arguments of open groups.
+
+    A `Key` has name, kind (a type), default, help, allowed (in words) and affects: what a generated page needs. For the
+    keys of another dataclass whose fields are made by `keys.key` (a script's, the sweeper's) ask `keys.keys_of`.
     """
-    kinds = [Config, *([more] if more else [])]
-    all_keys = [(each.name, each.type, each) for kind in kinds for each in fields(kind)]
-    node = OmegaConf.structured(make_dataclass("Config", all_keys) if more else Config)
-    for group in OPEN_GROUPS:
-        OmegaConf.set_struct(node[group], False)
-    OmegaConf.set_struct(node.measure.sharpness, False)
-    ConfigStore.instance().store(name="schema", node=node)
-    OmegaConf.register_new_resolver("repository", lambda: str(REPOSITORY), replace=True)
-    OmegaConf.register_new_resolver("process_id", os.getpid, replace=True)
-    OmegaConf.register_new_resolver("default_study", default_study, replace=True)
-    OmegaConf.register_new_resolver("launch_of", launch_of, replace=True)
-    OmegaConf.register_new_resolver("time_objective", time_objective, replace=True)
+    return list(_declared().values())
 
 
-def launch_of(num_processes: Any) -> str:
-    """How a run is spread where it is not typed: ddp with several processes."""
-    return "ddp" if isinstance(num_processes, int) and num_processes > 1 else "single"
+@lru_cache(maxsize=1024)
+def declared_key(name: str) -> Key:
+    """Return the declaration of a dotted key; of an argument that has none of its own, that of its group.
 
-
-def default_study() -> str:
-    """Where none is typed: ``experiment-<name>``, hydra.sweeper.study_name, ``<search or runs>-<data>-<model>``."""
-    hydra = HydraConfig.get()
-    if experiment := hydra.runtime.choices.get("experiment"):
-        return f"experiment-{experiment}"
-    choices, is_search = hydra.runtime.choices, is_search_sweeper(hydra.sweeper)
-    if is_search and hydra.sweeper.study_name:
-        return str(hydra.sweeper.study_name)
-    search = choices.get("search", "none")
-    first = (search if search != "none" else "search") if is_search else "runs"
-    return f"{first}-{choices.get('data')}-{choices.get('model')}"
-
-
-def time_objective() -> str:
-    """Where none is typed: seconds as they are measured; of trials side by side, as if each had the host alone."""
-    return CALIBRATED if shares_host() else MEASURED
-
-
-def shares_host() -> bool:
-    """Whether trials of this command's search train side by side on a host."""
-    if not HydraConfig.initialized():
-        return False
-    hydra = HydraConfig.get()
-    if not is_search_sweeper(hydra.sweeper):
-        return False
-    is_basic = str(hydra.launcher._target_).endswith(".BasicLauncher")
-    return (hydra.sweeper.num_workers if is_basic else hydra.sweeper.n_jobs) > 1
-
-
-def is_search_sweeper(sweeper: DictConfig) -> bool:
-    """Whether the node hydra.sweeper is that of our own sweeper."""
-    return str(sweeper._target_).startswith("hydra_plugins.batchlab_sweeper.")
-
-
-def is_arms_sweeper(sweeper: DictConfig) -> bool:
-    """Whether the node hydra.sweeper is that of an experiment."""
-    return str(sweeper._target_).startswith("hydra_plugins.batchlab_arms.")
-
-
-def resolved(config: DictConfig) -> Config:
-    """The configuration as plain typed objects, interpolations resolved, without Hydra's own node.
-
-    Args:
-        config: what Hydra composed.
-
-    Returns:
-        A `Config` whose open groups are plain dicts.
-
-    Raises:
-        ConfigErrors: where a value that must be given is not, or a key was added that nothing reads.
+    A key that batchlab does not know, e.g. one that another version recorded, affects everything.
     """
-    missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra."))
-    if missing:
-        raise ConfigErrors(*map(_missing, missing))
-    values = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(values, dict)
-    settings = {str(key): value for key, value in values.items() if key != "hydra"}
-    allowed = getattr(OmegaConf.get_type(config), "__dataclass_fields__", Config.__dataclass_fields__)
-    if added := [key for key in settings if key not in allowed]:
-        raise ConfigErrors(*(_added(key, settings[key]) for key in added))
-    if deleted := [key for key in Config.__dataclass_fields__ if key not in settings]:
-        raise ConfigErrors(*map(_deleted, deleted))
-    return typed({key: value for key, value in settings.items() if key in Config.__dataclass_fields__})
-
-
-def typed(settings: dict[str, Any]) -> Config:
-    """The configuration of plain settings, as `asdict` gives them; their types were checked against the schema."""
-    groups = {"budget": Budget, "eval": Eval, "memory": Memory, "measure": Measure, "checkpoint": Checkpoint}
-    return Config(**settings | {name: group(**settings[name]) for name, group in groups.items()})
-
-
-def _missing(key: str) -> ConfigError:
-    """A key of an open group waits for its value; of another group it stands in one of the group's files."""
-    group, _, name = key.partition(".")
-    if name and group not in OPEN_GROUPS:
-        return _deleted(group)
-    return ConfigError(key, MISSING, "must be given", f"{key}=...")
-
-
-def _deleted(key: str) -> ConfigError:
-    return ConfigError(f"~{key}", "", "every run has it", f"the command without ~{key}")
-
-
-def _added(key: str, value: Any) -> ConfigError:
-    if key == "best":
-        allowed = (
-            "no such pick; a search writes its picks into mlruns/reports/<study>/best, and one folder goes with it"
-        )
-        return ConfigError(key, value, allowed, f"-cd mlruns/reports/<study of a search> +best={value}")
-    return ConfigError(key, value, "no such key; nothing reads it", f"the command without +{key}")
-
-
-def flat_params(config: Config) -> dict[str, Any]:
-    """Every setting of a run under its dotted key, e.g. ``{"batch_size": 128, "model.width": 64, ...}``.
-
-    A measure with its settings is one of them: MLflow takes 100 in one write.
-    """
-    flat: dict[str, Any] = {}
-
-    def walk(prefix: str, value: Any) -> None:
-        """Add what stands below a prefix."""
-        if isinstance(value, dict) and prefix.startswith("measure.sharpness."):
-            settings = (f"{name}={inner}" for name, inner in value.items() if name != "_target_")
-            flat[prefix] = " ".join([str(value.get("_target_")), *settings])
-        elif isinstance(value, dict):
-            for key, inner in value.items():
-                walk(f"{prefix}.{key}" if prefix else str(key), inner)
-        else:
-            flat[prefix] = value
-
-    walk("", {key: value for key, value in asdict(config).items() if key != "trust"})
-    return flat
+    declared = _declared()
+    if name.startswith("measure.sharpness."):
+        _, _, _, *argument = name.split(".", 3)
+        name = ".".join(["measure.sharpness.*", *argument])
+        return declared.get(name, declared["measure.sharpness.*"])
+    unknown = Key(name, str, MISSING, "", affects=~NOTHING)
+    return declared.get(name) or declared.get(f"{name.partition('.')[0]}.*", unknown)

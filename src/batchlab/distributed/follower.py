@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from batchlab.config.schema import typed
+from batchlab.config.resolve import typed
 from batchlab.distributed.launch import join, join_torchrun, local_rank
 from batchlab.distributed.messages import LeaderCommand, Ranks, count_of, joined, receive
 from batchlab.distributed.rank_state import give_own, take_over

@@ -17,7 +17,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchlab.config.identity import environment, load_average
 from batchlab.config.objectives import CALIBRATED, parse_objective
-from batchlab.config.schema import Config, shares_host
+from batchlab.config.registration import shares_host
+from batchlab.config.schema import Config
 from batchlab.laws.step_cost import StepCost, Timed, extended, fit_step_cost
 from batchlab.models.norm import GhostBatchNorm
 from batchlab.profiling.step_table import NAME, StepTimes, read_entry, untimed, write_entry

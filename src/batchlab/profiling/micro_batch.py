@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from batchlab.config.schema import Config, Memory, flat_params
+from batchlab.config.resolve import flat_params
+from batchlab.config.schema import Config, Memory
 from batchlab.errors import ConfigError
 from batchlab.profiling.largest_batch import HEADROOM, Known, MemoryProbe, largest_batch, needs, sentence
 from batchlab.profiling.memory_process import Facts, NothingFits

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from batchlab.config.identity import environment
-from batchlab.config.schema import Config, flat_params
+from batchlab.config.resolve import flat_params
+from batchlab.config.schema import Config
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.step_cost import StepCost, Timed
 from batchlab.tracking.stores import locked

@@ -6,7 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.identity import NOT_IDENTITY, READ_OFF, SPREAD
 from batchlab.config.objectives import is_measured
-from batchlab.config.schema import flat_params
+from batchlab.config.resolve import flat_params
 from batchlab.search.search_plan import typed_config
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space

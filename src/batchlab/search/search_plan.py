@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 from optuna.trial import FrozenTrial
 
 from batchlab.config.compose import without_hydra
-from batchlab.config.schema import REPOSITORY, Config, resolved
+from batchlab.config.resolve import resolved
+from batchlab.config.schema import REPOSITORY, Config
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
 

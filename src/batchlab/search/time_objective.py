@@ -6,7 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.study import Study
 
 from batchlab.config.objectives import MEASURED, TIMES
-from batchlab.config.schema import time_objective
+from batchlab.config.registration import time_objective
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
 from batchlab.search.study import metrics_of

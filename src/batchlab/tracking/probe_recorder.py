@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from batchlab.config.identity import environment, load_average
-from batchlab.config.schema import Config, flat_params
+from batchlab.config.resolve import flat_params
+from batchlab.config.schema import Config
 from batchlab.tracking.recorder import record_at_once
 
 

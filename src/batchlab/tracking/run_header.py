@@ -9,7 +9,7 @@ from uuid import uuid4
 import torch
 
 from batchlab.config.identity import config_key, environment, load_average, origin
-from batchlab.config.schema import flat_params
+from batchlab.config.resolve import flat_params
 from batchlab.system.environment_errors import masked
 from batchlab.tracking.spool import Header
 from batchlab.tracking.unsent_runs import meant_for

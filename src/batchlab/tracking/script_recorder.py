@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from batchlab.config.identity import environment, load_average
-from batchlab.config.schema import Config, flat_params
+from batchlab.config.resolve import flat_params
+from batchlab.config.schema import Config
 from batchlab.tracking.recorder import record_at_once
 
 MAX_PARAM = 6000

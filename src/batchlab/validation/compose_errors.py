@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
 from batchlab.config.hydra_internals import keys_of
-from batchlab.config.schema import resolved
+from batchlab.config.resolve import resolved
 from batchlab.errors import ConfigError, ConfigErrors, nearest
 from batchlab.validation.rules import check_config
 

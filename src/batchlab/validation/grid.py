@@ -15,7 +15,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
-from batchlab.config.schema import MISSING, Config, resolved
+from batchlab.config.resolve import resolved
+from batchlab.config.schema import MISSING, Config
 from batchlab.config.trusted_targets import untrusted
 from batchlab.errors import ConfigError, ConfigErrors
 from batchlab.validation.compose_errors import diagnose

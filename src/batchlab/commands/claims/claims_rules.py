@@ -10,7 +10,8 @@ from functools import partial
 from hydra import initialize_config_dir
 
 from batchlab.commands.claims.claims_keys import Claims
-from batchlab.config.schema import REPOSITORY, Config, register_schema
+from batchlab.config.registration import register_schema
+from batchlab.config.schema import REPOSITORY, Config
 from batchlab.errors import ConfigError, nearest
 from batchlab.experiments.experiment import Experiment, compose_experiment, experiment_names, presets_of
 from batchlab.experiments.verdict import LOOKS

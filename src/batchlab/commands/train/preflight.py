@@ -16,7 +16,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from batchlab.config.compose import COMPOSE_ERRORS, compose
-from batchlab.config.schema import REPOSITORY, Config, is_arms_sweeper, is_search_sweeper
+from batchlab.config.registration import is_arms_sweeper, is_search_sweeper
+from batchlab.config.schema import REPOSITORY, Config
 from batchlab.config.trusted_targets import has_folders_from_elsewhere, untrusted, untrusted_jobs
 from batchlab.errors import ConfigError, ConfigErrors
 from batchlab.experiments.arms import compose_arms

@@ -1,0 +1,76 @@
+"""The schema and its resolvers as Hydra knows them, and what a command's sweeper says of it."""
+
+import os
+from dataclasses import fields, make_dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from batchlab.config.objectives import CALIBRATED, MEASURED
+from batchlab.config.schema import OPEN_GROUPS, REPOSITORY, Config
+
+
+def register_schema(more: type | None = None) -> None:
+    """Make the schema known to Hydra under the name `schema`; conf/train.yaml starts from it.
+
+    Args:
+        more: dataclass with the keys of a script, which stand beside those of a run.
+    """
+    kinds = [Config, *([more] if more else [])]
+    all_keys = [(each.name, each.type, each) for kind in kinds for each in fields(kind)]
+    node = OmegaConf.structured(make_dataclass("Config", all_keys) if more else Config)
+    for group in OPEN_GROUPS:
+        OmegaConf.set_struct(node[group], False)
+    OmegaConf.set_struct(node.measure.sharpness, False)
+    ConfigStore.instance().store(name="schema", node=node)
+    OmegaConf.register_new_resolver("repository", lambda: str(REPOSITORY), replace=True)
+    OmegaConf.register_new_resolver("process_id", os.getpid, replace=True)
+    OmegaConf.register_new_resolver("default_study", default_study, replace=True)
+    OmegaConf.register_new_resolver("launch_of", launch_of, replace=True)
+    OmegaConf.register_new_resolver("time_objective", time_objective, replace=True)
+
+
+def launch_of(num_processes: Any) -> str:
+    """How a run is spread where it is not typed: ddp with several processes."""
+    return "ddp" if isinstance(num_processes, int) and num_processes > 1 else "single"
+
+
+def default_study() -> str:
+    """Where none is typed: ``experiment-<name>``, hydra.sweeper.study_name, ``<search or runs>-<data>-<model>``."""
+    hydra = HydraConfig.get()
+    if experiment := hydra.runtime.choices.get("experiment"):
+        return f"experiment-{experiment}"
+    choices, is_search = hydra.runtime.choices, is_search_sweeper(hydra.sweeper)
+    if is_search and hydra.sweeper.study_name:
+        return str(hydra.sweeper.study_name)
+    search = choices.get("search", "none")
+    first = (search if search != "none" else "search") if is_search else "runs"
+    return f"{first}-{choices.get('data')}-{choices.get('model')}"
+
+
+def time_objective() -> str:
+    """Where none is typed: seconds as they are measured; of trials side by side, as if each had the host alone."""
+    return CALIBRATED if shares_host() else MEASURED
+
+
+def shares_host() -> bool:
+    """Whether trials of this command's search train side by side on a host."""
+    if not HydraConfig.initialized():
+        return False
+    hydra = HydraConfig.get()
+    if not is_search_sweeper(hydra.sweeper):
+        return False
+    is_basic = str(hydra.launcher._target_).endswith(".BasicLauncher")
+    return (hydra.sweeper.num_workers if is_basic else hydra.sweeper.n_jobs) > 1
+
+
+def is_search_sweeper(sweeper: DictConfig) -> bool:
+    """Whether the node hydra.sweeper is that of our own sweeper."""
+    return str(sweeper._target_).startswith("hydra_plugins.batchlab_sweeper.")
+
+
+def is_arms_sweeper(sweeper: DictConfig) -> bool:
+    """Whether the node hydra.sweeper is that of an experiment."""
+    return str(sweeper._target_).startswith("hydra_plugins.batchlab_arms.")
