@@ -10,6 +10,7 @@ from PIL import Image
 from torch import nn
 
 from batchlab.config.schema import REPOSITORY
+from batchlab.data.dataset import Dataset, Split, as_made
 from batchlab.run.training_run import finish, run
 from batchlab.training.build import build
 from batchlab.validation.dry_run import check_data
@@ -98,6 +99,20 @@ def test_every_option_composes_and_runs(config_of, tmp_path, monkeypatch, group,
     assert not [name for name in result.missing if not name.startswith("noise/")]
     assert result.finals["cost/num_steps"] >= 1
     assert result.finals["final/val_loss"] == result.finals["final/val_loss"]
+
+
+def plane() -> Dataset:
+    points = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
+    splits = [Split(part, (part[:, 0] > 0).long()) for part in points.split(100)]
+    return as_made("plane", *splits, num_classes=2, facts=())
+
+
+def test_a_data_set_of_ones_own_needs_a_target_and_nothing_else(config_of, monkeypatch):
+    monkeypatch.setitem(sys.modules, "own_data", sys.modules[__name__])
+    removed = ["~data.val_fraction", "~data.test_fraction", "~data.split_seed", "~data.resident"]
+    config = config_of("data._target_=own_data.plane", *removed, "batch_size=10", "epochs=1", "measure=none")
+    assert check_config(config) == check_data(config) == []
+    assert finish(run(build(config, seed=0))).finals["cost/num_steps"] == 10
 
 
 def test_regression_trains_to_the_noise_floor(config_of):

@@ -18,7 +18,7 @@ from scripts.docs_reference import METRICS, pages
 
 DOCS = REPOSITORY / "docs"
 PAGES = {page.name: page.read_text() for page in (REPOSITORY / "README.md", *sorted(DOCS.glob("*.md")))}
-BLOCKS = re.compile(r'^```(\w*)(?: title="(.*)")?\n(.*?)^```$', flags=re.MULTILINE | re.DOTALL)
+BLOCKS = re.compile(r'^```(\w*)(?: title="([^"]*)")?\n(.*?)^```$', flags=re.MULTILINE | re.DOTALL)
 OWN = ("$", "mynet", "myconf", "customers")
 """What stands in a command that needs files which its page has written before."""
 BEFORE = {

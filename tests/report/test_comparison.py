@@ -6,6 +6,7 @@ from rich.console import Console
 
 from batchlab.config.objectives import CALIBRATED
 from batchlab.report.comparison import comparison_rows, draw_table, estimate, verdict
+from batchlab.report.run_progress import make_console
 from batchlab.report.sharpness_figure import draw_sharpness, how_measured
 
 
@@ -116,10 +117,17 @@ def test_sharpness_stands_beside_its_loss_and_says_how_batch_norm_was_measured()
     console = Console(file=io.StringIO(), width=100)
     console.print(draw_sharpness(comparison_rows(runs)))
     text = console.file.getvalue()
-    assert "at most 2,000 training examples, batch norm with the sample's statistics" in how_measured(runs[0]["params"])
+    assert "at most 2,000 training examples, batch norm with the sample's statistics" in how_measured(
+        [{"params": {}}, *runs]
+    )
     assert "224 ± 6.4" in text  # t(.975, 1) * .7071 / sqrt(2) = 6.35
     assert "0.02 ± 0" in text
     assert "adaptive SAM" not in text
+
+
+def test_brackets_in_a_command_are_printed(capsys):
+    make_console().print("Run it: python train.py +best=knee 'trust=[mynet]'", soft_wrap=True)
+    assert "'trust=[mynet]'" in capsys.readouterr().out
 
 
 def test_runs_without_measures_have_no_table_of_sharpness():

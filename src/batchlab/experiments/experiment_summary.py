@@ -21,7 +21,7 @@ def show_experiment(experiment: Experiment, sweep_id: str) -> None:
     try:
         known = known_runs(first.mlruns, [first.study], sweep_id)
     except TrackingUnavailable as error:
-        console.print(f"No verdict: {error}. Later: python scripts/claims.py {experiment.name}", markup=False)
+        console.print(f"No verdict: {error}. Later: python scripts/claims.py {experiment.name}")
         return
     outcome = judge_experiment(experiment, arms_of(experiment, first.num_seeds, known))
     console.print(f"Claim {claim.number} ({claim.source}): {claim.says}")

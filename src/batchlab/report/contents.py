@@ -88,5 +88,5 @@ def _settings(study: Study, rates: Sequence[RatePoints]) -> list[Panel]:
     panels = [rate_panel(rates, study)] if rates else []
     points = sharpness_points(study)
     if points:
-        panels += sharpness_panels(points, how_measured(study.runs[-1]["params"]))
+        panels += sharpness_panels(points, how_measured(reversed(study.runs)))
     return panels

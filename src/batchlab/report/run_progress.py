@@ -17,9 +17,11 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def make_console() -> Console:
-    """A console on stdout; wide enough for the table where stdout is a file or a pipe."""
-    console = Console(file=sys.stdout, highlight=False)
-    return console if console.is_terminal else Console(file=sys.stdout, width=PLAIN_WIDTH, highlight=False)
+    """Return a console on stdout, wide enough for the table where stdout is a file or a pipe; [x] is shown as it is."""
+    console = Console(file=sys.stdout, highlight=False, markup=False)
+    if not console.is_terminal:
+        console = Console(file=sys.stdout, width=PLAIN_WIDTH, highlight=False, markup=False)
+    return console
 
 
 def job_bar(console: Console, output: str) -> Progress:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -53,12 +53,13 @@ def draw_sharpness(rows: Sequence[Row]) -> Table | None:
     return table
 
 
-def how_measured(params: Mapping[str, Any]) -> str:
-    """What the numbers of the table depend on.
+def how_measured(runs: Iterable[Mapping[str, Any]]) -> str:
+    """Return a sentence that says what the numbers of the table depend on.
 
     Args:
-        params: of a run.
+        runs: of the table, one of them measured; the first that was is described.
     """
+    params = next(run["params"] for run in runs if "measure.batch_norm" in run["params"])
     examples, mode = params.get("measure.num_examples"), MODES[params["measure.batch_norm"]]
     sample = f"at most {int(examples):,} training examples" if examples else "all training examples"
     return f"Sharpness is that of the loss on {sample}, {mode}; it compares at equal train loss."

@@ -26,8 +26,10 @@ class Display:
     def __init__(self, study: Study, settings: Settings, space: Space) -> None:
         self._study, self._settings, self._space = study, settings, space
         self._shown = {trial.number for trial in study.get_trials(deepcopy=False, states=FINISHED)}
-        console = Console(file=sys.stdout, highlight=False)
-        self._console = console if console.is_terminal else Console(file=sys.stdout, width=120, highlight=False)
+        console = Console(file=sys.stdout, highlight=False, markup=False)
+        if not console.is_terminal:
+            console = Console(file=sys.stdout, width=120, highlight=False, markup=False)
+        self._console = console
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn())
         self._bar = Progress(*columns, TextColumn("{task.fields[state]}"), console=self._console, transient=True,
                              disable=not self._console.is_terminal)  # fmt: skip

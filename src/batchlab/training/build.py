@@ -179,7 +179,7 @@ def load_placed(data: dict[str, Any], device: torch.device) -> tuple[Dataset, bo
 @lru_cache(maxsize=2)
 def _load_placed(text: str, device: torch.device) -> tuple[Dataset, bool]:
     data = json.loads(text)
-    dataset, resident = load_dataset(data), data["resident"]
+    dataset, resident = load_dataset(data), data.get("resident", "auto")
     if resident == "auto":
         inputs = [split.inputs for split in (dataset.train, dataset.val, dataset.test)]
         tensors = [each for each in inputs if isinstance(each, Tensor)]

@@ -23,8 +23,9 @@ def show_advice(console: Console, advice: Advice, measured: Measured) -> None:
     if advice.basis == "noise" and measured.trainings is not None:
         console.print("No two batch sizes reached the target: this rests on step time and gradient noise alone.")
     console.print(
-        f"[bold]batch_size={advice.batch_size} lr={advice.lr:.3g}[/bold]: "
-        f"B* = {in_brackets(advice.best)}; from {low:.0f} to {high:.0f} within 10 % of the least time"
+        f"batch_size={advice.batch_size} lr={advice.lr:.3g}: "
+        f"B* = {in_brackets(advice.best)}; from {low:.0f} to {high:.0f} within 10 % of the least time",
+        style="bold",
     )
     if math.isfinite(advice.epochs) and measured.trainings is not None:
         passes = "1 epoch" if advice.epochs == 1 else f"{advice.epochs:g} epochs"
@@ -96,7 +97,7 @@ def show_filled(console: Console, filled: Filled, trainings: Trainings) -> None:
     if filled.batch_size is None:
         console.print(f"No batch size reached val accuracy {target:.4f} in the time, from {filled.plateau} down.")
     else:
-        console.print(f"[bold]batch_size={filled.batch_size} lr={filled.lr:.3g}[/bold] by fill_then_reduce")
+        console.print(f"batch_size={filled.batch_size} lr={filled.lr:.3g} by fill_then_reduce", style="bold")
     console.print(f"The device is filled at B = {filled.plateau}: 95 % of the greatest throughput.")
     console.print(draw_trainings(trainings))
 

@@ -33,9 +33,9 @@ def show(page: Path, summary: Mapping[str, Any]) -> None:
     if (best := summary.get("recommended")) is None:
         console.print(f"{summary['study']}: nothing can be recommended, no configuration has a value.")
     else:
-        console.print(f"[bold]{summary['study']}: {best['settings']}[/bold] (n = {best['n']})")
+        console.print(f"{summary['study']}: {best['settings']} (n = {best['n']})", style="bold")
         for line in (summary["reason"], *summary["caveats"], f"What limits: {summary['limits']}."):
             console.print(line)
         if best["command"]:
-            console.print(best["command"], soft_wrap=True, markup=False)
+            console.print(best["command"], soft_wrap=True)
     console.print(f"Report: {page}", soft_wrap=True)

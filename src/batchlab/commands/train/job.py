@@ -147,7 +147,7 @@ def train_seed(
         if keeper is not None and result.outcome != "stopped":
             keeper.remove()
     for metric, reason in result.missing.items():
-        make_console().print(f"{metric} could not be measured: {reason}", markup=False)
+        make_console().print(f"{metric} could not be measured: {reason}")
     return result
 
 

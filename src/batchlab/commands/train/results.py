@@ -20,7 +20,7 @@ def show_comparison(configs: list[Config], sweep_id: str) -> None:
         sweep_id: names the command.
     """
     console = make_console()
-    runs = recorded_runs(configs[0], sweep_id, lambda line: console.print(line, soft_wrap=True, markup=False))
+    runs = recorded_runs(configs[0], sweep_id, lambda line: console.print(line, soft_wrap=True))
     rows = comparison_rows(runs)
     if not rows:
         return
@@ -32,7 +32,7 @@ def show_comparison(configs: list[Config], sweep_id: str) -> None:
     is_asked = len(rows) > 1 or len(configs[0].measure.sharpness) > 2  # a lone run of brief has nothing to compare
     if is_asked and (table := draw_sharpness(rows)):
         console.print(table)
-        console.print(how_measured(runs[0]["params"]))
+        console.print(how_measured(runs))
     if (targets := targets_of(runs)) is not None:
         console.print(draw_targets(targets))
         for line in convergence_in_words(targets):
@@ -63,7 +63,7 @@ def show_page(mlruns: str, study: str, storage: Any = None) -> None:
         written = write_study_page(mlruns, study, storage)
     except TrackingUnavailable as error:
         later = f"python scripts/report.py study={study}"
-        make_console().print(f"No report page: {error}. Later: {later}", soft_wrap=True, markup=False)
+        make_console().print(f"No report page: {error}. Later: {later}", soft_wrap=True)
         return
     if written is not None:
         make_console().print(f"Report: {written[0]}", soft_wrap=True)
