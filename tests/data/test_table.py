@@ -153,7 +153,7 @@ def test_infinite_and_extension_values_are_read(frame, tmp_path):
 
 def test_columns_of_other_kinds_are_mistakes_that_name_them(frame, tmp_path):
     frame.assign(when=pd.Timestamp("2020-01-01"), many=[[1]] * 200).to_parquet(tmp_path / "t.parquet")
-    with pytest.raises(ConfigErrors, match=r"when \(datetime64.*many \(.*Type data\.drop=\[when,many\]"):
+    with pytest.raises(ConfigErrors, match=r"when \(datetime64.*many \(.*Type 'data\.drop=\[when,many\]'"):
         _load(tmp_path / "t.parquet")
     assert _load(tmp_path / "t.parquet", drop=["when", "many"]).num_classes == 2
 
@@ -162,13 +162,13 @@ def test_unknown_columns_of_target_and_drop_are_reported_together(frame, tmp_pat
     with pytest.raises(ConfigErrors) as error:
         _load(_write(frame, tmp_path), "yy > 1", ["heigth", "wurd"])
     fixes = [item.fix for item in error.value.errors]
-    assert fixes == ["""'data.target="y > 1"'""", "data.drop=[height,wurd]", "data.drop=[heigth,word]"]
+    assert fixes == ["""'data.target="y > 1"'""", "'data.drop=[height,wurd]'", "'data.drop=[heigth,word]'"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"drop": ["y"]}, r"never a feature.*Type data\.drop=\[\]"),
+        ({"drop": ["y"]}, r"never a feature.*Type 'data\.drop=\[\]'"),
         ({"target": "same"}, "two classes"),
         ({"target": "height > 1e9"}, "every example is False"),
         ({"drop": ["height", "gaps", "flag", "word"]}, "one value in all training rows: same, empty"),

@@ -7,7 +7,7 @@ from batchlab.validation.rules import check_config
 
 
 @pytest.mark.parametrize(
-    ("overrides", "key", "mend"),
+    ("overrides", "key", "fix"),
     [
         (["launch=horovod"], "launch", "launch=ddp num_processes=2"),
         (["launch=ddp"], "launch", "num_processes=2 too"),

@@ -2,11 +2,11 @@
 
 import ast
 import re
-import shlex
 from typing import Any
 
 import pandas as pd
 
+from batchlab.config.override_text import override_text
 from batchlab.errors import config_error, nearest
 
 ALLOWED = (
@@ -18,7 +18,7 @@ KINDS = "comparisons, arithmetic, & | ~ and or not in, column names (`two words`
 MEND = """'data.target="ArrDelay > 15"' or another column or expression"""
 
 
-def evaluate_target(frame: pd.DataFrame, target: str | None) -> tuple[pd.Series, list[str]]:
+def evaluate_target(frame: pd.DataFrame, target: object) -> tuple[pd.Series, list[str]]:
     """Values of the target, and the columns that it is made of.
 
     A row in which any of these columns is missing has no target: pandas calls ``NaN > 15`` False, which would
@@ -34,6 +34,8 @@ def evaluate_target(frame: pd.DataFrame, target: str | None) -> tuple[pd.Series,
     Raises:
         ConfigErrors: where a column is unknown or the expression is not allowed.
     """
+    if isinstance(target, int | float) and str(target) in frame.columns:
+        target = str(target)  # a column called 3
     if not isinstance(target, str) or not target.strip():
         names = ", ".join(frame.columns[:30])
         raise config_error(
@@ -64,7 +66,7 @@ def _parse_names(target: str, known: list[str]) -> tuple[str, dict[str, str]]:
         tree = ast.parse(source, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         guess = nearest(target, known)
-        fix = _override(guess) if guess else MEND
+        fix = override_text("data.target", guess) if guess else MEND
         raise config_error(
             "data.target", target, "this is neither a column nor an expression of columns", fix
         ) from None
@@ -79,16 +81,10 @@ def _parse_names(target: str, known: list[str]) -> tuple[str, dict[str, str]]:
     for name in used.values():
         if name not in known:
             guess = nearest(name, known)
-            fix = _override(target.replace(name, guess)) if guess else MEND
+            fix = override_text("data.target", target.replace(name, guess)) if guess else MEND
             raise config_error(
                 "data.target", target, f"there is no column '{name}'; columns: {', '.join(known[:30])}", fix
             )
     if not used:
         raise config_error("data.target", target, "the expression uses no column", MEND)
     return source, used
-
-
-def _override(target: str) -> str:
-    # quoted for Hydra's grammar inside quotes for the shell
-    escaped = target.replace('"', '\\"')
-    return f"data.target={target}" if target.isidentifier() else shlex.quote(f'data.target="{escaped}"')

@@ -11,6 +11,7 @@ import torch
 from pandas.api.types import infer_dtype
 from torch import Tensor
 
+from batchlab.config.override_text import override_text
 from batchlab.data.argument_checks import class_counts, refuse, split_settings
 from batchlab.data.dataset import Dataset, Split, digest_of, split_indices
 from batchlab.data.expression import evaluate_target
@@ -108,7 +109,11 @@ def _setting_errors(task: object, drop: object) -> list[ConfigError]:
         guess = nearest(str(task), TASKS) or "auto"
         found.append(ConfigError("data.task", task, f"one of {', '.join(TASKS)} is allowed", f"data.task={guess}"))
     if isinstance(drop, str) or not isinstance(drop, Sequence):
-        found.append(ConfigError("data.drop", drop, "a list of columns is allowed", f"data.drop=[{drop or ''}]"))
+        found.append(
+            ConfigError(
+                "data.drop", drop, "a list of columns is allowed", override_text("data.drop", [drop] if drop else [])
+            )
+        )
     return found
 
 
@@ -122,23 +127,23 @@ def _target_and_drop(frame: pd.DataFrame, target: str | None, drop: list[str]) -
     if len(kept) < len(drop):
         both = ", ".join(name for name in drop if name in used)
         allowed = f"the target needs {both}, and what it needs is never a feature"
-        found.append(ConfigError("data.drop", drop, allowed, f"data.drop=[{','.join(kept)}]"))
+        found.append(ConfigError("data.drop", drop, allowed, override_text("data.drop", kept)))
     refuse(found)
     return raw, used
 
 
 def _unknown_column(name: str, drop: list[str], frame: pd.DataFrame) -> ConfigError:
     guess = nearest(name, frame.columns)
-    mended = [guess if other == name else other for other in drop if other != name or guess]
+    kept = [guess if other == name else other for other in drop if other != name or guess]
     allowed = f"there is no column '{name}'; columns: {', '.join(frame.columns[:30])}"
-    return ConfigError("data.drop", drop, allowed, f"data.drop=[{','.join(str(other) for other in mended)}]")
+    return ConfigError("data.drop", drop, allowed, override_text("data.drop", kept))
 
 
 def _unread_columns(unread: dict[str, str], drop: list[str]) -> list[ConfigError]:
     if not unread:
         return []
     found = ", ".join(f"{name} ({kind})" for name, kind in unread.items())
-    fix = f"data.drop=[{','.join([*drop, *unread])}]"
+    fix = override_text("data.drop", [*drop, *unread])
     return [ConfigError("data.drop", drop, f"only numbers, bools and text are read; drop {found}", fix)]
 
 

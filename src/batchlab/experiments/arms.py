@@ -168,7 +168,7 @@ def _not_to_be_typed(typed: Override) -> Iterator[ConfigError]:
         yield ConfigError(key, value, "one value: an experiment compares its arms", f"{key}={first}")
     if key.startswith("hydra.sweeper.") and key not in ("hydra.sweeper.preset", "hydra.sweeper.arm"):
         allowed = "stated in conf/experiment before any run; seeds are num_seeds"
-        yield ConfigError(key, value, allowed, "num_seeds=6")
+        yield ConfigError(key, value, allowed, f"the command without {key}")
 
 
 def _typed_twice(name: str, typed: list[Override], own: list[Override]) -> list[ConfigError]:
@@ -178,7 +178,7 @@ def _typed_twice(name: str, typed: list[Override], own: list[Override]) -> list[
             each.get_key_element(),
             (each.input_line or "").partition("=")[2],
             f"the arm {name} of this experiment sets it",
-            "keys that no arm sets",
+            f"the command without {each.get_key_element()}",
         )
         for each in typed
         if each.get_key_element() in keys

@@ -104,7 +104,7 @@ def adam_sqrt(
             f"lr_scaling=adam_sqrt needs kappa*(1-beta1) <= .5, here {kappa:g}*{1 - decays[0]:.3g}; "
             f"the largest batch size that works is {largest}"
         )
-        fix = f"batch_size={largest} or lr_scaling.base_batch_size={math.ceil(batch_size * (1 - decays[0]) * 2)}"
+        fix = f"batch_size={largest}, or lr_scaling.base_batch_size={math.ceil(batch_size * (1 - decays[0]) * 2)}"
         raise config_error("batch_size", batch_size, allowed, fix)
     scaled = _scaled(settings, math.sqrt(kappa), scale_weight_decay)
     moved = [1 - kappa * (1 - decay) for decay in decays]

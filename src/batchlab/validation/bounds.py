@@ -22,7 +22,7 @@ def check_targets(config: Config) -> Iterator[ConfigError]:
         target = getattr(config, group).get("_target_")
         if not isinstance(target, str) or not target:
             allowed = "the name of a function or class"
-            yield ConfigError(f"{group}._target_", target, allowed, f"{group}=... (an option), or package.module.Name")
+            yield ConfigError(f"{group}._target_", target, allowed, f"the command without {group}._target_")
     for name, node in config.measure.sharpness.items():
         if isinstance(node, dict) and not isinstance(node.get("_target_", ""), str):
             key = f"measure.sharpness.{name}._target_"

@@ -1,5 +1,6 @@
 """Hydra's own flags on a command line: those that batchlab follows, and why not the others."""
 
+import shlex
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,16 +25,20 @@ def read_flags(arguments: Sequence[str]) -> tuple[Namespace, list[ConfigError]]:
     args, unknown = args_parser().parse_known_args(list(arguments))
     unreadable = [word for word in arguments if any(0xD800 <= ord(letter) < 0xE000 for letter in word)]
     errors = [
-        ConfigError(ascii(word), "", "is no UTF-8, so that no file could hold it", "it anew") for word in unreadable
+        ConfigError(ascii(word), "", "is no UTF-8, so that no file could hold it", f"the command without {_key(word)}")
+        for word in unreadable
     ]
-    return args, [*errors, *map(_unknown, unknown), *_not_followed(args)]
+    scattered = [word for word in unknown if "=" in word and not word.startswith("-")]
+    if scattered:
+        settings = [*args.overrides, *scattered]
+        fix = shlex.join([*settings, *(word for word in arguments if word not in settings)])
+        errors.append(ConfigError(scattered[0], "", "settings stand together, before or behind all flags", fix))
+    errors += [not_a_setting(word) for word in unknown if word not in scattered]
+    return args, [*errors, *_not_followed(args)]
 
 
-def _unknown(word: str) -> ConfigError:
-    """A word that is left over; settings on both sides of a flag are among them."""
-    if "=" in word and not word.startswith("-"):
-        return ConfigError(word, "", "settings stand together, before or behind all flags", "them side by side")
-    return not_a_setting(word)
+def _key(word: str) -> str:
+    return ascii(word.partition("=")[0])[1:-1]
 
 
 def is_only_shown(args: Namespace) -> bool:

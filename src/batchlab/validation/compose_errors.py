@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Iterator
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -11,8 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
 from batchlab.config.hydra_internals import keys_of
+from batchlab.config.override_text import override_text
 from batchlab.config.resolve import resolved
-from batchlab.errors import ConfigError, ConfigErrors, nearest
+from batchlab.errors import ConfigError, ConfigErrors, nearest, reason
 from batchlab.validation.rules import check_config
 
 FUNCTIONS = ["choice", "range", "interval", "int", "float", "tag", "sort", "shuffle", "glob"]
@@ -49,7 +51,11 @@ def diagnose(config_name: str, overrides: list[str], extra: list[str], message: 
     extra = [*extra, *_sweeper_lines(config_name, overrides, extra)]
     default = compose(config_name, extra)
     errors, good = [], []
-    for line in overrides:
+    for line, cut_off in joined(overrides):
+        if cut_off:
+            key, _, value = line.partition("=")
+            errors.append(ConfigError(key, value, "a list has no spaces and does not end in a comma", cut_off))
+            continue
         found = _errors_of(config_name, line, extra, default)
         errors += found
         good += [] if found else _values(line)[:1]
@@ -64,6 +70,17 @@ def diagnose(config_name: str, overrides: list[str], extra: list[str], message: 
     except COMPOSE_ERRORS:
         pass  # the others do not stand alone; what was found is enough to mend
     return errors
+
+
+def joined(overrides: list[str]) -> Iterator[tuple[str, str]]:
+    """Overrides with the words that a space cut off from their list, and the list as one word where that happened."""
+    words = list(overrides)
+    while words:
+        line, rest = words.pop(0), []
+        while words and (line if not rest else rest[-1]).endswith(",") and "=" not in words[0]:
+            rest.append(words.pop(0))
+        is_cut_off = "=" in line and line.endswith(",")
+        yield " ".join([line, *rest]), f"-m {shlex.quote(''.join([line, *rest]).rstrip(','))}" if is_cut_off else ""
 
 
 def _sweeper_lines(config_name: str, overrides: list[str], extra: list[str]) -> list[str]:
@@ -90,22 +107,21 @@ def _errors_of(config_name: str, line: str, extra: list[str], default: DictConfi
     try:
         lines = _values(line)
     except HydraException:
-        if value.endswith(","):
-            return [ConfigError(key, value, "a list has no spaces and does not end in a comma", f"-m {key}={value}64")]
         calls = re.findall(r"(\w+)\(", value) if re.fullmatch(r"\w+\(.*\)", value) else []
         for name in (name for name in calls if name not in FUNCTIONS):
             allowed = f"there is no {name}(); there are {', '.join(FUNCTIONS)}"
             better = line.replace(f"{name}(", f"{nearest(name, FUNCTIONS) or 'interval'}(")
             return [ConfigError(key, value, allowed, shlex.quote(better))]
-        quoted = shlex.quote(f'{key}="{value.replace(chr(34), chr(92) + chr(34))}"')
-        return [ConfigError(key, value, "cannot be read; text with spaces or signs stands in quotes", quoted)]
+        known = OmegaConf.select(default, key, throw_on_missing=False)
+        fix = override_text(key, known if isinstance(known, int | float) else value)
+        return [ConfigError(key, value, "cannot be read; text with spaces or signs stands in quotes", fix)]
     found = (_error_of(config_name, each, extra, default) for each in lines)
     return [error for error in found if error]
 
 
 def not_a_setting(word: str) -> ConfigError:
     """The error for a word on the command line that is no setting."""
-    fix = "python train.py --help" if word.strip("-") in ("h", "help") else "key=value, e.g. -m batch_size=32,64"
+    fix = "python train.py --help" if word.strip("-") in ("h", "help") else f"the command without {word}"
     return ConfigError(word, "", "is no setting; settings are key=value, lists have no spaces", fix)
 
 
@@ -125,26 +141,36 @@ def _error_of(config_name: str, line: str, extra: list[str], default: DictConfig
 
 def _value_or_key(key: str, value: str, error: Exception, default: DictConfig) -> ConfigError:
     known = OmegaConf.select(default, key, throw_on_missing=False)
-    keys = [each for each in keys_of(default) if each.startswith("hydra.sweeper.") == key.startswith("hydra")]
-    if known is None and f"hydra.sweeper.{key}" in keys_of(default):
-        return ConfigError(key, value, "no such key; it is a key of the sweeper", f"hydra.sweeper.{key}={value}")
+    keys = keys_of(default)
     if known is None and key not in keys:
-        if key.startswith("hydra.sweeper.") and "hydra.sweeper.n_trials" not in keys:
-            return ConfigError(key, value, "a key of the search's sweeper", f"search=joint {key}={value}")
-        groups = GlobalHydra.instance().config_loader().list_groups("")
-        named = [each for each in keys if not each.endswith(("_target_", "_partial_"))]
-        close = nearest(key, [*named, *groups, *SYNONYMS]) or "see python train.py --help"
-        close = SYNONYMS.get(close, close)
-        fix = f"{close}={value}" if "=" not in close and " " not in close else close
-        return ConfigError(key, value, f"no such key; the nearest is {close}", fix)
-    is_group = key in GlobalHydra.instance().config_loader().list_groups("")
-    if isinstance(known, DictConfig) and len(known) and not is_group:
+        return _unknown_key(key, value, keys)
+    said = reason(error.__cause__ or error).rstrip(".")
+    said = said[:1].lower() + said[1:]
+    if key in GlobalHydra.instance().config_loader().list_groups(""):
+        return ConfigError(key, value, said, f"{key}={default.hydra.runtime.choices[key]}")
+    if isinstance(known, DictConfig) and len(known):
         first = next(iter(known))
         allowed = f"holds settings of its own: {', '.join(f'{key}.{name}' for name in known)}"
         return ConfigError(key, value, allowed, f"{key}.{first}={value}")
     if OmegaConf.is_list(known) and not value.startswith("["):
         return ConfigError(key, value, "a list stands in brackets", shlex.quote(f"{key}=[{value}]"))
-    cause = error.__cause__ or error
-    reason = str(cause).splitlines()[0].rstrip(".")
-    example = known if known is not None else "a value of its type"
-    return ConfigError(key, value, reason[:1].lower() + reason[1:], f"{key}={example}")
+    plain = OmegaConf.to_container(known) if OmegaConf.is_config(known) else known
+    fix = f"the command without {key}" if known is None else override_text(key, plain)
+    return ConfigError(key, value, said, fix)
+
+
+def _unknown_key(key: str, value: str, keys: list[str]) -> ConfigError:
+    if f"hydra.sweeper.{key}" in keys:
+        return ConfigError(key, value, "no such key; it is a key of the sweeper", f"hydra.sweeper.{key}={value}")
+    if key.startswith("hydra.sweeper.") and "hydra.sweeper.n_trials" not in keys:
+        return ConfigError(key, value, "a key of the search's sweeper", f"search=joint {key}={value}")
+    loader = GlobalHydra.instance().config_loader()
+    options = {group: loader.get_group_options(group) for group in loader.list_groups("")}
+    groups = [group for group, names in options.items() if value in names or nearest(value, names)]
+    alike = [each for each in keys if each.startswith("hydra.sweeper.") == key.startswith("hydra")]
+    named = [each for each in alike if each not in options and not each.endswith(("_target_", "_partial_"))]
+    close = nearest(key, [*named, *groups, *SYNONYMS])
+    if close is None:
+        return ConfigError(key, value, "no such key; --help lists them", f"the command without {key}")
+    close = SYNONYMS.get(close, close)
+    return ConfigError(key, value, f"no such key; the nearest is {close}", f"{close}={value}")

@@ -1,6 +1,7 @@
 """Gate 2: the data is loaded, everything is built, one batch goes forward; nothing is written."""
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -8,6 +9,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchlab.config.identity import config_key
+from batchlab.config.override_text import value_text
+from batchlab.config.resolve import flat_params
 from batchlab.config.schema import OPEN_GROUPS, Config
 from batchlab.data.dataset import Dataset
 from batchlab.data.transforms import Prepare
@@ -66,16 +69,26 @@ def check_grid(configs: list[Config]) -> list[ConfigError]:
     Returns:
         An error for each configuration and seed that comes again.
     """
-    seen, errors = set(), []
+    first: dict[tuple[str, str, int], Config] = {}
     for config in configs:
-        batch_size = make_plan(config, len(load_dataset(config.data).train)).batch_size
+        data = load_dataset(config.data)
+        batch_size = make_plan(config, len(data.train)).batch_size
         key = config_key(replace(config, batch_size=batch_size))
         for seed in range(config.seed, config.seed + config.num_seeds):
-            if (key, seed) in seen:
+            if (run := (key, data.digest, seed)) in first:
                 allowed = f"the grid has this run twice (batch_size={batch_size}, seed={seed})"
-                errors.append(ConfigError("-m", "", allowed, "each value once; num_seeds=3 for several seeds"))
-            seen.add((key, seed))
-    return errors
+                return [ConfigError("-m", "", allowed, _once(first[run], config, configs))]
+            first[run] = config
+    return []
+
+
+def _once(first: Config, again: Config, configs: list[Config]) -> str:
+    """Override of the first key by which two equal runs differ, without the value of the second."""
+    settings = [flat_params(config) for config in (first, again)]
+    key = next(key for key in settings[0] if settings[0][key] != settings[1].get(key))
+    values = dict.fromkeys(value_text(flat_params(config)[key]) for config in configs)
+    values.pop(value_text(settings[1][key]))
+    return "-m " + shlex.quote(f"{key}={','.join(values)}")
 
 
 def _signatures_and_device(config: Config) -> Iterator[ConfigError]:
@@ -196,8 +209,9 @@ def check_norms(config: Config, model: nn.Module, plan: Plan) -> Iterator[Config
     if has_norm and min(sizes) == 1:
         key = "batch_size" if plan.batch_size < 2 * plan.num_processes else "micro_batch_size"
         allowed = "batch norm needs at least 2 examples in each forward pass"
-        least = 2 * plan.num_processes if key == "batch_size" else 2
-        yield ConfigError(key, least - 1, allowed, f"model.norm=layer, model.norm=none or {key}={least}")
+        value = config.batch_size if key == "batch_size" else config.micro_batch_size
+        least = 2 * plan.num_processes if key == "batch_size" else _least_micro_batch(plan, batches)
+        yield ConfigError(key, value, allowed, f"{key}={least}, or model.norm=layer, or model.norm=none")
     if config.sync_batch_norm and not any(isinstance(module, _BatchNorm) for module in modules):
         allowed = "has no effect: the model has no batch norm"
         yield ConfigError("sync_batch_norm", "true", allowed, "sync_batch_norm=false")
@@ -207,6 +221,13 @@ def check_norms(config: Config, model: nn.Module, plan: Plan) -> Iterator[Config
             allowed = f"must divide each forward pass; here they have {', '.join(map(str, uneven[:5]))} examples"
             fix = f"model.ghost_size={_divisor(uneven, ghost_size)}"
             yield ConfigError("model.ghost_size", ghost_size, allowed, fix)
+
+
+def _least_micro_batch(plan: Plan, batches: Sequence[int]) -> int:
+    """Smallest maximum of a micro-batch, from the plan's own up, with which no forward pass has a single example."""
+    sizes = range(plan.micro_batch_size or 1, max(batches) + 1)
+    with_it = (replace(plan, micro_batch_size=size) for size in sizes)
+    return next(p.micro_batch_size or 1 for p in with_it if min(min(p.forward_sizes(batch)) for batch in batches) > 1)
 
 
 def _divisor(sizes: list[int], at_most: int) -> int:

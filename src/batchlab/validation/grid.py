@@ -1,6 +1,7 @@
 """The jobs of a grid: the product of every list that was typed, composed and sent through gate 1."""
 
 import itertools
+import shlex
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import lru_cache
@@ -71,7 +72,7 @@ def grid(
                 errors += diagnose(config_name, [*fixed, *choice, *values], extra, str(error))
     if sweeps and not is_multirun:
         allowed = "several values need a multirun"
-        errors += [_sweep_error(sweep, allowed, "-m {key}={value}") for sweep in sweeps]
+        errors += [_sweep_error(sweep, allowed, f"-m {shlex.quote(sweep.input_line or '')}") for sweep in sweeps]
     return configs, errors
 
 
@@ -79,14 +80,19 @@ def _grid_errors(parsed: list[Override]) -> list[ConfigError]:
     """Keys that were typed several times, and intervals, which have no values to go through."""
     keys = [override.get_key_element() for override in parsed]
     errors = []
-    for override in parsed:
+    for at, override in enumerate(parsed):
         if keys.count(override.get_key_element()) > 1:
             allowed = "the same key stands there several times, and only one would count"
-            errors.append(_sweep_error(override, allowed, "{key}=... once"))
+            last = next(each for each in reversed(parsed) if each.get_key_element() == override.get_key_element())
+            errors.append(_sweep_error(override, allowed, shlex.quote(last.input_line or "")))
         elif override.is_interval_sweep():
-            errors.append(_sweep_error(override, "an interval has no list of values to run", "{key}=128,256,512"))
+            errors.append(_sweep_error(override, "an interval has no list of values to run", f"{keys[at]}=128,256,512"))
         elif override.is_sweep_override() and not swept_lines(override):
-            errors.append(_sweep_error(override, "a list or range without a value", "{key}=128,256,512"))
+            errors.append(_sweep_error(override, "a list or range without a value", f"{keys[at]}=128,256,512"))
+        elif override.is_sweep_override() and len(set(lines := swept_lines(override))) < len(lines):
+            once = ",".join(dict.fromkeys(line.partition("=")[2] for line in lines))
+            fix = f"{keys[at]}={once}, or num_seeds=3 for several seeds"
+            errors.append(_sweep_error(override, "the grid has a value twice", fix))
     return errors
 
 
@@ -110,7 +116,7 @@ def swept_lines(override: Override) -> list[str]:
 
 def _sweep_error(override: Override, allowed: str, fix: str) -> ConfigError:
     key, _, value = (override.input_line or "").partition("=")
-    return ConfigError(key, value, allowed, fix.format(key=key, value=value))
+    return ConfigError(key, value, allowed, fix)
 
 
 def with_values(base: DictConfig, values: tuple[str, ...], parser: OverridesParser) -> DictConfig:
@@ -131,6 +137,6 @@ def gate_one(config: DictConfig) -> tuple[list[Config], list[ConfigError]]:
             return [], list(error.errors)  # keys that do not belong there, or were deleted
         for item in error.errors:
             OmegaConf.update(config, item.key, None)
-        _, others = gate_one(config)
-        return [], [*error.errors, *others]
+        missing, (_, others) = {item.key for item in error.errors}, gate_one(config)
+        return [], [*error.errors, *(item for item in others if item.key not in missing)]
     return [typed], check_config(typed)

@@ -53,12 +53,11 @@ def _target(key: str, node: Any) -> Iterator[ConfigError]:
     try:
         found = locate(target)
     except Exception as error:
-        yield ConfigError(
-            f"{key}._target_", target, f"cannot be imported: {reason(error)}", f"the command without {key}"
-        )
+        allowed = f"cannot be imported: {reason(error)}"
+        yield ConfigError(f"{key}._target_", target, allowed, f"the command without {key}._target_")
         return
     if not callable(found):
-        yield ConfigError(f"{key}._target_", target, "is no class or function", f"the command without {key}")
+        yield ConfigError(f"{key}._target_", target, "is no class or function", f"the command without {key}._target_")
         return
     takes = inspect.signature(found).parameters
     if not any(each.kind is each.VAR_KEYWORD for each in takes.values()):

@@ -61,7 +61,7 @@ def _sizes(config: Config) -> Iterator[ConfigError]:
         allowed = "an integer from 1 to the size of the training split, or full"
         is_list = isinstance(config.batch_size, list)
         listed = ",".join(map(str, config.batch_size)) if is_list else ""
-        fix = f"-m batch_size={listed} (in a search without -m)" if is_list else "batch_size=128"
+        fix = f"-m batch_size={listed}" if is_list else "batch_size=128"
         yield ConfigError("batch_size", config.batch_size, allowed, fix)
     if config.micro_batch_size not in ("none", "auto") and not _is_count(config.micro_batch_size):
         allowed = "none, auto or an integer from 1: the most examples in one forward and backward pass"

@@ -80,5 +80,5 @@ def without(group: str, key: str) -> str:
         node = OmegaConf.to_container(OmegaConf.load(file))
         assert isinstance(node, dict)
         having += [file.stem] if key in node.get(group, node) else []
-    choice = f"{group}={' or '.join(having)} with it, or " if having else ""
-    return f"{choice}the command without {group}.{key}"
+    choice = f", or {group}={' or '.join(having)} with it" if having else ""
+    return f"the command without {group}.{key}{choice}"

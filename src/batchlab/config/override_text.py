@@ -1,0 +1,42 @@
+"""Overrides as text: what to type, at a shell, so that Hydra reads a given value."""
+
+import shlex
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+
+def override_text(key: str, value: Any) -> str:
+    """Override that sets a key, quoted for Hydra's grammar and for the shell.
+
+    Args:
+        key: dotted, e.g. ``data.drop``.
+        value: text, number, bool, None, list or dict.
+
+    Returns:
+        E.g. ``lr=0.1`` or ``'data.drop=["petal length (cm)"]'``.
+    """
+    return shlex.quote(f"{key}={value_text(value)}")
+
+
+def value_text(value: Any) -> str:
+    """Value in Hydra's override grammar; text that would be read as something else stands in quotes."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(value_text, value))}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{name}:{value_text(inner)}" for name, inner in value.items()) + "}"
+    if not isinstance(value, str):
+        return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    if _is_read_as_it_stands(value):
+        return value
+    escaped = value.replace('\\"', '\\\\"').replace('"', '\\"').replace("${", "\\${")
+    return f'"{escaped}\\"' if escaped.endswith("\\") else f'"{escaped}"'
+
+
+def _is_read_as_it_stands(text: str) -> bool:
+    """Whether Hydra reads text as itself, in a list too."""
+    try:
+        return "${" not in text and OverridesParser.create().parse_override(f"key=[{text}]").value() == [text]
+    except HydraException:
+        return False
