@@ -1,4 +1,4 @@
-"""Microseconds of one training step, the same network, done in different ways; the last row is the floor of this device.
+"""Time one training step of the same network, done in different ways; a graph of the whole step is the floor.
 
 python floors.py [mlp] [conv]
 """
@@ -6,7 +6,7 @@ python floors.py [mlp] [conv]
 import sys
 
 import torch
-from common import CUDA, DEVICE, error_of, per_call, say
+from day import CUDA, DEVICE, error_of, per_call, say
 from torch import nn
 
 SMALL = not CUDA
@@ -64,14 +64,14 @@ def row(what, variant, build):
 
 
 def graph_of_gradient(model, x, y, **how):
-    step, forward_backward, optimizer = stepper(model, x, y, fused=True, cache=False, **how)
+    _, forward_backward, optimizer = stepper(model, x, y, fused=True, cache=False, **how)
     graph = recorded(forward_backward)
-    params = [each for each in model.parameters()]
+    params = list(model.parameters())
     grads = [each.grad for each in params]
 
     def run():
         graph.replay()
-        for each, grad in zip(params, grads):
+        for each, grad in zip(params, grads, strict=True):
             each.grad = grad
         optimizer.step()
 
@@ -128,51 +128,47 @@ def conv():
     from batchlab.models.resnet20 import resnet20
     from batchlab.models.torchvision import Torchvision
 
-    nets = {
-        "resnet20 32px B=128": (lambda: resnet20((3, 32, 32), 10), 128, 32),
-        "mobilenet_v3_large 224px B=128": (lambda: Torchvision((3, 224, 224), 10), 128, 224),
-        "resnet50 224px B=128": (lambda: Torchvision((3, 224, 224), 10, "resnet50"), 128, 224),
-    }
     if SMALL:
-        nets = {"resnet20 32px B=8": (lambda: resnet20((3, 32, 32), 10), 8, 32)}
-    for what, (make, size, pixels) in nets.items():
-        x, y = torch.randn(size, 3, pixels, pixels, device=DEVICE), torch.randint(10, (size,), device=DEVICE)
-        last = x.to(memory_format=torch.channels_last)
+        return of_convnet("resnet20 32px", lambda: resnet20((3, 32, 32), 10), 8, 32)
+    of_convnet("resnet20 32px", lambda: resnet20((3, 32, 32), 10), 128, 32)
+    of_convnet("mobilenet_v3_large 224px", lambda: Torchvision((3, 224, 224), 10), 128, 224)
+    of_convnet("resnet50 224px", lambda: Torchvision((3, 224, 224), 10, "resnet50"), 128, 224)
 
-        def net(is_last):
-            torch.manual_seed(0)
-            model = make().to(DEVICE)
-            return model.to(memory_format=torch.channels_last) if is_last else model
 
-        cases = [
-            ("float32", False, False, True),
-            ("float32, no TF32 in convolutions", False, False, False),
-            ("float32", False, True, True),
-            ("bfloat16", False, False, True),
-            ("bfloat16", True, False, True),
-            ("bfloat16", True, True, True),
-        ]
-        for precision, is_last, benchmark, tf32 in cases:
-            torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = benchmark, tf32
-            name = f"{precision}{' channels_last' if is_last else ''}{' cudnn.benchmark' if benchmark else ''}"
-            row(
-                what,
-                name,
-                lambda: stepper(net(is_last), last if is_last else x, y, precision.split(",")[0], fused=True)[0],
-            )
-        if CUDA:
-            row(
-                what,
-                "bfloat16 channels_last cudnn.benchmark, graph",
-                lambda: recorded(stepper(net(True), last, y, "bfloat16", fused=True, cache=False)[0]).replay,
-            )
-        if CUDA and what.startswith("resnet20"):
-            row(
-                what,
-                "bfloat16 channels_last compile",
-                lambda: stepper(torch.compile(net(True)), last, y, "bfloat16", fused=True)[0],
-            )
-        torch.backends.cudnn.benchmark = False
+PRECISIONS = (  # precision, channels_last, cudnn.benchmark, TF32 in convolutions
+    ("float32", False, False, True),
+    ("float32, no TF32 in convolutions", False, False, False),
+    ("float32", False, True, True),
+    ("bfloat16", False, False, True),
+    ("bfloat16", True, False, True),
+    ("bfloat16", True, True, True),
+)
+
+
+def of_convnet(name, make, size, pixels):
+    what = f"{name} B={size}"
+    x, y = torch.randn(size, 3, pixels, pixels, device=DEVICE), torch.randint(10, (size,), device=DEVICE)
+    last = x.to(memory_format=torch.channels_last)
+
+    def net(is_last):
+        torch.manual_seed(0)
+        model = make().to(DEVICE)
+        return model.to(memory_format=torch.channels_last) if is_last else model
+
+    def eager(precision, is_last):
+        return lambda: stepper(net(is_last), last if is_last else x, y, precision.split(",")[0], fused=True)[0]
+
+    for precision, is_last, benchmark, tf32 in PRECISIONS:
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = benchmark, tf32
+        variant = f"{precision}{' channels_last' if is_last else ''}{' cudnn.benchmark' if benchmark else ''}"
+        row(what, variant, eager(precision, is_last))
+    if CUDA:
+        graph = lambda: recorded(stepper(net(True), last, y, "bfloat16", fused=True, cache=False)[0]).replay  # noqa: E731
+        row(what, "bfloat16 channels_last cudnn.benchmark, graph", graph)
+    if CUDA and name.startswith("resnet20"):
+        compiled = lambda: stepper(torch.compile(net(True)), last, y, "bfloat16", fused=True)[0]  # noqa: E731
+        row(what, "bfloat16 channels_last compile", compiled)
+    torch.backends.cudnn.benchmark = False
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def graphed(learner, stream, batch_size: int):
         inputs.copy_(new_inputs)
         targets.copy_(new_targets)
         graph.replay()
-        for each, grad in zip(params, grads):  # zero_grad took them away
+        for each, grad in zip(params, grads, strict=True):  # zero_grad took them away
             each.grad = grad
         return loss
 

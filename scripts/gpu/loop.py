@@ -1,4 +1,4 @@
-"""Microseconds of a step in our loop against the floor, a DataLoader and Lightning; every one waits for the device.
+"""Time a step of our loop against the floor, a DataLoader and Lightning; every one waits for the device.
 
 python loop.py
 """
@@ -10,7 +10,7 @@ import time
 import warnings
 from itertools import chain, repeat
 
-from common import CUDA, DEVICE, config, error_of, say, sync
+from day import CUDA, DEVICE, config, error_of, say, sync
 from torch.utils.data import DataLoader, TensorDataset
 
 
@@ -78,7 +78,7 @@ def loops(built, num_train, other):  # other: the same run for Lightning, whose 
         from graphed import graphed
 
         found["ours, graphed"] = timed(ours(graphed(learner, built.stream, size)))
-    found |= {"ours, budget=seconds": lambda count: seconds(count)}
+    found["ours, budget=seconds"] = seconds
     try:
         import lightning
 
@@ -129,7 +129,7 @@ def of(what, size, *typed):
     from batchlab.training.build import build
 
     built, other = (build(config(*typed, f"batch_size={size}", "measure=none"), 0) for _ in range(2))
-    blocks, runs = (5, 0.25) if CUDA else (2, 0.02), loops(built, len(built.dataset.train), other)
+    blocks, runs = (5, 0.25) if CUDA else (2, 0.002), loops(built, len(built.dataset.train), other)
     count = max(2, int(blocks[1] / runs["floor"](5)))
     times = {name: [] for name in runs}
     for block in range(blocks[0]):

@@ -1,4 +1,4 @@
-"""Does what the memory probe finds hold against a real limit? Another process takes all but some GB of the device.
+"""Test the largest batch that is found against a real limit: another process takes all but some GB of the device.
 
 python memory.py [GB=10]
 """
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from common import CUDA, error_of, say
+from day import CUDA, error_of, say
 
 HOG = """
 import sys, time, torch
@@ -21,7 +21,7 @@ time.sleep(600)
 TRAIN = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from common import config
+from day import config
 from batchlab.training.build import build
 from batchlab.run.training_run import finish, run
 from batchlab.system.device_memory import peak_bytes
@@ -40,9 +40,10 @@ def main() -> None:
     hog = None
     if CUDA:
         hog = subprocess.Popen([sys.executable, "-c", HOG, str(keep)], stdout=subprocess.PIPE, text=True)
+        assert hog.stdout is not None
         say("memory", what="hog", said=hog.stdout.readline().strip())
     try:
-        from common import config
+        from day import config
 
         from batchlab.profiling.largest_batch import largest_batch, sentence
 
@@ -77,6 +78,7 @@ def main() -> None:
                         capture_output=True,
                         text=True,
                         timeout=120,
+                        check=False,
                     )
                     say(
                         "memory",

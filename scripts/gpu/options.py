@@ -1,4 +1,4 @@
-"""Does every option run on this device? Each is checked (gate 2), built, and trained for 20 steps, in one process.
+"""Run every option on this device: each is checked (dry run), built, and trained for 20 steps, in one process.
 
 python options.py GROUP     models, optimizers, precisions, compile, measures, numbers
 """
@@ -8,11 +8,11 @@ import time
 from dataclasses import replace
 
 import torch
-from common import CUDA, Late, config, error_of, say, within
+from day import CUDA, Late, config, error_of, say, within
 
-IMAGES = ["data=synthetic_images", f"data.num_examples={2048 if CUDA else 300}"]
+IMAGES = ["data=synthetic_images", f"data.num_examples={2048 if CUDA else 200}"]
 SHORT = ["budget=steps", "budget.num_steps=20", "batch_size=128", "measure=none"]
-TINY = [] if CUDA else ["batch_size=32", "budget.num_steps=3"]
+TINY = [] if CUDA else ["batch_size=16", "budget.num_steps=2"]
 
 
 def train(*typed):
@@ -75,7 +75,10 @@ def attempt(group, name, *typed, seconds=60):
             torch.cuda.empty_cache()
 
 
-CONVNETS = {
+NETS = {
+    "mlp": ["model=mlp"],
+    "mlp6x64": ["model=mlp6x64"],
+    "surface": ["data=surface", "model=surface", "loss=mean_output", "batch_size=16", "optimizer=sgd"],
     "convnet": [*IMAGES, "model=convnet"],
     "convnet ghost": [*IMAGES, "model=convnet", "model.norm=ghost_batch", "model.ghost_size=16"],
     "convnet layer": [*IMAGES, "model=convnet", "model.norm=layer"],
@@ -85,11 +88,6 @@ CONVNETS = {
     "mobilenet": [*IMAGES, "model=torchvision"],
     "resnet18": [*IMAGES, "model=torchvision", "model.name=resnet18"],
     "simclr": [*IMAGES, "model=simclr", "loss=contrastive"],
-}
-MLPS = {
-    "mlp": ["model=mlp"],
-    "mlp6x64": ["model=mlp6x64"],
-    "surface": ["data=surface", "model=surface", "loss=mean_output", "batch_size=16", "optimizer=sgd"],
 }
 OPTIMIZERS = [
     "sgd",
@@ -107,45 +105,52 @@ OPTIMIZERS = [
 ]
 
 
+def some(names):
+    """Return all names on a GPU, the first in a dry run: `tests/test_options.py` trains with every option on a CPU."""
+    return list(names) if CUDA else list(names)[:1]
+
+
 def models():
-    for name, typed in {**MLPS, **CONVNETS}.items():
-        attempt("models", name, *typed)
-    for name in ("label_smoothing", "focal", "squared_error"):
+    for name in some(NETS):
+        attempt("models", name, *NETS[name])
+    for name in some(("label_smoothing", "focal", "squared_error")):
         attempt("models", f"loss {name}", f"loss={name}")
-    attempt("models", "streamed", *CONVNETS["convnet"], "data.resident=false")
-    attempt("models", "micro 48", *CONVNETS["convnet"], "micro_batch_size=48", "measure=brief")
+    attempt("models", "streamed", *NETS["convnet"], "data.resident=false")
+    attempt("models", "micro 48", *NETS["convnet"], "micro_batch_size=48", *(["measure=brief"] if CUDA else []))
     attempt("models", "grow", "batch_schedule=grow", "lr_schedule=step")
     if CUDA:
         attempt("models", "cuda:0", "device=cuda:0")
 
 
 def optimizers():
-    for name in OPTIMIZERS:
+    for name in some(OPTIMIZERS):
         attempt("optimizers", name, f"optimizer={name}", *(["lr_schedule=constant"] if name == "rprop" else []))
-        attempt("optimizers", f"{name} resnet20", *CONVNETS["resnet20"], f"optimizer={name}")
-    for name in ("sgd", "momentum", "adam", "adamw"):
+        attempt("optimizers", f"{name} resnet20", *NETS["resnet20"], f"optimizer={name}")
+    for name in some(("sgd", "momentum", "adam", "adamw")):
         attempt("optimizers", f"{name} fused", f"optimizer={name}", "+optimizer.fused=true")
     attempt("optimizers", "adam capturable", "optimizer=adam", "+optimizer.capturable=true")
 
 
 def precisions():
     for precision in ("bfloat16", "float16") if CUDA else ("bfloat16",):
-        for name in ("mlp6x64", "convnet", "convnet ghost", "resnet20", "vit", "mobilenet", "simclr"):
-            attempt("precisions", f"{name} {precision}", *{**MLPS, **CONVNETS}[name], f"precision={precision}")
-        for name in ("adam", "rprop", "muon", "lars", "lamb", "soap"):
+        for name in some(("mlp6x64", "convnet", "convnet ghost", "resnet20", "vit", "mobilenet", "simclr")):
+            attempt("precisions", f"{name} {precision}", *NETS[name], f"precision={precision}")
+        for name in some(("adam", "rprop", "muon", "lars", "lamb", "soap")):
             attempt("precisions", f"{name} {precision}", f"optimizer={name}", f"precision={precision}")
         attempt(
             "precisions", f"adam fused {precision}", "optimizer=adam", "+optimizer.fused=true", f"precision={precision}"
         )
         attempt(
-            "precisions", f"micro 48 {precision}", *CONVNETS["convnet"], "micro_batch_size=48", f"precision={precision}"
+            "precisions", f"micro 48 {precision}", *NETS["convnet"], "micro_batch_size=48", f"precision={precision}"
         )
 
 
 def compiled():
-    for name in ("mlp6x64", "convnet", "resnet20", "vit", "mobilenet", "simclr"):
-        attempt("compile", f"{name}", *{**MLPS, **CONVNETS}[name], "compile=true", seconds=90)
-    attempt("compile", "resnet20 bfloat16", *CONVNETS["resnet20"], "compile=true", "precision=bfloat16", seconds=90)
+    for name in some(("mlp6x64", "convnet", "resnet20", "vit", "mobilenet", "simclr")):
+        attempt("compile", f"{name}", *NETS[name], "compile=true", seconds=90)
+    if not CUDA:
+        return
+    attempt("compile", "resnet20 bfloat16", *NETS["resnet20"], "compile=true", "precision=bfloat16", seconds=90)
     attempt("compile", "mlp micro 48", "compile=true", "micro_batch_size=48", seconds=60)
     attempt("compile", "grow", "compile=true", "batch_schedule=grow", "lr_schedule=step", seconds=60)
     from torch._dynamo import utils  # nothing may have fallen back to eager: recompile_limit is 8 a process
@@ -154,19 +159,21 @@ def compiled():
 
 
 def measures():
-    for name in ("mlp6x64", "convnet", "resnet20", "vit", "mobilenet"):
+    for name in some(("mlp6x64", "convnet", "resnet20", "vit", "mobilenet")):
         attempt(
             "measures",
             f"{name} sharpness",
-            *{**MLPS, **CONVNETS}[name],
+            *NETS[name],
             "measure=sharpness",
             "measure.num_examples=512",
             seconds=60,
         )
+    if not CUDA:
+        return
     attempt(
         "measures",
         "convnet batch_norm=train",
-        *CONVNETS["convnet"],
+        *NETS["convnet"],
         "measure=sharpness",
         "measure.batch_norm=train",
         "measure.num_examples=512",
@@ -174,7 +181,7 @@ def measures():
 
 
 def numbers():
-    """What is promised of numbers: device against CPU, twice the same, parts against whole, resume, memory after failure."""
+    """Compare gradients on the device with float64 on a CPU, parts with the whole, and two runs with each other."""
     from batchlab.training.build import build
     from batchlab.training.gradient import accumulate
     from batchlab.training.plan import part_sizes
@@ -187,8 +194,8 @@ def numbers():
             [each.grad.flatten().double().cpu() for each in built.learner.model.parameters() if each.grad is not None]
         )
 
-    for name in ("mlp6x64", "convnet none", "resnet20", "vit"):
-        typed = [*SHORT, *{**MLPS, **CONVNETS}[name]]
+    for name in some(("mlp6x64", "convnet none", "resnet20", "vit")):
+        typed = [*SHORT, *NETS[name]]
         here = build(config(*typed), 0)
         cpu = build(replace(config(*typed), device="cpu"), 0)
         exact = build(replace(config(*typed), device="cpu"), 0)
@@ -209,8 +216,8 @@ def numbers():
         torch.backends.cudnn.allow_tf32 = True
         row["error cpu"] = float((gradient(cpu, [128]) - true).norm() / true.norm())
         say("options", group="numbers", name=f"gradient {name}", outcome="done", **row)
-    for name in ("mlp6x64", "convnet", "resnet20", "vit", "mobilenet"):
-        finals = [train(*{**MLPS, **CONVNETS}[name])[0].weights for _ in range(2)]
+    for name in some(("mlp6x64", "convnet", "resnet20", "vit", "mobilenet")):
+        finals = [train(*NETS[name])[0].weights for _ in range(2)]
         same = all(torch.equal(finals[0][key], finals[1][key]) for key in finals[0])
         far = max(float((finals[0][key].double() - finals[1][key].double()).abs().max()) for key in finals[0])
         say(

@@ -1,9 +1,10 @@
-"""The results of a GPU day as short tables: what failed first."""
+"""Print the results of a GPU day as short tables, failures first."""
 
 import json
 import sys
+from pathlib import Path
 
-rows = [json.loads(line) for line in open(sys.argv[1])] if len(sys.argv) > 1 else []
+rows = [json.loads(line) for line in Path(sys.argv[1]).read_text().splitlines()]
 options = [row for row in rows if "group" in row]
 failed = [row for row in options if row["outcome"] == "FAILED" or row.get("missing")]
 print(f"options: {len(options)} tried, {len(failed)} failed or lack a measure")
@@ -24,6 +25,6 @@ for row in rows:
             f"{row['us']:9.1f} us, host {row['host_us']:9.1f}" if "us" in row else row["failed"],
         )
     elif "loop" in row or "eager" in row:
-        print("  ", {key: value for key, value in row.items()})
+        print("  ", row)
     elif "group" not in row:
         print("  ", {key: value for key, value in row.items() if key != "tested"})

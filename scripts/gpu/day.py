@@ -1,4 +1,4 @@
-"""What the scripts of a GPU day share: device, configurations, a watch that waits, one line of JSON per result."""
+"""Device, configurations, clock and result lines that the scripts of a GPU day share."""
 
 import json
 import os
@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 
 DEVICE = torch.device(os.environ.get("DAY_DEVICE", "cuda"))
-CUDA = DEVICE.type == "cuda"
+CUDA = DEVICE.type == "cuda"  # elsewhere everything is tiny: a dry run of the scripts, not a measurement
 OUT = Path(os.environ["DAY_OUT"])
 OUT.mkdir(parents=True, exist_ok=True)
 
 
 def say(file: str, **row) -> None:
+    """Print a result and append it to FILE.jsonl."""
     print(json.dumps(row), flush=True)
     with (OUT / f"{file}.jsonl").open("a") as lines:
         lines.write(json.dumps(row) + "\n")
@@ -48,7 +49,7 @@ def config(*typed: str):
 
 
 class Late(BaseException):
-    pass
+    """The seconds of an attempt are over; passes the `except Exception` of what is tried."""
 
 
 @contextmanager
@@ -64,8 +65,8 @@ def within(seconds: int):
         signal.alarm(0)
 
 
-def per_call(run, least_seconds=0.03, repeats=15):
-    """Median microseconds of a call, many calls between two waits; and of enqueuing it alone (host time)."""
+def per_call(run, least_seconds=0.03 if CUDA else 0.001, repeats=15 if CUDA else 3):
+    """Return the median microseconds of a call, many calls between two waits, and of enqueuing it alone (host time)."""
     for _ in range(5):
         run()
     sync()
@@ -86,6 +87,7 @@ def per_call(run, least_seconds=0.03, repeats=15):
 
 
 def error_of(error: BaseException) -> str:
+    """Return the last of our lines in the traceback, and the error, in one line."""
     last = traceback.extract_tb(error.__traceback__)
     ours = [each for each in last if "batchlab" in each.filename] or last
     where = f"{ours[-1].filename.split('/src/')[-1]}:{ours[-1].lineno}" if ours else "?"
