@@ -76,20 +76,20 @@ def train_resumable(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list
     """
     from batchlab.run.training_run import run
     from batchlab.training.build import build
-    from batchlab.training.checkpoint import kept
+    from batchlab.training.checkpoint import open_checkpointer
 
     monkeypatch.setattr("batchlab.training.loop.TICK_SECONDS", 0.0)
 
     def train(config: Config, stop_at: int | None = None, change: Callable[[Any], Any] = lambda built: built):
         built, said, points = change(build(config, seed=3)), [], []
-        with kept(built, said.append) as keeper:
-            training = run(built, keeper=keeper)
+        with open_checkpointer(built, said.append) as checkpointer:
+            training = run(built, checkpointer=checkpointer)
             while True:
                 try:
                     points.append(next(training))
                 except StopIteration as stop:
-                    if keeper is not None:
-                        keeper.remove()
+                    if checkpointer is not None:
+                        checkpointer.remove()
                     return points, stop.value, said
                 if points[-1].counts.steps == stop_at:
                     training.close()

@@ -11,7 +11,7 @@ from torch import nn
 
 from batchlab.config.schema import REPOSITORY
 from batchlab.data.dataset import Dataset, Split, as_made
-from batchlab.run.training_run import finish, run
+from batchlab.run.training_run import run, run_to_end
 from batchlab.training.build import build
 from batchlab.validation.dry_run import check_data
 from batchlab.validation.rules import check_config
@@ -93,7 +93,7 @@ def test_every_option_composes_and_runs(config_of, tmp_path, monkeypatch, group,
     config = config_of(*overrides)
     assert check_config(config) == []
     assert check_data(config) == []
-    result = finish(run(build(config, seed=0)))
+    result = run_to_end(run(build(config, seed=0)))
     assert result.outcome == "done"
     # the gradient noise scale of two steps may have no signal above the noise
     assert not [name for name in result.missing if not name.startswith("noise/")]
@@ -119,6 +119,6 @@ def test_regression_trains_to_the_noise_floor(config_of):
     config = config_of("data=quadratic", "loss=squared_error", "model=mlp", "model.depth=0", "model.norm=none",
                        "data.num_examples=4000", "data.noise=0.1", "data.condition=4", "lr=0.02", "optimizer=sgd",
                        "epochs=20", "batch_size=32")  # fmt: skip
-    finals = finish(run(build(config, seed=0))).finals
+    finals = run_to_end(run(build(config, seed=0))).finals
     assert finals["final/val_loss"] == pytest.approx(0.01, rel=0.25)  # noise^2, and the excess of lr .02
     assert finals["final/val_accuracy"] != finals["final/val_accuracy"]

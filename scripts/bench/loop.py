@@ -62,13 +62,13 @@ class Module(lightning.LightningModule):
 
     def __init__(self, built: Built) -> None:
         super().__init__()
-        self.model, self.built = built.learner.model, built
+        self.model, self.built = built.train_step.model, built
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         return self.built.loss_function(self.model(batch[0]), batch[1])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.built.learner.optimizer
+        return self.built.train_step.optimizer
 
 
 class Timer(lightning.Callback):
@@ -85,19 +85,19 @@ class Timer(lightning.Callback):
 
 def loops(built: Built, inputs: Tensor, targets: Tensor) -> dict[str, Callable[[int], float]]:
     """Each loop as a function: number of steps -> seconds per step."""
-    learner, batch_size = built.learner, built.plan.batch_size
+    train_step, batch_size = built.train_step, built.plan.batch_size
     loader = DataLoader(TensorDataset(inputs, targets), batch_size, shuffle=True, drop_last=True)
     endless = chain.from_iterable(repeat(loader))
     resident = inputs[:batch_size].clone(), targets[:batch_size].clone()
     order = torch.randperm(len(inputs))
 
     def step(batch: tuple[Tensor, Tensor]) -> None:
-        learner.optimizer.zero_grad()
-        built.loss_function(learner.model(batch[0]), batch[1]).backward()
-        learner.optimizer.step()
+        train_step.optimizer.zero_grad()
+        built.loss_function(train_step.model(batch[0]), batch[1]).backward()
+        train_step.optimizer.step()
 
     def timed(run: Callable[[int], object], num_steps: int) -> float:
-        learner.model.train()
+        train_step.model.train()
         started = time.perf_counter()
         run(num_steps)
         return (time.perf_counter() - started) / num_steps
@@ -113,7 +113,7 @@ def loops(built: Built, inputs: Tensor, targets: Tensor) -> dict[str, Callable[[
 
     def ours(num_steps: int) -> None:
         plan = Plan(batch_size, None, len(inputs), "steps", num_steps, 10**12)
-        for _ in fit(learner, built.stream, plan, built.schedule, built.clock):
+        for _ in fit(train_step, built.stream, plan, built.schedule, built.clock):
             pass
 
     def plain(num_steps: int) -> None:

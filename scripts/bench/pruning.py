@@ -23,7 +23,7 @@ from rich.table import Table
 from batchlab.config.registration import register_schema
 from batchlab.config.resolve import resolved
 from batchlab.config.schema import REPOSITORY
-from batchlab.run.training_run import finish, run
+from batchlab.run.training_run import run, run_to_end
 from batchlab.search.pareto_front import pareto_front
 from batchlab.search.pruning import Curve, Front, is_dominated
 from batchlab.training.build import build
@@ -51,7 +51,7 @@ def record(point: dict[str, float], overrides: list[str], seed: int) -> dict[str
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         config = resolved(compose("train", [*overrides, *lines, "num_threads=1", "study=bench", "mlruns=mlruns"]))
     points: list[EvalPoint] = []
-    result = finish(run(build(config, seed)), points.append)
+    result = run_to_end(run(build(config, seed)), points.append)
     due = [each for each in points if each.is_due and each.val_accuracy is not None]
     return {
         "point": point,

@@ -1,4 +1,4 @@
-"""Prototype: a learner whose forward and backward pass is a CUDA graph, recorded once for one batch size.
+"""Prototype: a train step whose forward and backward pass is a CUDA graph, recorded once for one batch size.
 
 Drops into `fit` and `time_cells` as it is: `compute_loss` replays, `backward` has nothing left to do. One part a step,
 float32 or bfloat16 (a float16 scale is read at replay, too), one process. The optimizer stays eager: use fused=True.
@@ -9,17 +9,17 @@ from dataclasses import replace
 import torch
 
 
-def graphed(learner, stream, batch_size: int):
+def graphed(train_step, stream, batch_size: int):
     inputs, targets = (each.clone() for each in stream.take(0, batch_size))
-    params = [each for each in learner.model.parameters() if each.requires_grad]
-    buffers = [(each, each.clone()) for each in learner.model.buffers()]
-    learner.model.train()
+    params = [each for each in train_step.model.parameters() if each.requires_grad]
+    buffers = [(each, each.clone()) for each in train_step.model.buffers()]
+    train_step.model.train()
 
     def once():
         for each in params:
             each.grad = None
-        loss = learner.compute_loss(inputs, targets)
-        learner.backward(loss)
+        loss = train_step.compute_loss(inputs, targets)
+        train_step.backward(loss)
         return loss.detach()
 
     side = torch.cuda.Stream()
@@ -44,4 +44,4 @@ def graphed(learner, stream, batch_size: int):
             each.grad = grad
         return loss
 
-    return replace(learner, compute_loss=compute_loss, backward=lambda _loss: None)
+    return replace(train_step, compute_loss=compute_loss, backward=lambda _loss: None)

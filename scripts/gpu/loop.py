@@ -18,7 +18,7 @@ def loops(built, num_train, other):  # other: the same run for Lightning, whose 
     from batchlab.training.loop import fit
     from batchlab.training.plan import Plan
 
-    learner, size = built.learner, built.plan.batch_size
+    train_step, size = built.train_step, built.plan.batch_size
     split = built.dataset.train
     inputs = split.inputs[:20000].cpu().float().sub(built.dataset.mean.cpu()).div(built.dataset.std.cpu())
     pairs = TensorDataset(inputs, split.targets[: len(inputs)].cpu())
@@ -34,14 +34,14 @@ def loops(built, num_train, other):  # other: the same run for Lightning, whose 
     endless = chain.from_iterable(repeat(loader))
     resident = tuple(each.clone() for each in built.stream.take(0, size))
 
-    def step(x, y, from_learner=learner):
-        from_learner.optimizer.zero_grad()
-        from_learner.backward(from_learner.compute_loss(x, y))
-        from_learner.optimizer.step()
+    def step(x, y, from_step=train_step):
+        from_step.optimizer.zero_grad()
+        from_step.backward(from_step.compute_loss(x, y))
+        from_step.optimizer.step()
 
     def timed(run):
         def measure(count):
-            learner.model.train()
+            train_step.model.train()
             sync()
             begun = time.perf_counter()
             run(count)
@@ -54,10 +54,10 @@ def loops(built, num_train, other):  # other: the same run for Lightning, whose 
         for _ in range(count):
             step(*resident)
 
-    def ours(with_learner):
+    def ours(with_step):
         def run(count):
             plan = Plan(size, None, num_train, "steps", count, 10**12)
-            for _ in fit(with_learner, built.stream, plan, built.schedule, built.clock):
+            for _ in fit(with_step, built.stream, plan, built.schedule, built.clock):
                 pass
 
         return run
@@ -65,7 +65,7 @@ def loops(built, num_train, other):  # other: the same run for Lightning, whose 
     def seconds(count):
         plan = Plan(size, None, num_train, "seconds", 0.2, 10**12)
         before = built.clock.measured
-        *_, last = fit(learner, built.stream, plan, built.schedule, built.clock)
+        *_, last = fit(train_step, built.stream, plan, built.schedule, built.clock)
         return (built.clock.measured - before) / max(1, last.counts.steps)
 
     def plain(count):
@@ -73,11 +73,11 @@ def loops(built, num_train, other):  # other: the same run for Lightning, whose 
             x, y = next(endless)
             step(x.to(DEVICE, non_blocking=True), y.to(DEVICE, non_blocking=True))
 
-    found = {"floor": timed(floor), "ours": timed(ours(learner)), "DataLoader": timed(plain)}
+    found = {"floor": timed(floor), "ours": timed(ours(train_step)), "DataLoader": timed(plain)}
     if CUDA:
         from graphed import graphed
 
-        found["ours, graphed"] = timed(ours(graphed(learner, built.stream, size)))
+        found["ours, graphed"] = timed(ours(graphed(train_step, built.stream, size)))
     found["ours, budget=seconds"] = seconds
     try:
         import lightning
@@ -85,13 +85,13 @@ def loops(built, num_train, other):  # other: the same run for Lightning, whose 
         class Module(lightning.LightningModule):
             def __init__(self):
                 super().__init__()
-                self.model = other.learner.model
+                self.model = other.train_step.model
 
             def training_step(self, batch, _):
                 return other.loss_function(self.model(batch[0]), batch[1])
 
             def configure_optimizers(self):
-                return other.learner.optimizer
+                return other.train_step.optimizer
 
         class Timer(lightning.Callback):
             started = ended = 0.0
@@ -177,11 +177,11 @@ def graph_is_right():
         ends = []
         for is_graph in (False, True):
             built = build(config(*typed, "batch_size=64", "measure=none"), 0)
-            learner = graphed(built.learner, built.stream, 64) if is_graph else built.learner
+            train_step = graphed(built.train_step, built.stream, 64) if is_graph else built.train_step
             plan = Plan(64, None, len(built.dataset.train), "steps", 50, 640)
             points = [
                 point.train_loss
-                for point in fit(learner, built.stream, plan, built.schedule, built.clock)
+                for point in fit(train_step, built.stream, plan, built.schedule, built.clock)
                 if point.is_due
             ]
             ends.append(points)

@@ -23,12 +23,12 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from day import config
 from batchlab.training.build import build
-from batchlab.run.training_run import finish, run
+from batchlab.run.training_run import run_to_end, run
 from batchlab.system.device_memory import peak_bytes
 import torch
 here = config(*sys.argv[3:], f"batch_size={sys.argv[2]}", "budget=steps", "budget.num_steps=4", "measure=none")
 built = build(here, 0)
-result = finish(run(built, with_test=False))
+result = run_to_end(run(built, with_test=False))
 extra = f", reserved {torch.cuda.max_memory_reserved() / 1e9:.2f} GB" if torch.cuda.is_available() else ""
 print(result.outcome, result.cause, f"{result.finals['cost/peak_memory_bytes'] / 1e9:.2f} GB{extra}")
 """

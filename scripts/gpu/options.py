@@ -16,7 +16,7 @@ TINY = [] if CUDA else ["batch_size=16", "budget.num_steps=2"]
 
 
 def train(*typed):
-    from batchlab.run.training_run import finish, run
+    from batchlab.run.training_run import run, run_to_end
     from batchlab.training.build import build
     from batchlab.validation.dry_run import check_data
 
@@ -24,7 +24,7 @@ def train(*typed):
     if mistakes := check_data(here):
         raise ValueError("; ".join(map(str, mistakes)))
     losses = []
-    result = finish(run(build(here, 0)), lambda point: losses.append(point.train_loss))
+    result = run_to_end(run(build(here, 0)), lambda point: losses.append(point.train_loss))
     return result, losses
 
 
@@ -187,11 +187,15 @@ def numbers():
     from batchlab.training.plan import part_sizes
 
     def gradient(built, sizes):
-        built.learner.model.eval()
-        built.learner.optimizer.zero_grad()
-        accumulate(built.learner, built.stream, 0, sizes)
+        built.train_step.model.eval()
+        built.train_step.optimizer.zero_grad()
+        accumulate(built.train_step, built.stream, 0, sizes)
         return torch.cat(
-            [each.grad.flatten().double().cpu() for each in built.learner.model.parameters() if each.grad is not None]
+            [
+                each.grad.flatten().double().cpu()
+                for each in built.train_step.model.parameters()
+                if each.grad is not None
+            ]
         )
 
     for name in some(("mlp6x64", "convnet none", "resnet20", "vit")):
@@ -199,11 +203,11 @@ def numbers():
         here = build(config(*typed), 0)
         cpu = build(replace(config(*typed), device="cpu"), 0)
         exact = build(replace(config(*typed), device="cpu"), 0)
-        exact.learner.model.double()
+        exact.train_step.model.double()
         x, y = exact.stream.take(0, 128)
-        exact.learner.model.eval()
-        exact.loss_function(exact.learner.model(x.double()), y).backward()
-        true = torch.cat([each.grad.flatten() for each in exact.learner.model.parameters() if each.grad is not None])
+        exact.train_step.model.eval()
+        exact.loss_function(exact.train_step.model(x.double()), y).backward()
+        true = torch.cat([each.grad.flatten() for each in exact.train_step.model.parameters() if each.grad is not None])
         row = {}
         for tf32 in (True, False) if CUDA else (True,):
             torch.backends.cudnn.allow_tf32 = tf32

@@ -17,10 +17,10 @@ from batchlab.config.identity import config_key
 from batchlab.config.schema import REPOSITORY
 from batchlab.distributed import leader
 from batchlab.laws.gradient_noise import noise_scale, two_batch
-from batchlab.run.training_run import finish, run
+from batchlab.run.training_run import run, run_to_end
 from batchlab.system.torchrun_env import RanksFailed
 from batchlab.training.build import build
-from batchlab.training.checkpoint import kept
+from batchlab.training.checkpoint import open_checkpointer
 from batchlab.training.gradient import whole_gradient
 from batchlab.training.plan import share_of
 
@@ -34,24 +34,24 @@ def _no_process_stays():
 
 
 def gradient(config, batch_size, micro=None, start=300):
-    """The gradient of a batch of the stream, in float64; and what the tally read."""
+    """The gradient of a batch of the stream, in float64; and the norms that were accumulated."""
     with leader.shared(build(config, seed=0)) as built:
-        learner = built.learner
-        learner.model.train()
+        train_step = built.train_step
+        train_step.model.train()
         for _ in range(2):  # the second starts where a buffer is in use already
-            if learner.ranks is not None:
-                learner.ranks.announce(start, batch_size, 1.0)
-                learner.step(lambda: whole_gradient(learner, built.stream, start, batch_size, micro))
+            if train_step.ranks is not None:
+                train_step.ranks.announce(start, batch_size, 1.0)
+                train_step.step(lambda: whole_gradient(train_step, built.stream, start, batch_size, micro))
             else:
-                whole_gradient(learner, built.stream, start, batch_size, micro)
-        flat = torch.cat([parameter.grad.flatten().double() for parameter in learner.model.parameters()])
-        return flat, learner.tally.read(len(built.dataset.train)) if learner.tally else None
+                whole_gradient(train_step, built.stream, start, batch_size, micro)
+        flat = torch.cat([parameter.grad.flatten().double() for parameter in train_step.model.parameters()])
+        return flat, train_step.grad_norms.read(len(built.dataset.train)) if train_step.grad_norms else None
 
 
 def curve(config, seed=0):
     points = []
     with leader.shared(build(config, seed)) as built:
-        result = finish(run(built), points.append)
+        result = run_to_end(run(built), points.append)
     return [(p.counts.drawn, p.train_loss, p.val_loss) for p in points if p.is_due], result
 
 
@@ -122,9 +122,9 @@ def test_the_noise_scale_comes_from_before_and_after_the_sum(config_of):
     fixed = ["model.norm=layer", "batch_size=127", "lr=1e-9"]
     _, found = gradient(config_of(*fixed, TWO), 127)
     built = build(config_of(*fixed), seed=0)
-    parameters, norms = list(built.learner.model.parameters()), {}
+    parameters, norms = list(built.train_step.model.parameters()), {}
     for first, size in ((300, 64), (364, 63), (300, 127)):
-        loss = built.learner.compute_loss(*built.stream.take(first, size))
+        loss = built.train_step.compute_loss(*built.stream.take(first, size))
         norms[size] = sum(part.double().square().sum().item() for part in torch.autograd.grad(loss, parameters))
     small_size = 2 / (1 / 64 + 1 / 63)
     slow = noise_scale(*two_batch([(norms[64] + norms[63]) / 2] * 2, [norms[127]] * 2, small_size, 127, 1257))
@@ -157,13 +157,13 @@ def Net(num_classes):
 def resumable(config, stop_at=None):
     """Points and result of a run with checkpoints after every step; without a result where it is stopped at a step."""
     points, built = [], build(config, seed=3)
-    with kept(built, lambda text: None) as keeper, leader.shared(built) as together:
-        training = run(together, keeper=keeper)
+    with open_checkpointer(built, lambda text: None) as checkpointer, leader.shared(built) as together:
+        training = run(together, checkpointer=checkpointer)
         while True:
             try:
                 points.append(next(training))
             except StopIteration as end:
-                return points, end.value, keeper.resumed_from if keeper else None
+                return points, end.value, checkpointer.resumed_from if checkpointer else None
             if points[-1].counts.steps == stop_at:
                 training.close()
                 return points, None, None
@@ -225,7 +225,7 @@ def test_a_process_that_is_killed_fails_the_run_with_its_name_and_leaves_none_be
             next(training)
             assert len(children) == 1
             children[0].kill()
-            finish(training)
+            run_to_end(training)
 
     with pytest.raises(RanksFailed, match="Process 1 of the run was ended by SIGKILL"):
         train_and_kill()

@@ -5,7 +5,7 @@ import statistics
 import pytest
 
 from batchlab.config.schema import REPOSITORY
-from batchlab.run.training_run import finish, run
+from batchlab.run.training_run import run, run_to_end
 from batchlab.training.build import build
 
 DATA = REPOSITORY.parent / "shared" / "data"
@@ -21,7 +21,7 @@ SETTINGS = [
 def test_large_batches_are_sharper_by_phi_and_lambda_max_but_not_by_adaptive_sam(config_of):
     """Keskar et al. 2017, table 3, on Fashion-MNIST; geometric means over three seeds, in two and a half minutes."""
     finals = {
-        size: [finish(run(build(config_of(*SETTINGS, f"batch_size={size}"), seed))).finals for seed in range(3)]
+        size: [run_to_end(run(build(config_of(*SETTINGS, f"batch_size={size}"), seed))).finals for seed in range(3)]
         for size in (64, 800)
     }
     mean = {

@@ -12,7 +12,7 @@ from batchlab.commands.train.job import train, trial_identity
 from batchlab.config.identity import config_key
 from batchlab.measures.landscape import Landscape, held
 from batchlab.measures.measurer import Measurer
-from batchlab.run.training_run import finish, run
+from batchlab.run.training_run import run, run_to_end
 from batchlab.tracking.recorder import recorded_runs
 from batchlab.tracking.stores import tracking_uri
 from batchlab.training.build import build
@@ -32,7 +32,7 @@ def infinite(landscape: Landscape) -> float:
 
 def test_a_run_ends_with_its_largest_eigenvalue_and_adaptive_sam_beside_its_training_loss(config_of):
     built = build(config_of(*TINY, "lr=0.05", "lr_scaling=linear", "batch_size=64", "lr_schedule=cosine"), seed=0)
-    finals = finish(run(built)).finals
+    finals = run_to_end(run(built)).finals
     assert {name for name in finals if name.startswith("sharpness/")} == BRIEF
     assert all(math.isfinite(finals[name]) for name in BRIEF)
     assert finals["sharpness/lr_lambda_max"] == pytest.approx(0.025 * finals["sharpness/lambda_max"])  # scaled by 1/2
@@ -42,7 +42,7 @@ def test_a_run_ends_with_its_largest_eigenvalue_and_adaptive_sam_beside_its_trai
 
 def test_train_loss_is_that_of_the_sample(config_of):
     """With at most so many examples as there are: then the sample is the whole split."""
-    finals = finish(run(build(config_of("epochs=1", "measure.num_examples=5000"), seed=0))).finals
+    finals = run_to_end(run(build(config_of("epochs=1", "measure.num_examples=5000"), seed=0))).finals
     assert finals["sharpness/train_loss"] == pytest.approx(finals["final/train_loss"], rel=1e-5)  # float32 logits
 
 
@@ -51,8 +51,8 @@ def test_train_loss_is_that_of_the_sample(config_of):
 def test_measuring_changes_nothing_of_the_run(config_of, extra, mode):
     common = ["model.width=16", *extra, "batch_size=64", "budget=steps", "budget.num_steps=40"]
     along = ["measure=sharpness", "measure.every_evals=1", "measure.num_examples=64", f"measure.batch_norm={mode}"]
-    plain = finish(run(build(config_of(*common, "measure=none"), seed=3)))
-    measured = finish(run(build(config_of(*common, *along, "eval.every_examples=1000"), seed=3)))
+    plain = run_to_end(run(build(config_of(*common, "measure=none"), seed=3)))
+    measured = run_to_end(run(build(config_of(*common, *along, "eval.every_examples=1000"), seed=3)))
     assert measured.missing == {}
     assert plain.weights.keys() == measured.weights.keys()
     assert all(torch.equal(plain.weights[name], measured.weights[name]) for name in plain.weights)
@@ -79,8 +79,8 @@ def test_batch_norm_is_measured_in_the_mode_that_is_asked_for(config_of):
     found = {}
     for mode in ("eval", "train"):
         built = build(config_of(*TINY, "model.norm=batch", f"measure.batch_norm={mode}"), seed=0)
-        found[mode] = finish(run(built)).finals["sharpness/train_loss"]
-        model, [(inputs, targets)] = built.learner.model.train(mode == "train"), list(Measurer(built)._parts)
+        found[mode] = run_to_end(run(built)).finals["sharpness/train_loss"]
+        model, [(inputs, targets)] = built.train_step.model.train(mode == "train"), list(Measurer(built)._parts)
         assert found[mode] == pytest.approx(nn.functional.cross_entropy(model(inputs), targets).item(), rel=1e-5)
     assert found["eval"] != pytest.approx(found["train"], rel=1e-3)
 
@@ -121,7 +121,7 @@ def test_a_run_that_diverged_has_no_sharpness(config_of):
         "objectives=[sharpness/lr_lambda_max]",
         "measure.gradient_noise=false",
     )
-    result = finish(run(build(config, seed=0)))
+    result = run_to_end(run(build(config, seed=0)))
     assert result.outcome == "diverged"
     assert math.isnan(result.finals["sharpness/lambda_max"])
     assert result.finals["cost/measure_seconds"] == 0
@@ -131,7 +131,7 @@ def test_a_run_that_diverged_has_no_sharpness(config_of):
 def test_regression_is_measured_too(config_of):
     options = ["data=quadratic", "data.num_examples=300", "loss=squared_error", "model.depth=0", "lr=0.001"]
     config = config_of(*options, "epochs=1", "measure=sharpness", "optimizer=sgd")
-    result = finish(run(build(config, seed=0)))
+    result = run_to_end(run(build(config, seed=0)))
     assert result.missing == {}
     assert result.finals["sharpness/lambda_max"] > 0
 

@@ -58,7 +58,7 @@ def trained(config_of) -> Built:
 
 
 def measured(built: Built, count: int = 10**6) -> tuple[nn.Module, nn.Module, Sample]:
-    return built.learner.model, built.loss_function, training_sample(built, count)
+    return built.train_step.model, built.loss_function, training_sample(built, count)
 
 
 def test_a_linear_model_has_the_gradients_of_its_closed_form(linear):

@@ -8,7 +8,7 @@ from torch import nn
 
 from batchlab.commands.train.job import train
 from batchlab.measures import noise_meter
-from batchlab.run.training_run import finish, run
+from batchlab.run.training_run import run, run_to_end
 from batchlab.tracking.recorder import recorded_runs
 from batchlab.tracking.stores import tracking_uri
 from batchlab.training.build import build
@@ -18,7 +18,7 @@ NAME = "noise/gradient_noise_scale"
 
 def run_all(built):
     points = []
-    result = finish(run(built), points.append)
+    result = run_to_end(run(built), points.append)
     return [point for point in points if point.is_due], result
 
 

@@ -62,7 +62,7 @@ def test_labels_do_not_change_what_the_body_learns(config_of):
     try:
         for _ in run(built):
             pass
-        learned = built.learner.model.state_dict()
+        learned = built.train_step.model.state_dict()
     finally:  # the data set is kept for the whole process
         built.dataset.train.targets.copy_(built.dataset.train.targets.flip(0))
     bodies = [name for name in expected if name.startswith(("encoder", "projection"))]

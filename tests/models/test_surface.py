@@ -25,9 +25,9 @@ def loss(model: Surface, weights: torch.Tensor) -> torch.Tensor:
 
 def trained(config: Config, seed: int = 0) -> torch.Tensor:
     built = build(config, seed)
-    for _ in fit(built.learner, built.stream, built.plan, built.schedule, built.clock):
+    for _ in fit(built.train_step, built.stream, built.plan, built.schedule, built.clock):
         pass
-    return next(built.learner.model.parameters()).detach()
+    return next(built.train_step.model.parameters()).detach()
 
 
 @pytest.mark.parametrize(("name", "point"), POINTS.items())

@@ -20,7 +20,7 @@ from batchlab.profiling import calibration, step_table
 from batchlab.profiling.calibration import counts_alone, sizes_to_time, step_seconds
 from batchlab.profiling.step_table import NAME, read_entry, structure, untimed, write_entry
 from batchlab.profiling.timing import Timings
-from batchlab.run.training_run import finish, run
+from batchlab.run.training_run import run, run_to_end
 from batchlab.system.host_lock import host_shared
 from batchlab.training.build import build
 from batchlab.training.clock import Clock
@@ -236,7 +236,7 @@ def test_a_batch_that_grows_counts_the_step_time_of_each_of_its_sizes(like):
         return size, factor
 
     build_schedule = built.schedule
-    points = list(fit(built.learner, built.stream, built.plan, noting, built.clock))
+    points = list(fit(built.train_step, built.stream, built.plan, noting, built.clock))
     assert len(set(sizes)) > 1
     assert points[-1].counts.seconds == pytest.approx(sum(map(law, sizes)))
     assert built.clock.measured > 0
@@ -251,21 +251,21 @@ def test_a_limit_of_seconds_is_one_of_seconds_alone(like):
 
 
 def fit_of(built):
-    return fit(built.learner, built.stream, built.plan, built.schedule, built.clock)
+    return fit(built.train_step, built.stream, built.plan, built.schedule, built.clock)
 
 
 def test_both_seconds_are_finals(like):
     built = built_with_law(like(epochs=1))
-    finals = finish(run(built)).finals
+    finals = run_to_end(run(built)).finals
     assert finals[CALIBRATED] == pytest.approx(finals["cost/num_steps"] * law(128))
     assert finals["cost/train_seconds"] == built.clock.measured
-    plain = finish(run(build(like(epochs=1), seed=0))).finals
+    plain = run_to_end(run(build(like(epochs=1), seed=0))).finals
     assert CALIBRATED not in plain
 
 
 def test_seconds_to_a_target_are_counted_alone_too(like):
     target = Budget("target", val_accuracy=0.2, max_epochs=20)
-    finals = finish(run(built_with_law(like(epochs=None, budget=target)))).finals
+    finals = run_to_end(run(built_with_law(like(epochs=None, budget=target)))).finals
     assert finals["target/seconds"] == pytest.approx(finals["target/steps"] * law(128))
 
 
@@ -277,7 +277,7 @@ def test_measuring_waits_for_no_training_of_its_own_process(like, timer):
     assert built.clock.is_calibrated
     assert tags["step_times"].startswith(NAME)
     with host_shared():
-        finish(run(built))
+        run_to_end(run(built))
 
 
 def test_a_clock_without_a_law_counts_what_it_measures(like):

@@ -13,9 +13,9 @@ from batchlab.config.schema import Memory
 from batchlab.laws.memory_law import fit_memory
 from batchlab.profiling import largest_batch as memory
 from batchlab.profiling.largest_batch import largest_batch
-from batchlab.profiling.memory_process import NothingFits, Prober
+from batchlab.profiling.memory_process import NothingFits, SizeTester
 from batchlab.profiling.micro_batch import KNOWN, check_memory, settle
-from batchlab.run.training_run import finish, run
+from batchlab.run.training_run import run, run_to_end
 from batchlab.system.device_memory import reset_peak
 from batchlab.tracking.stores import tracking_uri
 from batchlab.training.build import build
@@ -93,10 +93,12 @@ def test_the_found_size_fits_a_clearly_larger_one_does_not_and_nothing_stays_all
     law = fit_memory([each.size for each in probe.tested], [each.bytes for each in probe.tested])
     assert 2**21 < law.bytes_per_example.value < 2**23  # 2 MiB kept, and what forward and backward pass in between
     assert law.r_squared > 0.9
-    task = memory.Task(replace(config, micro_batch_size="none", memory=Memory()), probe.limit_bytes, asking_bytes(), 0)
-    with Prober(task, 0.9, 60) as prober:
-        assert not prober.measure(2 * probe.size, 1).fits
-        assert prober.measure(probe.size // 2, 1).fits
+    task = memory.ProbeRequest(
+        replace(config, micro_batch_size="none", memory=Memory()), probe.limit_bytes, asking_bytes(), 0
+    )
+    with SizeTester(task, 0.9, 60) as tester:
+        assert not tester.test(2 * probe.size, 1).fits
+        assert tester.test(probe.size // 2, 1).fits
 
 
 def test_a_killed_process_is_a_size_that_does_not_fit(config_of, capfd):
@@ -111,10 +113,10 @@ def test_a_killed_process_is_a_size_that_does_not_fit(config_of, capfd):
 @pytest.mark.slow
 def test_a_size_that_takes_too_long_does_not_fit_and_says_so(config_of):
     config = config_of("model=own", "model._target_=sized.Sleeps")
-    with Prober(memory.Task(config, 10**10, 0, 0), 0.9, 300) as prober:
-        prober.facts()
-        prober._timeout = 2.0
-        tested = prober.measure(96, 1)
+    with SizeTester(memory.ProbeRequest(config, 10**10, 0, 0), 0.9, 300) as tester:
+        tester.facts()
+        tester._timeout = 2.0
+        tested = tester.test(96, 1)
     assert (tested.fits, tested.cause) == (False, "took longer than 2 s")
 
 
@@ -140,14 +142,14 @@ def test_the_effective_batch_stays_and_the_run_is_that_of_the_typed_number(confi
         assert torch.allclose(value, weights[2][name], rtol=1e-4, atol=1e-6)  # float32, sums in another order
     smaller = replace(config, batch_size=size)  # is known now: two parts of it fit
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Prober, "facts", lambda _: pytest.fail("a process was started for what is known"))
+        patch.setattr(SizeTester, "facts", lambda _: pytest.fail("a process was started for what is known"))
         assert settle(smaller).config.micro_batch_size == "none"
         assert settle(replace(config, lr=0.5, seed=3)).config.micro_batch_size == size
 
 
 def trained(config):
     points = []
-    weights = finish(run(build(config, 0)), points.append).weights
+    weights = run_to_end(run(build(config, 0)), points.append).weights
     return weights, sorted({point.batch_size for point in points if point.is_due})
 
 
@@ -182,7 +184,7 @@ def test_the_real_run_stays_below_the_limit(config_of, optimizer):
     overrides = ["batch_size=400", "model=convnet", "model.width=64", f"optimizer={optimizer}", "epochs=1"]
     config = config_of(*overrides, "micro_batch_size=auto", limit_for(150e6))
     settled = settle(config)
-    result = finish(run(build(settled.config, 0)))
+    result = run_to_end(run(build(settled.config, 0)))
     assert result.finals["cost/peak_memory_bytes"] < config.memory.limit_bytes
 
 

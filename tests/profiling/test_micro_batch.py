@@ -6,7 +6,7 @@ import pytest
 
 from batchlab.profiling import largest_batch as memory
 from batchlab.profiling import micro_batch
-from batchlab.profiling.memory_process import Facts
+from batchlab.profiling.memory_process import MemoryFacts
 from batchlab.profiling.micro_batch import KNOWN, allowed_maximum, memory_key, settle
 from batchlab.training.plan import part_sizes
 
@@ -34,7 +34,7 @@ def test_a_batch_that_needs_no_settling_is_left_alone(config_of):
     ],
 )
 def test_parts_are_sizes_that_the_norm_takes(at_most, batches, first, unit, expected):
-    found = allowed_maximum(at_most, batches, Facts(0.0, 1000, first, unit))
+    found = allowed_maximum(at_most, batches, MemoryFacts(0.0, 1000, first, unit))
     assert (found is None) == (expected is None)
     if found is not None and expected is not None:
         assert part_sizes(batches[0], found) == part_sizes(batches[0], expected)
@@ -58,8 +58,8 @@ def test_workers_side_by_side_share_what_is_free_and_a_command_measures_it_once(
 
 def test_memory_is_remembered_for_a_handful_of_models(config_of, monkeypatch):
     def fake(config, whole, limit, known):
-        tested = known.tested if known else (memory.Attempt(512, 2, 1.0, True, "", 0.0),)
-        return memory.MemoryProbe(512, tested, limit, 0.1, Facts(1.0, 1257, 1, 1), "batch")
+        tested = known.tested if known else (memory.SizeTest(512, 2, 1.0, True, "", 0.0),)
+        return memory.MemoryProbe(512, tested, limit, 0.1, MemoryFacts(1.0, 1257, 1, 1), "batch")
 
     monkeypatch.setattr(micro_batch, "largest_batch", fake)
     config = config_of("micro_batch_size=auto", "memory.limit_bytes=1000000000")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from batchlab.profiling.largest_batch import says
 from batchlab.profiling.size_search import (
     RESOLUTION,
-    Attempt,
     Sizes,
+    SizeTest,
     largest_fitting,
     next_size,
     search_sizes,
@@ -22,9 +22,9 @@ def memory_for(largest: float):
     """A made-up memory in which exactly sizes up to `largest` fit, and the list of what was asked."""
     asked = []
 
-    def measure(size: int) -> Attempt:
+    def measure(size: int) -> SizeTest:
         asked.append(size)
-        return Attempt(size, 1, float(size), size <= largest, "" if size <= largest else "too large", 0.0)
+        return SizeTest(size, 1, float(size), size <= largest, "" if size <= largest else "too large", 0.0)
 
     return measure, asked
 
@@ -69,7 +69,7 @@ def test_a_maximum_below_the_smallest_size_leaves_nothing_to_test():
 
 
 def test_a_size_that_failed_once_outweighs_larger_ones_that_fitted():
-    tested = [Attempt(size, 1, 1.0, fits, "", 0.0) for size, fits in [(4, True), (8, False), (16, True)]]
+    tested = [SizeTest(size, 1, 1.0, fits, "", 0.0) for size, fits in [(4, True), (8, False), (16, True)]]
     best = largest_fitting(tested)
     assert best is not None
     assert best.size == 4
@@ -92,4 +92,4 @@ def test_earlier_tests_are_not_repeated():
     [(2, True, 1, True), (1, True, 2, False), (1, False, 2, True), (2, False, 1, False), (1, True, 1, True)],
 )
 def test_two_parts_that_fit_speak_for_one_and_one_that_does_not_for_two(num_parts, fits, asked, is_said):
-    assert says(Attempt(8, num_parts, 1.0, fits, "", 0.0), asked) is is_said
+    assert says(SizeTest(8, num_parts, 1.0, fits, "", 0.0), asked) is is_said

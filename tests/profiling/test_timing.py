@@ -59,16 +59,16 @@ def test_a_cell_without_memory_is_named_and_the_others_are_timed(built, monkeypa
 
 @pytest.mark.parametrize("is_resident", [True, False])
 def test_a_timed_step_trains(built, is_resident):
-    before = [parameter.detach().clone() for parameter in built.learner.model.parameters()]
+    before = [parameter.detach().clone() for parameter in built.train_step.model.parameters()]
     stepper(Cell(built, 32, batch=resident(built) if is_resident else None))(2)
-    after = list(built.learner.model.parameters())
+    after = list(built.train_step.model.parameters())
     assert all(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
 
 def test_inference_changes_nothing(built):
-    before = [parameter.detach().clone() for parameter in built.learner.model.parameters()]
+    before = [parameter.detach().clone() for parameter in built.train_step.model.parameters()]
     stepper(Cell(built, 32, mode="inference"))(3)
-    assert all(torch.equal(old, new) for old, new in zip(before, built.learner.model.parameters(), strict=True))
+    assert all(torch.equal(old, new) for old, new in zip(before, built.train_step.model.parameters(), strict=True))
 
 
 def test_drift_is_the_change_of_the_log_time_over_the_blocks():
@@ -82,7 +82,7 @@ def test_drift_is_the_change_of_the_log_time_over_the_blocks():
 
 def test_flops_of_an_mlp_are_two_per_weight_forward_and_six_for_training(built):
     """Backward has two products per layer, of which the first layer needs one: its input has no gradient."""
-    weights = [module.weight for module in built.learner.model.modules() if isinstance(module, torch.nn.Linear)]
+    weights = [module.weight for module in built.train_step.model.modules() if isinstance(module, torch.nn.Linear)]
     forward = 2 * sum(weight.numel() for weight in weights)
     assert flops_per_example(built, "inference") == forward
     assert flops_per_example(built, "train") == 3 * forward - 2 * weights[0].numel()

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from batchlab.commands.train.job import train
 from batchlab.config.identity import config_key, environment
 from batchlab.config.resolve import flat_params
-from batchlab.run.training_run import finish, run
+from batchlab.run.training_run import run, run_to_end
 from batchlab.tracking.mlflow_store import client_of
 from batchlab.tracking.recorder import Recorder, open_store, recorded_runs
 from batchlab.tracking.stores import tracking_uri
@@ -135,7 +135,7 @@ def test_times_of_a_run_go_forward_when_the_hosts_clock_is_set_back(config_of, m
         training = run(built)
         now = time.time()
         monkeypatch.setattr(time, "time", lambda: now - 86_400)
-        recorder.finish(finish(training, lambda point: recorder.point(point) if point.is_due else None))
+        recorder.finish(run_to_end(training, lambda point: recorder.point(point) if point.is_due else None))
     [child] = children(config.mlruns)
     assert child.info.start_time <= child.info.end_time
     times = [metric.timestamp for metric in client_of(config.mlruns).get_metric_history(recorder.run_id, "val/loss")]

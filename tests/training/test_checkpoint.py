@@ -138,8 +138,8 @@ def test_a_write_that_breaks_off_leaves_the_earlier_checkpoint_whole(config_of, 
 
 def test_a_state_that_cannot_be_read_again_is_not_written(config_of, train_resumable, facts_of):
     def odd(built: Built) -> Built:
-        parameter = next(built.learner.model.parameters())
-        built.learner.optimizer.state[parameter]["odd"] = {1, 2}
+        parameter = next(built.train_step.model.parameters())
+        built.train_step.optimizer.state[parameter]["odd"] = {1, 2}
         return built
 
     _, result, said = train_resumable(config_of(*SHORT, EVERY_STEP), change=odd)

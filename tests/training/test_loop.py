@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from batchlab.data.stream import BatchStream
-from batchlab.run.training_run import finish, run, warm_up
+from batchlab.run.training_run import run, run_to_end, warm_up
 from batchlab.training.build import build
 from batchlab.training.gradient import accumulate
 from batchlab.training.loop import fit
@@ -12,9 +12,9 @@ from batchlab.training.plan import part_sizes
 
 
 def gradient_of(built, batch_size, micro):
-    built.learner.optimizer.zero_grad()
-    accumulate(built.learner, built.stream, 0, part_sizes(batch_size, micro))
-    return torch.cat([parameter.grad.flatten().clone() for parameter in built.learner.model.parameters()])
+    built.train_step.optimizer.zero_grad()
+    accumulate(built.train_step, built.stream, 0, part_sizes(batch_size, micro))
+    return torch.cat([parameter.grad.flatten().clone() for parameter in built.train_step.model.parameters()])
 
 
 def curves(built):
@@ -23,7 +23,7 @@ def curves(built):
 
 def run_all(built):
     points = []
-    result = finish(run(built), points.append)
+    result = run_to_end(run(built), points.append)
     return [point for point in points if point.is_due], result
 
 
@@ -69,7 +69,7 @@ def test_every_step_sees_exactly_its_batch_across_passes(config_of, monkeypatch)
 
     monkeypatch.setattr(BatchStream, "take", spy)
     built = build(config_of("epochs=3", "batch_size=500"), seed=0)
-    list(fit(built.learner, built.stream, built.plan, built.schedule, built.clock))
+    list(fit(built.train_step, built.stream, built.plan, built.schedule, built.clock))
     assert taken == [(500 * step, 500) for step in range(8)]  # round(3 * 1257 / 500)
 
 
@@ -103,17 +103,17 @@ def test_memory_that_runs_out_is_an_outcome(config_of, monkeypatch):
     def too_large(*_):
         return torch.empty(2**60)
 
-    learner = replace(built.learner, compute_loss=too_large)
-    _, result = run_all(replace(built, learner=learner))
+    train_step = replace(built.train_step, compute_loss=too_large)
+    _, result = run_all(replace(built, train_step=train_step))
     assert result.outcome == "out_of_memory"
     assert "allocate" in result.cause
 
 
 def test_other_errors_of_the_model_are_not_swallowed(config_of):
     built = build(config_of("epochs=1"), seed=0)
-    learner = replace(built.learner, compute_loss=lambda x, y: x @ torch.ones(3, 3))
+    train_step = replace(built.train_step, compute_loss=lambda x, y: x @ torch.ones(3, 3))
     with pytest.raises(RuntimeError, match="shape"):
-        run_all(replace(built, learner=learner))
+        run_all(replace(built, train_step=train_step))
 
 
 def test_growing_keeps_the_noise_scale_of_the_decayed_lr_and_the_number_of_examples(config_of):
@@ -144,15 +144,15 @@ def test_warming_up_changes_nothing(config_of):
     config = config_of("model=mlp", "model.norm=batch", "epochs=1")
     cold, warm = build(config, seed=0), build(config, seed=0)
     warm_up(warm)
-    for name, value in cold.learner.model.state_dict().items():
-        assert torch.equal(value, warm.learner.model.state_dict()[name])
-    first, second = (list(fit(b.learner, b.stream, b.plan, b.schedule, b.clock)) for b in (cold, warm))
+    for name, value in cold.train_step.model.state_dict().items():
+        assert torch.equal(value, warm.train_step.model.state_dict()[name])
+    first, second = (list(fit(b.train_step, b.stream, b.plan, b.schedule, b.clock)) for b in (cold, warm))
     assert [p.train_loss for p in first if p.is_due] == [p.train_loss for p in second if p.is_due]
 
 
 def test_the_clock_stands_while_the_caller_holds_a_point(config_of):
     built = build(config_of("epochs=2"), seed=0)
-    for _ in fit(built.learner, built.stream, built.plan, built.schedule, built.clock):
+    for _ in fit(built.train_step, built.stream, built.plan, built.schedule, built.clock):
         before = built.clock.seconds
         sum(range(100_000))
         assert built.clock.seconds == before

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from batchlab.config.resolve import typed
 from batchlab.distributed.launch import join, join_torchrun, local_rank
 from batchlab.distributed.messages import LeaderCommand, Ranks, count_of, joined, receive
-from batchlab.distributed.rank_state import give_own, take_over
+from batchlab.distributed.rank_state import load_broadcast_state, send_own_state
 from batchlab.run.training_run import pass_once
 from batchlab.system.device_memory import is_out_of_memory
 from batchlab.training.build import Built, build
@@ -23,8 +23,8 @@ from batchlab.training.loop import set_lr
 
 ASIDE: dict[LeaderCommand, Callable[[Built], None]] = {
     LeaderCommand.WARM_UP: pass_once,
-    LeaderCommand.GIVE: give_own,
-    LeaderCommand.TAKE_OVER: take_over,
+    LeaderCommand.SEND_STATE: send_own_state,
+    LeaderCommand.LOAD_STATE: load_broadcast_state,
 }
 """What is announced beside steps and the end."""
 
@@ -64,9 +64,9 @@ def _built(message: dict[str, Any]) -> Built | None:
 
 def _obey(built: Built) -> None:
     """Make the steps of one run."""
-    learner, ranks = built.learner, built.learner.ranks
+    train_step, ranks = built.train_step, built.train_step.ranks
     assert isinstance(ranks, Ranks)
-    base_lrs, known_factor = [group["lr"] for group in learner.optimizer.param_groups], 1.0
+    base_lrs, known_factor = [group["lr"] for group in train_step.optimizer.param_groups], 1.0
     while True:
         say, start, batch_size, factor = ranks.hear()
         if say is LeaderCommand.END:
@@ -76,10 +76,10 @@ def _obey(built: Built) -> None:
                 ASIDE[say](built)
                 continue
             if factor != known_factor:
-                known_factor = set_lr(learner.optimizer, base_lrs, factor)
-            learner.model.train()
+                known_factor = set_lr(train_step.optimizer, base_lrs, factor)
+            train_step.model.train()
             micro = built.plan.micro_batch_size
-            learner.step(partial(whole_gradient, learner, built.stream, start, batch_size, micro))
+            train_step.step(partial(whole_gradient, train_step, built.stream, start, batch_size, micro))
         except torch.OutOfMemoryError:
             if not ranks.has_failed:
                 raise

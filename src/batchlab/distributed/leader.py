@@ -41,8 +41,8 @@ def shared(built: Built) -> Iterator[Built]:
     try:
         together = team.begin(built)
         yield together
-        assert isinstance(together.learner.ranks, Ranks)
-        together.learner.ranks.end()
+        assert isinstance(together.train_step.ranks, Ranks)
+        together.train_step.ranks.end()
     except BaseException as error:
         # wherever it was interrupted, the others wait for something else: no next word would be understood
         disband(error)

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from batchlab.data.stream import BatchStream
-from batchlab.distributed.rank_state import collect, hand_on
+from batchlab.distributed.rank_state import broadcast_state, gather_states
 from batchlab.models.sync_batch_norm import SyncBatchNorm, shared_norms, synchronise
 from batchlab.system.device_memory import is_out_of_memory
 from batchlab.training.build import Built
@@ -31,8 +31,8 @@ class LeaderCommand(IntEnum):
     STEP = 1
     WARM_UP = 2
     END = 3
-    GIVE = 4
-    TAKE_OVER = 5
+    SEND_STATE = 4
+    LOAD_STATE = 5
 
 
 class Ranks:
@@ -47,8 +47,8 @@ class Ranks:
 
     def __init__(self, built: Built) -> None:
         self.rank, self.num_processes = dist.get_rank(), dist.get_world_size()
-        model, self._built = built.learner.model, built
-        self._sum, self._wants_norms = GradientSum(model), built.learner.tally is not None
+        model, self._built = built.train_step.model, built
+        self._sum, self._wants_norms = GradientSum(model), built.train_step.grad_norms is not None
         self._own, self.has_failed = list[dict[str, Any]](), False
         self._norms = [module for module in model.modules() if isinstance(module, SyncBatchNorm)]
 
@@ -76,17 +76,17 @@ class Ranks:
 
     def state_dict(self) -> dict[str, Any]:
         """What the other processes have for themselves, as a checkpoint keeps it; see `rank_parts`."""
-        self._say(LeaderCommand.GIVE)
-        return {"own": collect()}
+        self._say(LeaderCommand.SEND_STATE)
+        return {"own": gather_states()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Keep it until `hand_on`, when this process stands where the checkpoint was written."""
+        """Keep it until `broadcast_state`, when this process stands where the checkpoint was written."""
         self._own = state["own"]
 
-    def hand_on(self) -> None:
+    def broadcast_state(self) -> None:
         """Have the other processes stand where this one does, which has been taken up from a checkpoint."""
-        self._say(LeaderCommand.TAKE_OVER)
-        hand_on(self._built, self._own)
+        self._say(LeaderCommand.LOAD_STATE)
+        broadcast_state(self._built, self._own)
         self._own = []
 
     def _say(self, what: LeaderCommand, start: int = 0, batch_size: int = 0, lr_factor: float = 0.0) -> None:
@@ -98,7 +98,7 @@ class Ranks:
         return LeaderCommand(int(kind)), int(start), int(batch_size), factor
 
     def gradient(
-        self, learner: TrainStep, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
+        self, train_step: TrainStep, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
     ) -> Tensor:
         """The parameters' gradients become those of the whole batch; see `gradient.whole_gradient`.
 
@@ -108,7 +108,7 @@ class Ranks:
         offset, size = share_of(batch_size, self.rank, self.num_processes)
         if isinstance(stream, BatchStream):
             stream.expect(start + offset, size, batch_size)
-        mine, loss, failed = replace(learner, tally=None), None, ""
+        mine, loss, failed = replace(train_step, grad_norms=None), None, ""
         try:
             with shared_norms(self._norms):
                 loss = accumulate(mine, stream, start + offset, part_sizes(size, micro_batch_size), batch_size)
@@ -122,9 +122,11 @@ class Ranks:
             self.has_failed = True
             where = f"{total.num_failed} of {self.num_processes} processes" if not failed else f"process {self.rank}"
             raise torch.OutOfMemoryError(f"out of memory in {where}{': ' if failed else ''}{failed}")
-        if learner.tally is not None:
+        if train_step.grad_norms is not None:
             sizes = (share_of(batch_size, rank, self.num_processes)[1] for rank in range(self.num_processes))
-            learner.tally.add_shares(total.mean_square, self.num_processes / sum(1 / n for n in sizes), batch_size)
+            train_step.grad_norms.add_shares(
+                total.mean_square, self.num_processes / sum(1 / n for n in sizes), batch_size
+            )
         return total.loss
 
 
@@ -206,12 +208,12 @@ def joined(built: Built) -> Built:
     Args:
         built: by every process from the same configuration and seed; the weights become the leader's.
     """
-    model = built.learner.model
+    model = built.train_step.model
     if built.config.sync_batch_norm:
         synchronise(model)
     for tensor in [*model.parameters(), *model.buffers()]:
         dist.broadcast(tensor.detach(), src=0)
-    return replace(built, learner=replace(built.learner, ranks=Ranks(built)))
+    return replace(built, train_step=replace(built.train_step, ranks=Ranks(built)))
 
 
 def send(message: Any) -> None:

@@ -29,14 +29,14 @@ def states_of(parts: Mapping[str, Stateful]) -> dict[str, Any]:
     return {name: plain(part.state_dict()) for name, part in parts.items()}
 
 
-def give_own(built: Built) -> None:
-    """Send the leader what this process has for itself; the leader calls `collect`."""
+def send_own_state(built: Built) -> None:
+    """Send the leader what this process has for itself; the leader calls `gather_states`."""
     packed = _packed(states_of(own_parts(built)))
     dist.send(torch.tensor([len(packed)]), dst=0)
     dist.send(packed, dst=0)
 
 
-def collect() -> list[dict[str, Any]]:
+def gather_states() -> list[dict[str, Any]]:
     """What every other process has for itself, by rank from 1."""
     found = []
     for rank in range(1, dist.get_world_size()):
@@ -48,12 +48,12 @@ def collect() -> list[dict[str, Any]]:
     return found
 
 
-def hand_on(built: Built, own: list[dict[str, Any]]) -> None:
-    """Have every other process stand where the leader does; each of them calls `take_over`.
+def broadcast_state(built: Built, own: list[dict[str, Any]]) -> None:
+    """Have every other process stand where the leader does; each of them calls `load_broadcast_state`.
 
     Args:
         built: the leader's, taken up from a checkpoint.
-        own: what `collect` found when that was written.
+        own: what `gather_states` found when that was written.
     """
     same = states_of({name: part for name, part in parts_of(built).items() if name in SAME})
     packed = _packed({"same": same, "own": own})
@@ -61,7 +61,7 @@ def hand_on(built: Built, own: list[dict[str, Any]]) -> None:
     dist.broadcast(packed, src=0)
 
 
-def take_over(built: Built) -> None:
+def load_broadcast_state(built: Built) -> None:
     """Stand where the leader does."""
     length = torch.zeros(1, dtype=torch.int64)
     dist.broadcast(length, src=0)

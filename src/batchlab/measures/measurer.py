@@ -74,7 +74,7 @@ class Measurer:
         found, self.missing = self._nothing(), {}
         if not found:
             return {}
-        started, model = time.perf_counter(), self._built.learner.model
+        started, model = time.perf_counter(), self._built.train_step.model
         with held(model, self._settings.batch_norm or "eval"):
             for name, node in {"train_loss": None, **self._settings.sharpness}.items():
                 try:
@@ -93,11 +93,11 @@ class Measurer:
     def _landscape(self) -> Landscape:
         built = self._built
         loss, lr = precise_loss(built.loss_function), built.settings["lr"]
-        return Landscape(built.learner.model, loss, self._parts, lr, built.seed)
+        return Landscape(built.train_step.model, loss, self._parts, lr, built.seed)
 
     @cached_property
     def _parts(self) -> "Parts":
-        built, model = self._built, self._built.learner.model
+        built, model = self._built, self._built.train_step.model
         train = built.dataset.train
         sample = sampled(train, self._settings.num_examples or len(train), built.seed)
         ghosts = [module.ghost_size for module in model.modules() if isinstance(module, GhostBatchNorm)]

@@ -99,10 +99,10 @@ class NoiseMeter:
 
     def _of_steps(self, point: EvalPoint) -> NoiseScale | None:
         """From accumulated steps; not where a closure ran several times, at weights already fitted to its batch."""
-        tally = self._built.learner.tally
-        if tally is None or point.counts.processed != point.counts.drawn:
+        grad_norms = self._built.train_step.grad_norms
+        if grad_norms is None or point.counts.processed != point.counts.drawn:
             return None
-        return tally.read(self._built.plan.num_train)
+        return grad_norms.read(self._built.plan.num_train)
 
     def _of_sample(self, is_end: bool) -> NoiseScale:
         built = self._built
@@ -111,7 +111,7 @@ class NoiseMeter:
             sample = self._sample if not is_end and self._sample else Split(*drawn(built, num_parts * size))
             self._sample = None if is_end else sample
             parts = in_order(sample, self._prepare, built.device, size)
-            return parts_noise(built.learner.model, built.loss_function, parts, built.plan.num_train)
+            return parts_noise(built.train_step.model, built.loss_function, parts, built.plan.num_train)
         except (MemoryError, RuntimeError) as error:  # a side measurement must not end a run that trains
             return unknown(f"{type(error).__name__}: {str(error).splitlines()[0]}")
 
@@ -132,7 +132,7 @@ class NoiseMeter:
 
     def _held(self, num_parts: int) -> int:
         """As many parts as have their gradients in memory at once, and as there are examples."""
-        fitting = max(4, MAX_FLOATS // num_parameters(self._built.learner.model))
+        fitting = max(4, MAX_FLOATS // num_parameters(self._built.train_step.model))
         return min(num_parts, fitting, self._built.plan.num_train)
 
 

@@ -131,7 +131,7 @@ def measured(config: Config, entry: StepTimes, batch_sizes: list[int], is_alone:
     started, built = time.perf_counter(), build(config, config.seed)
     micro, failed = built.plan.micro_batch_size, dict(entry.failed)
     unfit = {size: "a size that the model's norm does not take" for size in batch_sizes
-             if not is_fit(built.learner.model, part_sizes(size, micro))}  # fmt: skip
+             if not is_fit(built.train_step.model, part_sizes(size, micro))}  # fmt: skip
     known = [each.batch_size for each in entry.timed if each.num_parts == 1]
     sizes = [*([max(known)] if known else []), *(size for size in batch_sizes if size not in unfit)]
     cells = [Cell(built, size, micro_batch_size=micro) for size in sizes]

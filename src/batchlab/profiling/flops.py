@@ -28,17 +28,17 @@ def flops_per_example(built: Built, mode: str) -> float:
         built: model, loss and data.
         mode: train or inference.
     """
-    learner = built.learner
+    train_step = built.train_step
     count = min(COUNTED_EXAMPLES, len(built.dataset.train))
     inputs, targets = (each.clone() for each in built.stream.take(0, count))
-    buffers = {name: buffer.clone() for name, buffer in learner.model.named_buffers()}
-    learner.model.train(mode == "train")
+    buffers = {name: buffer.clone() for name, buffer in train_step.model.named_buffers()}
+    train_step.model.train(mode == "train")
     with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(mode == "train"):
-        logits = learner.model(inputs)
+        logits = train_step.model(inputs)
         if mode == "train":
             built.loss_function(logits, targets).backward()
-    learner.optimizer.zero_grad()
-    restore_buffers(learner.model, buffers)
+    train_step.optimizer.zero_grad()
+    restore_buffers(train_step.model, buffers)
     return counter.get_total_flops() / count
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import psutil
 
 from batchlab.config.schema import Config, Memory
-from batchlab.profiling.memory_child import Task
-from batchlab.profiling.memory_process import Facts, NothingFits, Prober
-from batchlab.profiling.size_search import Attempt, Sizes, largest_fitting, search_sizes, smallest_failing
+from batchlab.profiling.memory_child import ProbeRequest
+from batchlab.profiling.memory_process import MemoryFacts, NothingFits, SizeTester
+from batchlab.profiling.size_search import Sizes, SizeTest, largest_fitting, search_sizes, smallest_failing
 from batchlab.system.device_memory import free_bytes, reset_peak
 from batchlab.training.build import pick_device
 
@@ -40,10 +40,10 @@ class MemoryProbe:
     """
 
     size: int
-    tested: tuple[Attempt, ...]
+    tested: tuple[SizeTest, ...]
     limit_bytes: int
     headroom: float
-    facts: Facts
+    facts: MemoryFacts
     capped_by: str
 
     @property
@@ -58,18 +58,18 @@ class MemoryProbe:
 
 
 @dataclass(frozen=True)
-class Known:
+class EarlierTests:
     """What earlier probes found: what is the same for all sizes, and every test."""
 
-    facts: Facts
-    tested: tuple[Attempt, ...]
+    facts: MemoryFacts
+    tested: tuple[SizeTest, ...]
 
 
 def largest_batch(
     config: Config,
     whole: int | None = None,
     limit_bytes: int | None = None,
-    known: Known | None = None,
+    known: EarlierTests | None = None,
     timeout: float = TIMEOUT_SECONDS,
 ) -> MemoryProbe:
     """The largest size of which the configuration's full training steps fit in memory.
@@ -98,9 +98,9 @@ def largest_batch(
     free = free_bytes(device)
     limit = limit_bytes or config.memory.limit_bytes or free
     bare = replace(config, micro_batch_size="none", memory=Memory())
-    task = Task(bare, limit, psutil.Process().memory_info().rss + BESIDE_BYTES, free)
-    with Prober(task, 1 - headroom, timeout) as prober:
-        facts = known.facts if known else prober.facts()
+    task = ProbeRequest(bare, limit, psutil.Process().memory_info().rss + BESIDE_BYTES, free)
+    with SizeTester(task, 1 - headroom, timeout) as tester:
+        facts = known.facts if known else tester.facts()
         caps = {"data": facts.num_train, "maximum": config.memory.max_micro_batch_size, "batch": whole}
         sizes, capped_by = _sizes(facts, {name: cap for name, cap in caps.items() if cap is not None})
 
@@ -110,7 +110,7 @@ def largest_batch(
         earlier = [each for each in (known.tested if known else ()) if says(each, parts(each.size))]
         most = caps["maximum"] or math.inf
         earlier = [each for each in earlier if each.size <= most]
-        tested = search_sizes(lambda size: prober.measure(size, parts(size)), sizes, earlier)
+        tested = search_sizes(lambda size: tester.test(size, parts(size)), sizes, earlier)
     best = largest_fitting(tested)
     if best is None:
         raise _nothing_fits(tested, facts, limit, headroom)
@@ -119,18 +119,18 @@ def largest_batch(
     return MemoryProbe(best.size, tuple(tested), limit, headroom, facts, capped_by)
 
 
-def _sizes(facts: Facts, caps: dict[str, int]) -> tuple[Sizes, str]:
+def _sizes(facts: MemoryFacts, caps: dict[str, int]) -> tuple[Sizes, str]:
     """The sizes to test, and which of the caps is the lowest; ties go to the last."""
     lowest = min(reversed(caps), key=lambda name: caps[name])
     return Sizes(facts.first, caps[lowest] // facts.unit * facts.unit, facts.unit), lowest
 
 
-def says(tested: Attempt, num_parts: int) -> bool:
+def says(tested: SizeTest, num_parts: int) -> bool:
     """Whether a test says something of its size in so many parts: two parts take at least what one does."""
     return tested.num_parts >= num_parts if tested.fits else tested.num_parts <= num_parts
 
 
-def _nothing_fits(tested: list[Attempt], facts: Facts, limit: int, headroom: float) -> NothingFits:
+def _nothing_fits(tested: list[SizeTest], facts: MemoryFacts, limit: int, headroom: float) -> NothingFits:
     failing = smallest_failing(tested)
     if failing is None:
         return NothingFits(f"the model takes no fewer than {facts.first} at a time, and so many are not allowed")

@@ -1,7 +1,8 @@
-"""The process that tests sizes: builds the run of a configuration, trains steps, says what they took.
+"""Measure the memory that training steps of given sizes take, in a process of its own.
 
-`python -m batchlab.profiling.memory_child` reads a pickled `Task`, then lines ``size num_parts``; it answers each, and
-the task itself, with one line of JSON. Whatever becomes of this process, nothing stays allocated in the one that asked.
+`python -m batchlab.profiling.memory_child` reads a pickled `ProbeRequest`, then lines ``size num_parts``; it answers
+the request and each line with one line of JSON. When this process has ended, nothing stays allocated in the one that
+asked.
 """
 
 import ctypes
@@ -35,7 +36,7 @@ PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
-class Task:
+class ProbeRequest:
     """What the process is to build.
 
     Attributes:
@@ -58,7 +59,7 @@ class Tester:
         task: what to build.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: ProbeRequest) -> None:
         self._built: Built = build(task.config, task.config.seed)
         self._device = self._built.device
         if self._device.type == "cuda":
@@ -76,13 +77,13 @@ class Tester:
     def unit(self) -> int:
         """Examples of which every pass has to have a multiple: the least common one of all ghost sizes."""
         return math.lcm(
-            *(each.ghost_size for each in self._built.learner.model.modules() if isinstance(each, GhostBatchNorm))
+            *(each.ghost_size for each in self._built.train_step.model.modules() if isinstance(each, GhostBatchNorm))
         )
 
     @property
     def first(self) -> int:
         """The smallest size: 2 with batch norm, a multiple of the ghost size with ghosts, else 1."""
-        has_norm = any(isinstance(each, _BatchNorm) for each in self._built.learner.model.modules())
+        has_norm = any(isinstance(each, _BatchNorm) for each in self._built.train_step.model.modules())
         return max(self.unit, 2 if has_norm and self.unit == 1 else 1)
 
     def facts(self) -> dict[str, Any]:
@@ -114,14 +115,14 @@ class Tester:
         return BatchStream(dataset, self._built.seed, self._device, resident)
 
     def _step(self, stream: BatchStream, size: int, num_parts: int) -> None:
-        learner = self._built.learner
+        train_step = self._built.train_step
 
         def gradient() -> Tensor:
-            learner.optimizer.zero_grad()
-            return accumulate(learner, stream, 0, [size] * num_parts)
+            train_step.optimizer.zero_grad()
+            return accumulate(train_step, stream, 0, [size] * num_parts)
 
-        learner.model.train()
-        learner.step(gradient).item()
+        train_step.model.train()
+        train_step.step(gradient).item()
 
     def _peak(self) -> float:
         if self._device.type == "cuda":  # what the allocator holds, fragments included, is what others cannot have
@@ -148,7 +149,7 @@ def main() -> None:
     os.dup2(2, 1)  # what a model prints is no answer
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    task: Task = pickle.load(sys.stdin.buffer)
+    task: ProbeRequest = pickle.load(sys.stdin.buffer)
     try:
         tester = Tester(task)
         print(json.dumps(tester.facts()), file=answers)

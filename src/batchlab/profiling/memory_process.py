@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from batchlab.profiling.memory_child import Task
-from batchlab.profiling.size_search import Attempt
+from batchlab.profiling.memory_child import ProbeRequest
+from batchlab.profiling.size_search import SizeTest
 
 LEFT_OVER = 0.01
 """Share of the limit that may be left of a size that did not fit; where it is more, the next gets a new process."""
@@ -33,7 +33,7 @@ class NothingFits(MemoryError):
 
 
 @dataclass(frozen=True)
-class Facts:
+class MemoryFacts:
     """What is the same for all sizes of one run.
 
     Attributes:
@@ -49,7 +49,7 @@ class Facts:
     unit: int
 
 
-class Prober:
+class SizeTester:
     """Tests sizes in a process of its own; a context manager that leaves none behind.
 
     Args:
@@ -58,12 +58,12 @@ class Prober:
         timeout: seconds for building, and for each size.
     """
 
-    def __init__(self, task: Task, free_share: float, timeout: float) -> None:
+    def __init__(self, task: ProbeRequest, free_share: float, timeout: float) -> None:
         self._task, self._most, self._timeout = task, task.limit_bytes * free_share, timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._clean_bytes = 0.0
 
-    def __enter__(self) -> "Prober":
+    def __enter__(self) -> "SizeTester":
         return self
 
     def __exit__(
@@ -71,7 +71,7 @@ class Prober:
     ) -> None:
         self._end()
 
-    def facts(self) -> Facts:
+    def facts(self) -> MemoryFacts:
         """Start a process, and have it build.
 
         Raises:
@@ -88,9 +88,9 @@ class Prober:
         if cause := answer.get("cause"):
             raise NothingFits(cause)
         self._clean_bytes = answer["baseline_bytes"] + LEFT_OVER * self._task.limit_bytes
-        return Facts(**answer)
+        return MemoryFacts(**answer)
 
-    def measure(self, size: int, num_parts: int) -> Attempt:
+    def test(self, size: int, num_parts: int) -> SizeTest:
         """Test one size; whatever ends the process, the size does not fit.
 
         Args:
@@ -107,7 +107,7 @@ class Prober:
             cause = f"needed {taken / 1e9:.2f} GB"
         if cause and not answer.get("left_bytes", math.inf) <= self._clean_bytes:
             self._end()  # what a failed try leaves behind decides nothing about the next
-        return Attempt(size, num_parts, taken, not cause, cause, seconds)
+        return SizeTest(size, num_parts, taken, not cause, cause, seconds)
 
     def _ask(self, words: bytes) -> dict[str, Any]:
         process = self._process

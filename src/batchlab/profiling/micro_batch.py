@@ -12,9 +12,9 @@ from typing import Any
 from batchlab.config.resolve import flat_params
 from batchlab.config.schema import Config, Memory
 from batchlab.errors import ConfigError
-from batchlab.profiling.largest_batch import HEADROOM, Known, MemoryProbe, largest_batch, needs, sentence
-from batchlab.profiling.memory_process import Facts, NothingFits
-from batchlab.profiling.size_search import Attempt
+from batchlab.profiling.largest_batch import HEADROOM, EarlierTests, MemoryProbe, largest_batch, needs, sentence
+from batchlab.profiling.memory_process import MemoryFacts, NothingFits
+from batchlab.profiling.size_search import SizeTest
 from batchlab.system.device_memory import free_bytes, peak_bytes, reset_peak
 from batchlab.training.build import load_dataset, pick_device
 from batchlab.training.plan import part_sizes
@@ -34,7 +34,7 @@ ROUGH_GROUPS = ("optimizer.", "loss.")
 
 
 @dataclass(frozen=True)
-class Settled:
+class MicroBatchChoice:
     """A configuration without `auto`.
 
     Attributes:
@@ -48,7 +48,7 @@ class Settled:
     record: str = ""
 
 
-def settle(config: Config) -> Settled:
+def settle(config: Config) -> MicroBatchChoice:
     """Replace micro_batch_size=auto by a number, from a probe or from what the command knows already.
 
     The effective batch stays what was asked for. The number is the size of the largest of the near-equal parts into
@@ -65,7 +65,7 @@ def settle(config: Config) -> Settled:
         NothingFits: with the reason.
     """
     if config.micro_batch_size != "auto":
-        return Settled(config)
+        return MicroBatchChoice(config)
     batches = batch_sizes_along(config, len(load_dataset(config.data).train))
     probe = _probe(config, max(batches))
     micro = allowed_maximum(min(probe.size, max(batches)), batches, probe.facts)
@@ -81,7 +81,7 @@ def settle(config: Config) -> Settled:
     tested = [[each.size, each.num_parts, each.bytes, each.cause] for each in probe.tested]  # short: it is a tag
     facts = asdict(probe.facts) | {"limit_bytes": probe.limit_bytes, "headroom": probe.headroom}
     record = {"size": probe.size, "capped_by": probe.capped_by, "seconds": round(probe.seconds, 3), **facts}
-    return Settled(settled, found, json.dumps(record | {"tested": tested}))
+    return MicroBatchChoice(settled, found, json.dumps(record | {"tested": tested}))
 
 
 def check_memory(configs: list[Config], num_workers: int = 1) -> list[ConfigError]:
@@ -122,7 +122,7 @@ def _check(config: Config) -> Iterator[ConfigError]:
         yield ConfigError("memory.limit_bytes", limit, str(error), f"memory.limit_bytes={enough}")
 
 
-def allowed_maximum(at_most: int, batches: list[int], facts: Facts) -> int | None:
+def allowed_maximum(at_most: int, batches: list[int], facts: MemoryFacts) -> int | None:
     """The largest maximum m <= at_most of which every part of every batch is a size that the model takes.
 
     Args:
@@ -170,10 +170,10 @@ def _probe(config: Config, whole: int) -> MemoryProbe:
     known, earlier = _known(), None
     if key in known["models"]:
         entry = known["models"].pop(key)
-        earlier = Known(Facts(**entry["facts"]), tuple(Attempt(**each) for each in entry["tested"]))
+        earlier = EarlierTests(MemoryFacts(**entry["facts"]), tuple(SizeTest(**each) for each in entry["tested"]))
     probe = largest_batch(config, whole, limit, earlier)
     tested = {(each.size, each.num_parts): each for each in [*(earlier.tested if earlier else ()), *probe.tested]}
-    known["models"][key] = asdict(Known(probe.facts, tuple(tested.values())))
+    known["models"][key] = asdict(EarlierTests(probe.facts, tuple(tested.values())))
     known["models"] = dict(list(known["models"].items())[-MOST_KNOWN:])
     os.environ[KNOWN] = json.dumps(known)
     return probe

@@ -11,7 +11,7 @@ from batchlab.laws.gradient_noise import NoiseScale, fit_slope
 from batchlab.measures.gradients import Sample, training_sample
 from batchlab.measures.noise_estimators import BatchNoise, ExactNoise, batch_noise, exact_noise, parts_noise
 from batchlab.profiling.noise_settings import Noise
-from batchlab.run.training_run import finish, run
+from batchlab.run.training_run import run, run_to_end
 from batchlab.training.build import Built, build
 
 SMALL = 20
@@ -25,7 +25,7 @@ class NothingMeasured(Exception):
 
 
 @dataclass(frozen=True)
-class Found:
+class NoiseProfile:
     """The noise of one model on a sample of its training examples, which is the population here.
 
     Attributes:
@@ -43,7 +43,7 @@ class Found:
     batches: list[BatchNoise]
 
 
-def measure(keys: Noise, config: Config) -> Found:
+def profile_noise(keys: Noise, config: Config) -> NoiseProfile:
     """Train, then measure the model as it stands at the end.
 
     Args:
@@ -56,7 +56,7 @@ def measure(keys: Noise, config: Config) -> Found:
     built = trained(config)
     sample = training_sample(built, keys.num_examples)
     sample = replace(sample, population=len(sample))  # of the sample itself everything can be measured
-    model, loss, count = built.learner.model, built.loss_function, len(sample)
+    model, loss, count = built.train_step.model, built.loss_function, len(sample)
     exact, two_batch = exact_noise(model, loss, sample), two_batches(built, sample)
     endless = exact_noise(model, loss, replace(sample, population=sys.maxsize)).noise
     if not np.isfinite(exact.noise.scale.value):
@@ -65,7 +65,7 @@ def measure(keys: Noise, config: Config) -> Found:
     batches = batch_noise(model, loss, sample, sizes, keys.num_draws, config.seed)
     small = [each for each in batches if each.size <= count // SMALL]
     slope = fit_slope([each.size for each in small], [each.distances for each in small])
-    return Found(exact, endless, two_batch, slope, batches)
+    return NoiseProfile(exact, endless, two_batch, slope, batches)
 
 
 def trained(config: Config) -> Built:
@@ -75,7 +75,7 @@ def trained(config: Config) -> Built:
         NothingMeasured: where it diverged or ran out of memory.
     """
     built = build(replace(config, measure=Measure(gradient_noise=False)), config.seed)
-    outcome = finish(run(built, with_test=False)).outcome
+    outcome = run_to_end(run(built, with_test=False)).outcome
     if outcome != "done":
         raise NothingMeasured(f"The training ended as {outcome}: there is no model to measure.")
     return built
@@ -84,4 +84,4 @@ def trained(config: Config) -> Built:
 def two_batches(built: Built, sample: Sample) -> NoiseScale:
     """The estimate that training gets for free: parts against their total."""
     parts = zip(sample.inputs.tensor_split(PARTS), sample.targets.tensor_split(PARTS), strict=True)
-    return parts_noise(built.learner.model, built.loss_function, parts, len(sample))
+    return parts_noise(built.train_step.model, built.loss_function, parts, len(sample))

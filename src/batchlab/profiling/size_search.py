@@ -8,7 +8,7 @@ RESOLUTION = 1 / 32
 
 
 @dataclass(frozen=True)
-class Attempt:
+class SizeTest:
     """A size that was tested, and what came of it.
 
     Attributes:
@@ -37,11 +37,11 @@ class Sizes:
     unit: int = 1
 
 
-def search_sizes(measure: Callable[[int], Attempt], sizes: Sizes, known: Iterable[Attempt] = ()) -> list[Attempt]:
+def search_sizes(test: Callable[[int], SizeTest], sizes: Sizes, known: Iterable[SizeTest] = ()) -> list[SizeTest]:
     """Test sizes until the largest that fits is known.
 
     Args:
-        measure: tests one size.
+        test: tests one size.
         sizes: that may be tested.
         known: tests that were made before.
 
@@ -50,11 +50,11 @@ def search_sizes(measure: Callable[[int], Attempt], sizes: Sizes, known: Iterabl
     """
     tested = list(known)
     while (size := next_size(tested, sizes)) is not None:
-        tested.append(measure(size))
+        tested.append(test(size))
     return sorted(tested, key=lambda each: each.size)
 
 
-def next_size(tested: Sequence[Attempt], sizes: Sizes) -> int | None:
+def next_size(tested: Sequence[SizeTest], sizes: Sizes) -> int | None:
     """The size to test next: twice the largest that fits, and between that and the smallest that does not.
 
     Args:
@@ -78,7 +78,7 @@ def next_size(tested: Sequence[Attempt], sizes: Sizes) -> int | None:
     return low + max(unit, (failing.size - low) // 2 // unit * unit)
 
 
-def largest_fitting(tested: Iterable[Attempt]) -> Attempt | None:
+def largest_fitting(tested: Iterable[SizeTest]) -> SizeTest | None:
     """The largest tested size that fits, with none below it that does not; None where there is none.
 
     Where a size failed, larger ones that fitted do not count: it may fail again.
@@ -89,6 +89,6 @@ def largest_fitting(tested: Iterable[Attempt]) -> Attempt | None:
     return max(fitting, key=lambda each: each.size, default=None)
 
 
-def smallest_failing(tested: Iterable[Attempt]) -> Attempt | None:
+def smallest_failing(tested: Iterable[SizeTest]) -> SizeTest | None:
     """The smallest tested size that does not fit."""
     return min((each for each in tested if not each.fits), key=lambda each: each.size, default=None)

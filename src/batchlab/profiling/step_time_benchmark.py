@@ -39,7 +39,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Measured:
+class VariantTimes:
     """One variant's timings and what follows from them.
 
     Attributes:
@@ -108,7 +108,9 @@ def _parts_of(built: Built, mode: str, feed: str, cudnn_benchmark: bool) -> dict
     }
 
 
-def measure(keys: Benchmark, variants: list[Variant], tell: Callable[[float], None]) -> tuple[Timings, list[Measured]]:
+def time_variants(
+    keys: Benchmark, variants: list[Variant], tell: Callable[[float], None]
+) -> tuple[Timings, list[VariantTimes]]:
     """Time every variant at every batch size in the same blocks, and fit the laws."""
     cells, owners = [], []
     for place, variant in enumerate(variants):
@@ -123,10 +125,14 @@ def measure(keys: Benchmark, variants: list[Variant], tell: Callable[[float], No
         owners += [place] * len(sizes)
     clock: Any = keys.clock
     timings = time_cells(cells, keys.num_blocks, keys.budget_seconds, clock, tell)
-    return timings, [_measured(variant, place, cells, owners, timings) for place, variant in enumerate(variants)]
+    return timings, [
+        _times_of_variant(variant, place, cells, owners, timings) for place, variant in enumerate(variants)
+    ]
 
 
-def _measured(variant: Variant, place: int, cells: list[Cell], owners: list[int], timings: Timings) -> Measured:
+def _times_of_variant(
+    variant: Variant, place: int, cells: list[Cell], owners: list[int], timings: Timings
+) -> VariantTimes:
     mine = [index for index, owner in enumerate(owners) if owner == place]
     good = [index for index in mine if index not in timings.failed]
     sizes, seconds = [cells[index].batch_size for index in good], timings.seconds[:, good]
@@ -137,4 +143,4 @@ def _measured(variant: Variant, place: int, cells: list[Cell], owners: list[int]
     law = None
     if len(alone) > 1 and len(seconds):
         law = fit_step_time([sizes[index] for index in alone], seconds[:, alone])
-    return Measured(variant, sizes, seconds, timings.peak_bytes[good], law, judge_sizes(sizes, seconds), failed)
+    return VariantTimes(variant, sizes, seconds, timings.peak_bytes[good], law, judge_sizes(sizes, seconds), failed)

@@ -151,18 +151,18 @@ def drift_of(seconds: Array, ends: Array) -> Estimate:
 
 def stepper(cell: Cell) -> Callable[[int], None]:
     """A function that makes the cell's steps: number of steps -> nothing."""
-    learner, sizes = cell.built.learner, part_sizes(cell.batch_size, cell.micro_batch_size)
+    train_step, sizes = cell.built.train_step, part_sizes(cell.batch_size, cell.micro_batch_size)
     source = cell.built.stream if cell.batch is None else Resident(*cell.batch)
     start = 0
 
     def gradient() -> Tensor:
-        return whole_gradient(learner, source, start, cell.batch_size, cell.micro_batch_size)
+        return whole_gradient(train_step, source, start, cell.batch_size, cell.micro_batch_size)
 
     def step() -> None:
         nonlocal start
-        if learner.ranks is not None:
-            learner.ranks.announce(start, cell.batch_size, 1.0)
-        learner.step(gradient)
+        if train_step.ranks is not None:
+            train_step.ranks.announce(start, cell.batch_size, 1.0)
+        train_step.step(gradient)
         start += cell.batch_size
 
     def forward() -> None:
@@ -172,7 +172,7 @@ def stepper(cell: Cell) -> Callable[[int], None]:
             start += size
 
     def run(num_steps: int) -> None:
-        learner.model.train(cell.mode == "train")
+        train_step.model.train(cell.mode == "train")
         use_threads(cell.built.config)
         torch.backends.cudnn.benchmark = cell.cudnn_benchmark
         with torch.set_grad_enabled(cell.mode == "train"):

@@ -51,14 +51,14 @@ class RunResult:
 
 
 def run(  # noqa: C901, one screen from warm-up to the last metric
-    built: Built, with_test: bool = True, keeper: Checkpointer | None = None
+    built: Built, with_test: bool = True, checkpointer: Checkpointer | None = None
 ) -> Generator[EvalPoint, None, RunResult]:
     """Train once, yielding every point with its evaluation; the caller may close the generator to stop.
 
     Args:
         built: what to run.
         with_test: whether to measure the test split at the end; a search does not, until it has chosen.
-        keeper: of its checkpoint, from which the run goes on where there is one; None = none is kept.
+        checkpointer: of its checkpoint, from which the run goes on where there is one; None = none is kept.
 
     Yields:
         Each `EvalPoint` of the loop, with validation loss and accuracy where an evaluation was due; a run that goes on
@@ -70,17 +70,17 @@ def run(  # noqa: C901, one screen from warm-up to the last metric
     loop, course = LoopState(), RunHistory()
     evaluator, measurer, meter = Evaluator(built), Measurer(built), NoiseMeter(built)
     parts = {"loop": loop, "course": course, "evaluator": evaluator, "measurer": measurer, "meter": meter}
-    ranks = built.learner.ranks
+    ranks = built.train_step.ranks
     parts |= {} if ranks is None else {"ranks": ranks}
     reset_peak(built.device)
     outcome, cause, warmup_seconds = "done", "", 0.0
     try:
         warmup_seconds = warm_up(built)
-        if keeper is not None and keeper.resume(parts):
+        if checkpointer is not None and checkpointer.resume(parts):
             if ranks is not None:
-                ranks.hand_on()
+                ranks.broadcast_state()
             yield from course.again(built.clock)
-        for at in fit(built.learner, built.stream, built.plan, built.schedule, built.clock, loop):
+        for at in fit(built.train_step, built.stream, built.plan, built.schedule, built.clock, loop):
             point = evaluator(at) if at.is_due and math.isfinite(at.train_loss) else at
             if point.is_due:
                 course.add(point, built.clock)
@@ -93,8 +93,8 @@ def run(  # noqa: C901, one screen from warm-up to the last metric
             yield point
             if is_over:
                 break
-            if keeper is not None:
-                keeper.offer(parts)
+            if checkpointer is not None:
+                checkpointer.offer(parts)
         if not math.isfinite(course.points[-1].train_loss):
             outcome, last = "diverged", course.points[-1]
             cause = f"the training loss was {last.train_loss} at step {last.counts.steps}"
@@ -111,11 +111,11 @@ def run(  # noqa: C901, one screen from warm-up to the last metric
     finals["cost/measure_seconds"] = measurer.seconds + meter.seconds
     finals["cost/eval_seconds"], finals["cost/peak_memory_bytes"] = evaluator.seconds, peak
     finals["cost/total_seconds"] = course.seconds
-    weights = {name: value.detach().cpu() for name, value in built.learner.model.state_dict().items()}
+    weights = {name: value.detach().cpu() for name, value in built.train_step.model.state_dict().items()}
     return RunResult(outcome, cause, finals, weights, measurer.missing | meter.reasons)
 
 
-def finish(
+def run_to_end(
     training: Generator[EvalPoint, None, RunResult], see: Callable[[EvalPoint], object] = lambda point: None
 ) -> RunResult:
     """Drive a run to its end.
@@ -133,7 +133,7 @@ def finish(
         see(point)
 
 
-def stopped(built: Built, point: EvalPoint, reason: str) -> RunResult:
+def stopped_result(built: Built, point: EvalPoint, reason: str) -> RunResult:
     """The result of a run that its caller stopped: what it cost, and where it stood, which is no final value.
 
     Args:
@@ -159,8 +159,8 @@ def warm_up(built: Built) -> float:
         Seconds it took; with torch.compile this is the compilation.
     """
     started = time.perf_counter()
-    if built.learner.ranks is not None:
-        built.learner.ranks.announce_warm_up()
+    if built.train_step.ranks is not None:
+        built.train_step.ranks.announce_warm_up()
     pass_once(built)
     return time.perf_counter() - started
 
@@ -170,18 +170,18 @@ def pass_once(built: Built) -> None:
 
     Nothing of it stays: buffers, gradients and random numbers are put back, those of a process to its own.
     """
-    learner, plan = built.learner, built.plan
-    buffers = {name: buffer.clone() for name, buffer in learner.model.named_buffers()}
-    learner.model.train()
-    if learner.ranks is not None:
-        whole_gradient(learner, built.stream, 0, plan.batch_size, plan.micro_batch_size)
+    train_step, plan = built.train_step, built.plan
+    buffers = {name: buffer.clone() for name, buffer in train_step.model.named_buffers()}
+    train_step.model.train()
+    if train_step.ranks is not None:
+        whole_gradient(train_step, built.stream, 0, plan.batch_size, plan.micro_batch_size)
     else:
         for size in sorted(set(part_sizes(plan.batch_size, plan.micro_batch_size))):
-            accumulate(learner, built.stream, 0, [size])
-    for name, buffer in learner.model.named_buffers():
+            accumulate(train_step, built.stream, 0, [size])
+    for name, buffer in train_step.model.named_buffers():
         buffer.copy_(buffers[name])
-    learner.optimizer.zero_grad()
-    torch.manual_seed(built.seed if learner.ranks is None else learner.ranks.seed(built.seed))
+    train_step.optimizer.zero_grad()
+    torch.manual_seed(built.seed if train_step.ranks is None else train_step.ranks.seed(built.seed))
 
 
 class Evaluator:
@@ -237,13 +237,13 @@ class Evaluator:
 
     def _fit_classifier(self) -> None:
         """A model that learns without labels brings a classifier, which is fitted whenever it is looked at."""
-        fit_classifier = getattr(self._built.learner.model, "fit_classifier", None)
+        fit_classifier = getattr(self._built.train_step.model, "fit_classifier", None)
         if fit_classifier is not None:
             fit_classifier(self._batches(self._train_sample(FINAL_TRAIN_SAMPLE)))
 
     def _predict(self, split: Split) -> Predictions:
         built = self._built
-        return predict(built.learner.model, built.forward, built.loss_function, self._batches(split))
+        return predict(built.train_step.model, built.forward, built.loss_function, self._batches(split))
 
 
 def cost_metrics(built: Built, points: list[EvalPoint]) -> dict[str, float]:

@@ -20,7 +20,7 @@ WORKERS = "cost/workers_on_host"
 EVERYBODY = 0o1777
 
 
-class Place:
+class HostShare:
     """A training's place among those on its host.
 
     Args:
@@ -60,20 +60,20 @@ class Place:
 
 
 @contextmanager
-def host_shared() -> Iterator[Place]:
+def host_shared() -> Iterator[HostShare]:
     """Train beside others; not to be held while `host_alone` is asked for, which waits for every training.
 
     Yields:
-        The training's place; where no lock can be made (a read-only system) one that knows of nobody.
+        The training's share; where no lock can be made (a read-only system) one that knows of nobody.
     """
     try:
-        place = Place(lock_folder())
+        share = HostShare(lock_folder())
     except OSError:
-        place = Place(None)
+        share = HostShare(None)
     try:
-        yield place
+        yield share
     finally:
-        place.leave()
+        share.leave()
 
 
 @contextmanager

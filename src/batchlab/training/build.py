@@ -49,7 +49,7 @@ class Built:
     device: torch.device
     dataset: Dataset
     plan: Plan
-    learner: TrainStep
+    train_step: TrainStep
     forward: Callable[[Tensor], Tensor]
     loss_function: Callable[[Tensor, Tensor], Tensor]
     stream: BatchStream
@@ -79,9 +79,9 @@ def build(config: Config, seed: int) -> Built:
     optimizer = build_optimizer(config, model, settings)
     loss_function = made(config.loss)
     forward = precise(torch.compile(model) if config.compile else model, config.precision, device)
-    learner = make_train_step(model, forward, loss_function, optimizer, config.precision)
+    train_step = make_train_step(model, forward, loss_function, optimizer, config.precision)
     if config.measure.gradient_noise and config.precision != "float16":  # there gradients carry the scaler's factor
-        learner = replace(learner, tally=GradNormAccumulator(model.parameters()))
+        train_step = replace(train_step, grad_norms=GradNormAccumulator(model.parameters()))
     stream = BatchStream(dataset, seed, device, resident)
     schedule, clock = make_schedule(config, plan), Clock(device)
     return Built(
@@ -90,7 +90,7 @@ def build(config: Config, seed: int) -> Built:
         device,
         dataset,
         plan,
-        learner,
+        train_step,
         forward,
         loss_function,
         stream,

@@ -32,7 +32,7 @@ FORMAT = 2
 
 
 @contextmanager
-def kept(built: Built, say: Callable[[str], None], owner: str = "") -> "Iterator[Checkpointer | None]":
+def open_checkpointer(built: Built, say: Callable[[str], None], owner: str = "") -> "Iterator[Checkpointer | None]":
     """The keeper of a run's checkpoint while the run goes on; None where none is wanted or none can be had.
 
     Args:
@@ -56,21 +56,21 @@ def kept(built: Built, say: Callable[[str], None], owner: str = "") -> "Iterator
         yield None
         return
     with lock:
-        keeper = Checkpointer(path, key, built, say)
+        checkpointer = Checkpointer(path, key, built, say)
         try:
-            yield keeper
+            yield checkpointer
         finally:
-            keeper.close()
+            checkpointer.close()
 
 
 class Checkpointer:
-    """Writes one run's checkpoint and takes the run up from it; made by `kept`.
+    """Writes one run's checkpoint and takes the run up from it; made by `open_checkpointer`.
 
     Args:
         path: of the file; this process has its lock.
         key: of the run.
         built: the run.
-        say: see `kept`.
+        say: see `open_checkpointer`.
 
     Attributes:
         resumed_from: steps of the checkpoint that was found; None where there was none that can be used.

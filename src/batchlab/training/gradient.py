@@ -26,7 +26,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class TrainStep:
-    """What learns: made by learner.py, driven by `fit`.
+    """What learns: made by `make_train_step`, driven by `fit`.
 
     Attributes:
         model: the module whose parameters are trained.
@@ -34,7 +34,7 @@ class TrainStep:
         backward: adds the gradient of a loss to the parameters'.
         step: (closure) -> loss; one optimizer step, the closure computing the gradient.
         optimizer: holds the learning rates.
-        tally: notes the norms of gradients that are added up from parts or shares; None = nobody asks.
+        grad_norms: notes the norms of gradients that are added up from parts or shares; None = nobody asks.
         scaler: of float16's loss; None in other precisions.
         ranks: the processes that share every batch; None = this one has it all.
     """
@@ -44,7 +44,7 @@ class TrainStep:
     backward: Callable[[Tensor], None]
     step: Callable[[Callable[[], Tensor]], Tensor]
     optimizer: torch.optim.Optimizer
-    tally: GradNormAccumulator | None = None
+    grad_norms: GradNormAccumulator | None = None
     scaler: GradScaler | None = None
     ranks: "Ranks | None" = None
 
@@ -65,10 +65,10 @@ class Ranks(Protocol):
         ...
 
     def load_state_dict(self, state: dict[str, Any], /) -> object:
-        """Keep that until `hand_on`."""
+        """Keep that until `broadcast_state`."""
         ...
 
-    def hand_on(self) -> None:
+    def broadcast_state(self) -> None:
         """Have every other process stand where this one does."""
         ...
 
@@ -77,19 +77,19 @@ class Ranks(Protocol):
         ...
 
     def gradient(
-        self, learner: TrainStep, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
+        self, train_step: TrainStep, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
     ) -> Tensor:
         """What `whole_gradient` returns, from every process's share."""
         ...
 
 
 def whole_gradient(
-    learner: TrainStep, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
+    train_step: TrainStep, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
 ) -> Tensor:
     """Set the parameters' gradients to that of the mean loss of a batch.
 
     Args:
-        learner: model and loss.
+        train_step: model and loss.
         stream: training examples.
         start: position of the batch's first example.
         batch_size: its examples, B, over all parts and processes.
@@ -98,19 +98,19 @@ def whole_gradient(
     Returns:
         The mean loss over the B examples, detached, on the device.
     """
-    learner.optimizer.zero_grad()
-    if learner.ranks is not None:
-        return learner.ranks.gradient(learner, stream, start, batch_size, micro_batch_size)
-    return accumulate(learner, stream, start, part_sizes(batch_size, micro_batch_size))
+    train_step.optimizer.zero_grad()
+    if train_step.ranks is not None:
+        return train_step.ranks.gradient(train_step, stream, start, batch_size, micro_batch_size)
+    return accumulate(train_step, stream, start, part_sizes(batch_size, micro_batch_size))
 
 
 def accumulate(
-    learner: TrainStep, stream: Source, start: int, sizes: list[int], batch_size: int | None = None
+    train_step: TrainStep, stream: Source, start: int, sizes: list[int], batch_size: int | None = None
 ) -> Tensor:
     """Add the gradient of a loss over consecutive examples of the stream, part by part, each weighted by n_i/B.
 
     Args:
-        learner: model and loss.
+        train_step: model and loss.
         stream: training examples.
         start: position of the first example.
         sizes: examples in each part, n_i.
@@ -121,14 +121,14 @@ def accumulate(
     """
     whole, first, end = batch_size or sum(sizes), start + sizes[0], start + sum(sizes)
     if sizes == [whole]:
-        loss = learner.compute_loss(*stream.take(start, whole))
-        learner.backward(loss)
+        loss = train_step.compute_loss(*stream.take(start, whole))
+        train_step.backward(loss)
         return loss.detach()
-    total = torch.zeros((), device=next(learner.model.parameters()).device)
+    total = torch.zeros((), device=next(train_step.model.parameters()).device)
     for size in sizes:
-        part = learner.compute_loss(*stream.take(start, size)) * (size / whole)
-        learner.backward(part)
+        part = train_step.compute_loss(*stream.take(start, size)) * (size / whole)
+        train_step.backward(part)
         total, start = total + part.detach(), start + size
-        if learner.tally is not None and start in (first, end):
-            learner.tally.add(whole - (end - start), whole)
+        if train_step.grad_norms is not None and start in (first, end):
+            train_step.grad_norms.add(whole - (end - start), whole)
     return total

@@ -87,7 +87,7 @@ Schedule = Callable[[float], tuple[int, float]]
 
 
 def fit(
-    learner: TrainStep,
+    train_step: TrainStep,
     stream: BatchStream,
     plan: Plan,
     schedule: Schedule,
@@ -97,7 +97,7 @@ def fit(
     """Train until the budget is used up; closing the generator ends the run earlier.
 
     Args:
-        learner: model, loss and optimizer.
+        train_step: model, loss and optimizer.
         stream: training examples by position.
         plan: budget, parts and evaluations.
         schedule: batch size and lr factor at a progress.
@@ -107,27 +107,27 @@ def fit(
     Yields:
         A point at every evaluation, at signs of life between them, and at the end.
     """
-    base_lrs = [group["lr"] for group in learner.optimizer.param_groups]
+    base_lrs = [group["lr"] for group in train_step.optimizer.param_groups]
     state = LoopState() if state is None else state
     counts, evaluated, factor = state.counts, state.evaluated, 1.0
     steps, drawn, processed = counts.steps, counts.drawn, counts.processed
-    loss_sum = torch.full((), state.loss_sum, device=next(learner.model.parameters()).device)
+    loss_sum = torch.full((), state.loss_sum, device=next(train_step.model.parameters()).device)
     next_tick, next_eval = time.perf_counter() + TICK_SECONDS, (drawn // plan.eval_every + 1) * plan.eval_every
 
     def gradient() -> Tensor:
         nonlocal processed
         processed += batch_size
-        return whole_gradient(learner, stream, drawn, batch_size, plan.micro_batch_size)
+        return whole_gradient(train_step, stream, drawn, batch_size, plan.micro_batch_size)
 
-    learner.model.train()
+    train_step.model.train()
     clock.start()
     while (progress := plan.progress(counts)) < 1:
         batch_size, new_factor = schedule(progress)
         if new_factor != factor:
-            factor = set_lr(learner.optimizer, base_lrs, new_factor)
-        if learner.ranks is not None:
-            learner.ranks.announce(drawn, batch_size, factor)
-        loss_sum += learner.step(gradient)
+            factor = set_lr(train_step.optimizer, base_lrs, new_factor)
+        if train_step.ranks is not None:
+            train_step.ranks.announce(drawn, batch_size, factor)
+        loss_sum += train_step.step(gradient)
         steps, drawn = steps + 1, drawn + batch_size
         clock.step(batch_size)
         counts = Counts(steps, drawn, processed, clock.seconds if plan.counted == "seconds" else 0.0)

@@ -132,9 +132,13 @@ class RunHistory:
 
 def parts_of(built: Built) -> dict[str, Stateful]:
     """What a run trains with, by name, in the order in which it is to be loaded."""
-    learner = built.learner
-    parts: dict[str, Stateful] = {"weights": Weights(learner.model), "optimizer": Steps(learner.optimizer)}
-    parts |= {name: part for name, part in (("scaler", learner.scaler), ("tally", learner.tally)) if part is not None}
+    train_step = built.train_step
+    parts: dict[str, Stateful] = {"weights": Weights(train_step.model), "optimizer": Steps(train_step.optimizer)}
+    parts |= {
+        name: part
+        for name, part in (("scaler", train_step.scaler), ("grad_norms", train_step.grad_norms))
+        if part is not None
+    }
     # random numbers last: a DataLoader draws some when it starts
     return parts | {"clock": built.clock, "stream": built.stream, "random": RandomNumbers(built.device)}
 

@@ -35,20 +35,20 @@ def check_first_step(config: Config, dataset: Dataset, model: nn.Module) -> Iter
         ConfigErrors: of the learning rate's rule.
     """
     optimizer, loss, device = _optimizer(config, dataset, model), _loss(config), pick_device(config.device)
-    learner = make_train_step(model, precise(model, config.precision, device), loss, optimizer, config.precision)
+    train_step = make_train_step(model, precise(model, config.precision, device), loss, optimizer, config.precision)
     inputs, targets = _examples(dataset, model, device)
     failed: list[Exception] = []
 
     def gradient() -> Tensor:
         try:
-            return _gradient(learner, inputs, targets)
+            return _gradient(train_step, inputs, targets)
         except Exception as error:
             failed.append(error)
             raise
 
     try:
         with torch.random.fork_rng():
-            learner.step(gradient)
+            train_step.step(gradient)
     except Exception as error:
         if is_out_of_memory(error):
             return
@@ -65,13 +65,13 @@ def _examples(dataset: Dataset, model: nn.Module, device: torch.device) -> tuple
     return Prepare(dataset, device)(dataset.train.inputs[index].to(device)), dataset.train.targets[index].to(device)
 
 
-def _gradient(learner: TrainStep, inputs: Tensor, targets: Tensor) -> Tensor:
-    learner.model.train()
-    learner.optimizer.zero_grad()
-    loss = learner.compute_loss(inputs, targets)
+def _gradient(train_step: TrainStep, inputs: Tensor, targets: Tensor) -> Tensor:
+    train_step.model.train()
+    train_step.optimizer.zero_grad()
+    loss = train_step.compute_loss(inputs, targets)
     if loss.shape != ():
         raise ValueError(f"one number is needed, it returned a tensor of shape {list(loss.shape)}")
-    learner.backward(loss)
+    train_step.backward(loss)
     return loss.detach()
 
 

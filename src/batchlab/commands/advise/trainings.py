@@ -11,7 +11,7 @@ from batchlab.config.schema import Budget, Config, Measure
 from batchlab.data.dataset import Split
 from batchlab.laws.estimate import Estimate
 from batchlab.run.target import target_metrics
-from batchlab.run.training_run import finish, run
+from batchlab.run.training_run import run, run_to_end
 from batchlab.training.build import Built, build
 
 LR_FACTOR = 2.0
@@ -210,5 +210,5 @@ def noise_at(config: Config, batch_size: int, num_examples: float) -> Estimate:
     budget = Budget("examples", num_examples=count)
     here = replace(config, batch_size=batch_size, epochs=None, budget=budget, measure=Measure(gradient_noise=True))
     built = build(replace(here, eval=replace(config.eval, every_examples=count)), config.seed)
-    finals, name = finish(run(built, with_test=False)).finals, "noise/gradient_noise_scale"
+    finals, name = run_to_end(run(built, with_test=False)).finals, "noise/gradient_noise_scale"
     return Estimate(*(finals.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high")))

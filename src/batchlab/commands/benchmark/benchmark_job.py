@@ -14,7 +14,7 @@ from batchlab.config.schema import Config
 from batchlab.laws.equivalence import MARGIN, MIN_NEIGHBOURS, WINDOW
 from batchlab.profiling.benchmark_settings import Benchmark
 from batchlab.profiling.flops import flops_per_example, matmul_peak
-from batchlab.profiling.step_time_benchmark import Measured, Variant, measure, sharing, variants_of
+from batchlab.profiling.step_time_benchmark import Variant, VariantTimes, sharing, time_variants, variants_of
 from batchlab.profiling.timing import MIN_BLOCKS, Timings
 from batchlab.report.data_parallel_scaling import Scaling, draw_scaling, scaling_in_words, scaling_records, scaling_rows
 from batchlab.report.run_progress import job_bar, make_console
@@ -33,7 +33,7 @@ from batchlab.report.step_time_table import (
 from batchlab.tracking.script_recorder import record_study, report_folder
 
 
-def series_of(measured: Measured) -> Series:
+def series_of(measured: VariantTimes) -> Series:
     """What was measured of a variant, with its arithmetic."""
     variant, built = measured.variant, measured.variant.built
     flops, num_train = flops_per_example(built, variant.mode), len(built.dataset.train)
@@ -135,7 +135,7 @@ def job(command: Command[Benchmark]) -> int:
     with job_bar(console, command.keys.output) as bar:
         task = bar.add_task("warm-up and blocks", total=1.0)
         with sharing(variants_of(command.keys, command.configs)) as variants:
-            timings, measured = measure(command.keys, variants, lambda share: bar.update(task, completed=share))
+            timings, measured = time_variants(command.keys, variants, lambda share: bar.update(task, completed=share))
     if len(timings.seconds) < MIN_BLOCKS:
         print(too_few(timings, command.keys), file=sys.stderr)
         return 1
@@ -155,7 +155,7 @@ def job(command: Command[Benchmark]) -> int:
     return 0
 
 
-def scaling_of(measured: list[Measured]) -> list[Scaling]:
+def scaling_of(measured: list[VariantTimes]) -> list[Scaling]:
     """What the processes gain over one, at the sizes that both could do; nothing where there is one process."""
     alone, together = measured[0], measured[-1]
     num = together.variant.built.config.num_processes

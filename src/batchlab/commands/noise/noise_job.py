@@ -9,7 +9,7 @@ from batchlab.commands.command_line import Command
 from batchlab.commands.noise.noise_tables import noise_record, show_noise
 from batchlab.config.schema import Config
 from batchlab.profiling.micro_batch import settle
-from batchlab.profiling.noise_profile import Found, NothingMeasured, measure
+from batchlab.profiling.noise_profile import NoiseProfile, NothingMeasured, profile_noise
 from batchlab.profiling.noise_settings import Noise
 from batchlab.report.run_progress import make_console
 from batchlab.tracking.script_recorder import record_study
@@ -19,7 +19,7 @@ def job(command: Command[Noise]) -> int:
     """Train, measure, write and show; returns the exit code."""
     keys, settled = command.keys, settle(command.configs[0])
     try:
-        found = measure(keys, settled.config)
+        found = profile_noise(keys, settled.config)
     except NothingMeasured as error:
         print(error, file=sys.stderr)
         return 1
@@ -36,7 +36,7 @@ def job(command: Command[Noise]) -> int:
     return 0
 
 
-def record(keys: Noise, config: Config, found: Found, answer: dict[str, Any]) -> Path:
+def record(keys: Noise, config: Config, found: NoiseProfile, answer: dict[str, Any]) -> Path:
     """The answer as a file and as a run in MLflow; returns the file."""
     curves = {
         f"noise/{name}": [(each["size"], each[name]) for each in answer["batches"]]

@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.table import Table
 
 from batchlab.laws.gradient_noise import cosine_law, variance_law
-from batchlab.profiling.noise_profile import PARTS, Found
+from batchlab.profiling.noise_profile import PARTS, NoiseProfile
 
 
-def noise_record(found: Found) -> dict[str, Any]:
+def noise_record(found: NoiseProfile) -> dict[str, Any]:
     """The answer as it is written to noise.json."""
     return {
         "exact": found.exact.noise.scale.value,
@@ -23,7 +23,7 @@ def noise_record(found: Found) -> dict[str, Any]:
     }
 
 
-def show_noise(console: Console, found: Found) -> None:
+def show_noise(console: Console, found: NoiseProfile) -> None:
     """The table of batch sizes, then what was found in sentences."""
     exact, endless, slope = found.exact.noise.scale, found.endless, found.slope
     ratio = found.two_batch.scale.value / exact.value
@@ -44,7 +44,7 @@ def show_noise(console: Console, found: Found) -> None:
         console.print(line)
 
 
-def draw_batches(found: Found) -> Table:
+def draw_batches(found: NoiseProfile) -> Table:
     """Variance and cosine of every batch size beside what theory says of them."""
     exact, count = found.exact.noise, found.exact.num_examples
     title = "a batch's gradient against that of all examples of the sample"

@@ -15,14 +15,14 @@ from batchlab.profiling.calibration import counts_alone, step_seconds
 from batchlab.profiling.memory_process import NothingFits
 from batchlab.profiling.micro_batch import settle
 from batchlab.report.run_progress import RunProgress, make_console
-from batchlab.run.training_run import RunResult, run, stopped
+from batchlab.run.training_run import RunResult, run, stopped_result
 from batchlab.search.trial import SearchTrial, current_trial, identity_of
-from batchlab.system.host_lock import WORKERS, Place, host_shared
+from batchlab.system.host_lock import WORKERS, HostShare, host_shared
 from batchlab.system.signals import check_stop
 from batchlab.system.torchrun_env import RanksFailed
 from batchlab.tracking.recorder import Recorder
 from batchlab.training.build import Built, build, load_dataset, pick_device
-from batchlab.training.checkpoint import kept
+from batchlab.training.checkpoint import open_checkpointer
 from batchlab.training.clock import Clock
 from batchlab.training.loop import EvalPoint
 
@@ -131,21 +131,21 @@ def train_seed(
         tags |= {"optuna.study": trial.study_name, "optuna.trial_number": str(trial.number)}
     name = f"trial {trial.number}: {trial.tried}, seed {seed}" if trial else label(built)
     console, owner = make_console(), trial.study_name if trial else ""
-    with kept(built, lambda text: console.print(f"{name}: {text}", soft_wrap=True), owner) as keeper:
-        if keeper is not None and keeper.resumed_from is not None:
-            tags |= {"resumed_from_step": str(keeper.resumed_from)}
+    with open_checkpointer(built, lambda text: console.print(f"{name}: {text}", soft_wrap=True), owner) as checkpointer:
+        if checkpointer is not None and checkpointer.resumed_from is not None:
+            tags |= {"resumed_from_step": str(checkpointer.resumed_from)}
         with (
-            host_shared() as place,
+            host_shared() as host_share,
             Recorder(built, sweep_id, tags) as recorder,
             RunProgress(console, name) as watch,
             shared(built) as together,
         ):
             if trial is not None:
-                trial.begin_run(recorder.run_id, curve_key(config), keeper.resumed_from if keeper else None)
-            training = run(together, with_test=trial is None, keeper=keeper)
-            result = drive(built, training, place, recorder, watch, trial)
-        if keeper is not None and result.outcome != "stopped":
-            keeper.remove()
+                trial.begin_run(recorder.run_id, curve_key(config), checkpointer.resumed_from if checkpointer else None)
+            training = run(together, with_test=trial is None, checkpointer=checkpointer)
+            result = run_recorded(built, training, host_share, recorder, watch, trial)
+        if checkpointer is not None and result.outcome != "stopped":
+            checkpointer.remove()
     for metric, reason in result.missing.items():
         make_console().print(f"{metric} could not be measured: {reason}")
     return result
@@ -168,33 +168,33 @@ def prepared(config: Config, seed: int) -> tuple[Built, dict[str, str]]:
     return built, tags
 
 
-def drive(
+def run_recorded(
     built: Built,
     training: Generator[EvalPoint, None, RunResult],
-    place: Place,
+    host_share: HostShare,
     recorder: Recorder,
     watch: RunProgress,
     trial: SearchTrial | None,
 ) -> RunResult:
     """Drive a run to its end, or to where its trial stops it; every point is recorded and shown."""
-    num_at_first = place.num_here()
+    num_at_first = host_share.num_here()
     while True:
         check_stop()
         try:
             point = next(training)
         except StopIteration as stop:
             result: RunResult = stop.value
-            result.finals[WORKERS] = max(num_at_first, place.num_here())
+            result.finals[WORKERS] = max(num_at_first, host_share.num_here())
             recorder.finish(result)
             break
         if point.is_due:
             recorder.point(point)
         watch.point(point)
-        place.give_way()
+        host_share.give_way()
         if trial is not None and (reason := trial.why_stop(point)):
             training.close()
-            result = stopped(built, point, reason)
-            result.finals[WORKERS] = max(num_at_first, place.num_here())
+            result = stopped_result(built, point, reason)
+            result.finals[WORKERS] = max(num_at_first, host_share.num_here())
             recorder.stop(result)
             break
     watch.finish(result)

@@ -25,7 +25,7 @@ def accumulation(config: Config, seed: int, *, micro_batch_size: int) -> dict[st
 
 def _gradient(config: Config, seed: int, micro_batch_size: int | None) -> torch.Tensor:
     built = build(config, seed)
-    built.learner.model.train()
-    accumulate(built.learner, built.stream, 0, part_sizes(built.plan.batch_size, micro_batch_size))
-    gradients = [each.grad.flatten() for each in built.learner.model.parameters() if each.grad is not None]
+    built.train_step.model.train()
+    accumulate(built.train_step, built.stream, 0, part_sizes(built.plan.batch_size, micro_batch_size))
+    gradients = [each.grad.flatten() for each in built.train_step.model.parameters() if each.grad is not None]
     return torch.cat(gradients).double()

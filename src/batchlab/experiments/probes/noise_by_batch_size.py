@@ -6,7 +6,7 @@ import numpy as np
 
 from batchlab.config.schema import Config
 from batchlab.laws.gradient_noise import cosine_law
-from batchlab.profiling.noise_profile import measure
+from batchlab.profiling.noise_profile import profile_noise
 from batchlab.profiling.noise_settings import Noise
 
 LARGE = 4.0
@@ -26,7 +26,7 @@ def gradient_noise(config: Config, seed: int, *, num_examples: int, num_draws: i
         noise/variance_slope, noise/exact, noise/two_batch, noise/largest_deviation of cosine² from its law,
         noise/cosine_squared_at_4 times the noise scale, and variance/<m> and cosine_squared/<m>.
     """
-    found = measure(Noise(num_examples, num_draws), replace(config, seed=seed))
+    found = profile_noise(Noise(num_examples, num_draws), replace(config, seed=seed))
     scale, count = found.exact.noise.scale.value, found.exact.num_examples
     cosines = {each.size: each.cosine_squared.value for each in found.batches}
     at_large = float(np.interp(np.log(LARGE * scale), np.log(list(cosines)), list(cosines.values())))

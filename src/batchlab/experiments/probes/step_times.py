@@ -8,7 +8,7 @@ import numpy as np
 
 from batchlab.config.schema import Config
 from batchlab.profiling.benchmark_settings import Benchmark
-from batchlab.profiling.step_time_benchmark import Measured, measure, variants_of
+from batchlab.profiling.step_time_benchmark import VariantTimes, time_variants, variants_of
 
 
 def step_times(
@@ -33,13 +33,13 @@ def step_times(
         batch_sizes=batch_sizes, feeds=[feed], num_blocks=num_blocks, budget_seconds=budget_seconds, clock="process"
     )
     (variant,) = variants_of(keys, [replace(config, seed=seed)])
-    _, (measured,) = measure(keys, [variant], lambda _share: None)
+    _, (measured,) = time_variants(keys, [variant], lambda _share: None)
     if not len(measured.seconds):
         raise RuntimeError(f"no block of {len(batch_sizes)} sizes fitted into {budget_seconds} s")
     return _numbers(measured, len(variant.built.dataset.train))
 
 
-def _numbers(measured: Measured, num_train: int) -> dict[str, float]:
+def _numbers(measured: VariantTimes, num_train: int) -> dict[str, float]:
     seconds = np.median(measured.seconds, axis=0)
     sizes = np.array(measured.batch_sizes, dtype=np.float64)
     epochs = seconds * num_train / sizes
