@@ -112,7 +112,7 @@ def test_a_data_set_of_ones_own_needs_a_target_and_nothing_else(config_of, monke
     removed = ["~data.val_fraction", "~data.test_fraction", "~data.split_seed", "~data.resident"]
     config = config_of("data._target_=own_data.plane", *removed, "batch_size=10", "epochs=1", "measure=none")
     assert check_config(config) == check_data(config) == []
-    assert finish(run(build(config, seed=0))).finals["cost/num_steps"] == 10
+    assert run_to_end(run(build(config, seed=0))).finals["cost/num_steps"] == 10
 
 
 def test_regression_trains_to_the_noise_floor(config_of):
