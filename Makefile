@@ -40,6 +40,7 @@ chaos: $(READY)  ## a study whose workers, supervisor and PostgreSQL are killed 
 
 docs: $(READY)  ## the documentation as a site, site/index.html; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict
+	@echo 'site/index.html opens from a disk; with its search: $(RUN) -m http.server -b 127.0.0.1 -d site'
 
 ui: $(READY)  ## MLflow UI and Optuna dashboard on 127.0.0.1
 	$(RUN) scripts/ui.py

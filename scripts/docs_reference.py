@@ -16,7 +16,7 @@ from mkdocs.structure.files import File, Files
 from batchlab.commands.advise.advise_keys import Advise
 from batchlab.commands.claims.claims_keys import Claims
 from batchlab.commands.report.report_keys import Report
-from batchlab.config.keys import Key, keys_of
+from batchlab.config.keys import Affects, Key, keys_of
 from batchlab.config.objectives import DIRECTIONS
 from batchlab.config.schema import OPEN_GROUPS, Config
 from batchlab.profiling.benchmark_settings import Benchmark
@@ -73,6 +73,22 @@ METRICS = {
     "sharpness/keskar_subspace_5e-4": "φ in a random subspace of 100 dimensions, 5·10⁻⁴",
 }
 """What each metric of a run means."""
+AFFECTS = {
+    Affects.IDENTITY: "identity",
+    Affects.SEEDS: "seeds",
+    Affects.MEASURES: "measures",
+    Affects.STEP_TIME: "step time",
+    Affects.MEMORY: "memory",
+    Affects.BATCH: "batch",
+    Affects.LABEL: "series",
+}
+"""Words for what a key affects, explained at the top of the page of keys."""
+ABOUT_AFFECTS = """\
+What a key *affects*: **identity**, another value makes another run; **seeds**, over which repetitions a configuration
+is averaged; **measures**, what is measured on a run, which trains the same without it; **step time**, seconds of a step
+of a given batch size; **memory**, bytes of a pass over a given number of examples; **batch**, how many examples go
+through at once; **series**, the line of a figure that a run belongs to."""
+HELP = {key.name: key.help for key in keys_of(Config)}
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -97,7 +113,7 @@ def keys_page() -> str:
     """Return the reference of keys: of a run, of each group's options, of a search, of each script."""
     given = yaml.safe_load((CONF / "train.yaml").read_text())
     parts = ["# Keys", "`python train.py --help` shows the most used ones; `--cfg job` prints the whole configuration."]
-    parts += ["## Of a run", *table_of_keys(Config, given)]
+    parts += ["## Of a run", ABOUT_AFFECTS, *table_of_keys(Config, given)]
     for group in sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "experiment"):
         parts += [f"## {group}", *options_of(group)]
     parts += ["## Of a search: hydra.sweeper", *table_of_keys(BatchlabSweeperConf, {}, "hydra.sweeper.")]
@@ -162,30 +178,43 @@ def table_of_keys(kind: type, given: Mapping[str, Any], prefix: str = "") -> lis
     """Return the table of a dataclass's keys, those of its groups behind it.
 
     Args:
-        kind: dataclass with a string under each field.
+        kind: dataclass with declared keys, or with a string under each field.
         given: defaults of the yaml, which count before those of the dataclass.
         prefix: of the keys.
     """
-    meanings, rows, groups = docstrings(kind), [], []
-    meanings |= {each.name.removeprefix(prefix): meaning_of(each) for each in keys_of(kind, prefix)}
+    texts, declared = docstrings(kind), {key.name.removeprefix(prefix): key for key in keys_of(kind, prefix)}
+    rows, groups = [], []
     for field in fields(kind):
         if field.name in OPEN_GROUPS or field.name.startswith("_") or field.name == "defaults":
             continue
         if isinstance(field.type, type) and is_dataclass(field.type):
-            nested = given.get(field.name) or {}
-            groups += table_of_keys(field.type, nested, f"{prefix}{field.name}.")
+            groups += table_of_keys(field.type, given.get(field.name) or {}, f"{prefix}{field.name}.")
             continue
         made = field.default_factory() if callable(field.default_factory) else field.default
-        default = given.get(field.name, made)
-        rows.append((f"`{prefix}{field.name}`", shown(default), meanings.get(field.name, "")))
-    about = f"**`{prefix.rstrip('.')}`**: {inspect.getdoc(kind)}" if prefix.count(".") == 1 else ""
-    return [*([about] if about else []), table(("key", "default", "meaning"), rows), *groups]
+        default, key = shown(given.get(field.name, made)), declared.get(field.name)
+        about = (key.help, allowed_by(key), affected_by(key)) if key else (texts.get(field.name, ""), "", "")
+        rows.append((f"`{prefix}{field.name}`", default, *about))
+    head = ("key", "default", "meaning", "allowed", "affects")
+    if not declared:
+        head, rows = head[:3], [row[:3] for row in rows]
+    about = [f"**`{prefix.rstrip('.')}`**: {inspect.getdoc(kind)}"] if prefix in declared_groups() else []
+    return [*about, table(head, rows), *groups]
 
 
-def meaning_of(key: Key) -> str:
-    """Return what a declared key means and what its value may be."""
+def declared_groups() -> set[str]:
+    """Return the prefixes of the keys that stand in a group of the schema."""
+    return {f"{field.name}." for field in fields(Config) if isinstance(field.type, type) and is_dataclass(field.type)}
+
+
+def allowed_by(key: Key) -> str:
+    """Return which values a key may have; nothing where its type says it all."""
     is_plain = key.numbers is None and not key.words and key.pattern is None
-    return key.help if is_plain else f"{key.help} ({key.allowed})"
+    return "" if is_plain else key.allowed
+
+
+def affected_by(key: Key) -> str:
+    """Return what changes with a key's value."""
+    return ", ".join(AFFECTS[each] for each in key.affects)
 
 
 def options_of(group: str) -> Iterator[str]:
@@ -199,7 +228,7 @@ def options_of(group: str) -> Iterator[str]:
         told = arguments_of(node.get(group, node).get("_target_", "")) | dict(comments)
         for key, value in flat(node, group):
             defaults.add(key, value, option)
-            meanings.add(key, told.get(key.rpartition(".")[2], ""), option)
+            meanings.add(key, told.get(key.rpartition(".")[2]) or HELP.get(key, ""), option)
     yield table(("option", "what it is"), options)
     rows = [(f"`{key}`", defaults.text(key), meanings.text(key)) for key in defaults.found]
     if rows:
