@@ -23,7 +23,7 @@ from batchlab.experiments.arms import arm_probe
 from batchlab.system.exit_codes import exit_code, faults_end_the_command, have_hydra_raise
 from batchlab.system.secrets import hide_passwords
 from batchlab.system.torchrun_env import Place, torchrun_env, with_torchrun
-from batchlab.tracking.unsent_runs import at_end, at_start
+from batchlab.tracking.unsent_runs import send_at_end, send_at_start
 
 register_schema()
 SWEEP_ID = "BATCHLAB_SWEEP_ID"
@@ -77,13 +77,13 @@ def start() -> int:
     asked = check()
     folders = {config.mlruns for config in asked.configs} | ({asked.search.settings.mlruns} if asked.search else set())
     for folder in folders:
-        at_start(folder)
+        send_at_start(folder)
     have_hydra_raise()
     code = exit_code(main)
     if code >= 128:
         cut_off = "the curves so far are recorded, a run that was cut off is marked KILLED"
         print(f"Stopped; {cut_off}.", file=sys.stderr)
-    unsent = exit_code(lambda: max((at_end(folder) for folder in folders), default=0))
+    unsent = exit_code(lambda: max((send_at_end(folder) for folder in folders), default=0))
     shown = exit_code(lambda: report(asked, code))
     return code or shown or unsent
 

@@ -23,7 +23,8 @@ from rich.table import Table
 
 from batchlab.config.objectives import CALIBRATED, MEASURED
 from batchlab.config.schema import REPOSITORY
-from batchlab.report.comparison import Estimate, estimate, shown
+from batchlab.laws.estimate import Estimate, mean_of
+from batchlab.report.comparison import format_estimate
 from batchlab.report.result_files import write_results
 from batchlab.report.run_progress import make_console
 from batchlab.report.study_data import ends
@@ -90,7 +91,7 @@ def judged(found: Seconds) -> tuple[Table, list[dict[str, object]]]:
                   "in a search, mean", "in a search, most", title="ranks")  # fmt: skip
     records: list[dict[str, object]] = []
     for metric, reference in itertools.product((CALIBRATED, MEASURED), repeat=2):
-        pairs = pairs_apart([estimate(column.tolist()) for column in found[reference, 1].T])
+        pairs = pairs_apart([mean_of(column.tolist()) for column in found[reference, 1].T])
         by_mean = turned(pairs, found[metric, 2].mean(axis=0))
         alone = sorted(turned(pairs, row) for row in found[metric, 2])
         cells = (f"{by_mean:.1%}", f"{np.mean(alone):.1%}", f"{alone[-1]:.1%}")
@@ -112,12 +113,12 @@ def listed(found: Seconds) -> tuple[Table, list[dict[str, object]]]:
     table = Table("width", "batch size", *names, title="seconds of a training")
     records: list[dict[str, object]] = []
     for place, (width, size) in enumerate(CONFIGS):
-        values = [estimate(found[column][:, place].tolist()) for column in columns]
-        table.add_row(str(width), str(size), *(shown(each, 3) for each in values))
+        values = [mean_of(found[column][:, place].tolist()) for column in columns]
+        table.add_row(str(width), str(size), *(format_estimate(each, 3) for each in values))
         for name, each in zip(names, values, strict=True):
             low, high = ends(each)
             records.append({"what": f"{name}, mean: width {width}, batch size {size}", "unit": "s",
-                            "median": each.mean, "low": low, "high": high, "n": each.n})  # fmt: skip
+                            "median": each.value, "low": low, "high": high, "n": each.n})  # fmt: skip
     ratios = [found[column].mean(axis=0) / found[MEASURED, 1].mean(axis=0) for column in columns]
     table.add_section()
     table.add_row(

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from batchlab.commands.claims.task_pool import run_tasks
-from batchlab.experiments.arm_runs import Task, is_known, known_runs
+from batchlab.experiments.arm_runs import ArmRun, is_known, known_runs
 
 PROBES = """
 import os
@@ -30,7 +30,7 @@ def run(config_of, tmp_path, monkeypatch):
     def run_probes(*pairs, deadline=600.0):
         said: dict[tuple[str, int], str] = {}
         tasks = [
-            Task("test", config_of(), seed, {"_target_": f"probes_of_a_test.{name}"}, False) for name, seed in pairs
+            ArmRun("test", config_of(), seed, {"_target_": f"probes_of_a_test.{name}"}, False) for name, seed in pairs
         ]
 
         def tell(task, error):

@@ -13,7 +13,7 @@ import torch
 from batchlab.commands.claims.claims_keys import Claims
 from batchlab.commands.claims.claims_rules import check
 from batchlab.config.schema import REPOSITORY
-from batchlab.experiments.arm_results import Arm, Measured
+from batchlab.experiments.arm_results import Arm, MeasuredRun
 from batchlab.experiments.claims_page import records_of, write_page
 from batchlab.experiments.claims_summary import BEGIN, END, README_CLAIMS, renew_tables, short_table
 from batchlab.experiments.experiment import Check, Claim, Experiment
@@ -30,7 +30,7 @@ def experiment(name="grow", number=20, **keys):
 def arms(*values):
     def arm(name, scores):
         runs = [
-            Measured(seed, {"batch_size": 8}, {"final/test_accuracy": score}, "done", dict, "0123456789abcdef")
+            MeasuredRun(seed, {"batch_size": 8}, {"final/test_accuracy": score}, "done", dict, "0123456789abcdef")
             for seed, score in enumerate(scores)
         ]
         return Arm(name, [runs])

@@ -42,7 +42,7 @@ def test_an_experiment_composes_at_every_scale(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_an_experiment_asks_can_be_answered(name):
     experiment = composed(name)
-    assert any(not check.is_beside for check in experiment.checks)
+    assert any(not check.is_secondary for check in experiment.checks)
     for check in experiment.checks:
         assert check.statistic in STATISTICS
         assert check.unit in FACTORS

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from batchlab.experiments.arm_results import Arm, Measured, reach, read_at
+from batchlab.experiments.arm_results import Arm, MeasuredRun, first_crossing, read_at
 from batchlab.experiments.experiment import Check
 from batchlab.experiments.statistic import Statistic, compute
 from batchlab.experiments.verdict import CONTRADICTED, LEVEL, OPEN, SUPPORTED, judge
@@ -21,7 +21,7 @@ CURVE = {
 
 def arm(name, *values, metric="final/test_accuracy", batch_size=64, outcome="done", curve=None):
     runs = [
-        Measured(seed, {"batch_size": batch_size, "lr": 0.1}, {metric: value}, outcome, lambda: curve or {})
+        MeasuredRun(seed, {"batch_size": batch_size, "lr": 0.1}, {metric: value}, outcome, lambda: curve or {})
         for seed, value in enumerate(values)
     ]
     return Arm(name, [runs])
@@ -140,8 +140,8 @@ def test_a_target_that_was_not_reached_bounds_from_one_side_only():
 
 
 def test_a_target_lies_between_the_evaluations_around_it():
-    assert reach(CURVE, 0.8, "steps") == (25.0, 25.0)
-    assert reach(CURVE, 0.95, "epochs") == (4.0, math.inf)
+    assert first_crossing(CURVE, 0.8, "steps") == (25.0, 25.0)
+    assert first_crossing(CURVE, 0.95, "epochs") == (4.0, math.inf)
     assert read_at(CURVE, "val/accuracy", "epochs", 1.5) == pytest.approx(0.6)
     assert math.isnan(read_at(CURVE, "val/accuracy", "epochs", 9.0))
 
@@ -155,14 +155,14 @@ def test_a_diverged_run_counts_as_the_check_says():
 
 def test_the_setting_of_an_arm_is_chosen_on_another_metric():
     def runs(lr, val, test):
-        return [Measured(seed, {"lr": lr}, {"final/val_accuracy": val, "final/test_accuracy": test}, "done", dict)
+        return [MeasuredRun(seed, {"lr": lr}, {"final/val_accuracy": val, "final/test_accuracy": test}, "done", dict)
                 for seed in range(3)]  # fmt: skip
 
     tuned = Arm("a", [runs(0.1, 0.8, 0.9), runs(0.2, 0.85, 0.7)])
-    assert tuned.bounds(check(tune="final/val_accuracy"))[:, 0] == pytest.approx([0.7] * 3)
-    assert tuned.bounds(check(where={"lr": 0.1}))[:, 0] == pytest.approx([0.9] * 3)
+    assert tuned.censored_bounds(check(tune="final/val_accuracy"))[:, 0] == pytest.approx([0.7] * 3)
+    assert tuned.censored_bounds(check(where={"lr": 0.1}))[:, 0] == pytest.approx([0.9] * 3)
     with pytest.raises(ValueError, match="2 settings of the arm a fit"):
-        tuned.bounds(check())
+        tuned.censored_bounds(check())
 
 
 def test_a_curve_is_read_at_a_place_or_as_a_mean_between_two():
@@ -173,7 +173,7 @@ def test_a_curve_is_read_at_a_place_or_as_a_mean_between_two():
 def test_the_best_setting_is_chosen_by_what_a_curve_says_at_the_place_of_the_check():
     worse = CURVE | {"val/accuracy": CURVE["val/accuracy"] - 0.1}
     settings = [
-        [Measured(0, {"lr": lr}, {}, "done", lambda curve=curve: curve)] for lr, curve in ((1, worse), (2, CURVE))
+        [MeasuredRun(0, {"lr": lr}, {}, "done", lambda curve=curve: curve)] for lr, curve in ((1, worse), (2, CURVE))
     ]
     asked = check(metric="val/accuracy", tune="val/accuracy", at={"epochs": 2.0})
     assert Arm("a", settings).chosen(asked)[0].params == {"lr": 2}

@@ -35,7 +35,7 @@ def server(tmp_path: Path) -> Iterator[MlflowServer]:
     server.stop()
 
 
-def spooled(folder: Path) -> list[Path]:
+def spooled_runs(folder: Path) -> list[Path]:
     return sorted((folder / "mlruns" / "spool").glob("*.jsonl"))
 
 
@@ -84,7 +84,7 @@ def test_a_run_trains_on_while_the_server_is_away_and_its_curve_is_whole_when_it
     [run] = runs_of(tmp_path, "away", server.address)
     assert run.info.status == "FINISHED"
     check_curve(server.address, run)
-    assert spooled(tmp_path) == []
+    assert spooled_runs(tmp_path) == []
     assert "val accuracy" in output
 
 
@@ -96,7 +96,7 @@ def test_runs_without_a_server_wait_in_the_spool_and_the_next_command_sends_them
     assert f"3 runs in {tmp_path}/mlruns/spool: MLflow at {server.address}: connection refused." in output
     assert "No report page: MLflow at" in output
     assert "away: 3 runs" in output  # the table
-    assert len(spooled(tmp_path)) == 3
+    assert len(spooled_runs(tmp_path)) == 3
     server.start()
     report = start(tmp_path, "study=away", program="scripts/report.py", MLFLOW_TRACKING_URI=server.address)
     assert f"3 runs of earlier commands, kept in {tmp_path}/mlruns/spool: sent to MLflow." in ended(report)
@@ -105,7 +105,7 @@ def test_runs_without_a_server_wait_in_the_spool_and_the_next_command_sends_them
     for run in runs:
         assert run.info.status == "FINISHED"
         check_curve(server.address, run)
-    assert spooled(tmp_path) == []
+    assert spooled_runs(tmp_path) == []
     again = start(tmp_path, "study=away", program="scripts/report.py", MLFLOW_TRACKING_URI=server.address)
     assert "sent to MLflow" not in ended(again)
     assert len(runs_of(tmp_path, "away", server.address)) == 3
@@ -134,7 +134,7 @@ def test_a_killed_run_is_ended_by_the_next_command_with_the_curve_it_had(tmp_pat
     wait_until(lambda: num_values(tmp_path) > 100, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    [path] = spooled(tmp_path)
+    [path] = spooled_runs(tmp_path)
     content = read(path)
     if is_unavailable:
         server.start()
@@ -147,7 +147,7 @@ def test_a_killed_run_is_ended_by_the_next_command_with_the_curve_it_had(tmp_pat
     history = MlflowClient(server.address).get_metric_history(run.info.run_id, "val/loss")
     steps = [value.step for value in content.values if value.key == "val/loss"]
     assert [metric.step for metric in history] == steps
-    assert spooled(tmp_path) == []
+    assert spooled_runs(tmp_path) == []
 
 
 @pytest.mark.long
@@ -168,7 +168,7 @@ def test_a_search_goes_on_while_the_server_is_away_and_both_stores_agree_afterwa
     ended(process)
     ended(start(tmp_path, *typed, MLFLOW_TRACKING_URI=server.address))  # sends what a slow server was not back for
     check_study(tmp_path, "away", 16, server.address)
-    assert spooled(tmp_path) == []
+    assert spooled_runs(tmp_path) == []
 
 
 def test_a_run_that_is_killed_while_its_server_is_away_from_the_start_is_made_later(tmp_path, server):

@@ -59,7 +59,7 @@ def test_a_search_recommends_its_fastest_pick_by_its_fresh_seeds(make_run, make_
     fresh = [make_run(64, 0.90, seed, pick="fastest", trial=1) for seed in (1, 2, 3)]
     fresh += [make_run(32, 0.91, seed, pick="most_accurate", trial=0) for seed in (1, 2, 3)]
     answer = answer_of(make_study([*trials, *fresh], search({"most_accurate": 0, "fastest": 1, "knee": 1})))
-    assert answer.best.accuracy.mean == pytest.approx(0.90)
+    assert answer.best.accuracy.value == pytest.approx(0.90)
     assert [each.name for each in answer.choices] == ["fastest and knee", "most accurate", "runner-up"]
     assert answer.caveats == []
 

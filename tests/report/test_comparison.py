@@ -7,7 +7,7 @@ from rich.console import Console
 from batchlab.config.objectives import CALIBRATED
 from batchlab.report.comparison import comparison_rows, draw_table, estimate, verdict
 from batchlab.report.run_progress import make_console
-from batchlab.report.sharpness_figure import draw_sharpness, how_measured
+from batchlab.report.sharpness_figure import draw_sharpness, describe_sharpness
 
 
 def recorded(batch_size, accuracy, seed=0, outcome="done", **params):
@@ -36,22 +36,22 @@ def drawn(rows):
 
 
 def test_the_interval_is_students():
-    found = estimate([1.0, 2.0, 3.0, 4.0])
-    assert found.mean == 2.5
+    found = mean_of([1.0, 2.0, 3.0, 4.0])
+    assert found.value == 2.5
     assert found.half_width == pytest.approx(3.182446 * 1.290994 / 2, rel=1e-5)  # t(.975, 3) s / sqrt(4)
 
 
 def test_one_value_has_no_interval_and_nan_is_left_out():
-    assert math.isnan(estimate([1.0]).half_width)
-    assert estimate([1.0, math.nan]).n == 1
-    assert math.isnan(estimate([math.nan]).mean)
+    assert math.isnan(mean_of([1.0]).half_width)
+    assert mean_of([1.0, math.nan]).n == 1
+    assert math.isnan(mean_of([math.nan]).value)
 
 
 def test_one_row_per_batch_size_in_order_with_seeds_averaged():
     runs = [recorded(512, 0.8), recorded(32, 0.9), recorded(32, 0.92, seed=1)]
     rows = comparison_rows(runs)
     assert [(row.batch_size, row.n) for row in rows] == [(32, 2), (512, 1)]
-    assert rows[0].accuracy.mean == pytest.approx(0.91)
+    assert rows[0].accuracy.value == pytest.approx(0.91)
     text = drawn(rows)
     assert "0.9100 ± 0.1271" in text
     assert "0.8000 ±" not in text
@@ -98,7 +98,7 @@ def test_seconds_as_if_alone_stand_beside_the_measured_ones_and_decide():
         is_small = run["params"]["batch_size"] == "32"
         run["metrics"] |= {"cost/train_seconds": 9.0 if is_small else 4.0, CALIBRATED: 1.25 if is_small else 3.5}
     rows = comparison_rows(runs)
-    assert [row.seconds.mean for row in rows] == [1.25, 3.5]
+    assert [row.seconds.value for row in rows] == [1.25, 3.5]
     assert "s if alone" in drawn(rows)
     assert "9.00" in drawn(rows)
     assert "1.25" in drawn(rows)
@@ -117,7 +117,7 @@ def test_sharpness_stands_beside_its_loss_and_says_how_batch_norm_was_measured()
     console = Console(file=io.StringIO(), width=100)
     console.print(draw_sharpness(comparison_rows(runs)))
     text = console.file.getvalue()
-    assert "at most 2,000 training examples, batch norm with the sample's statistics" in how_measured(
+    assert "at most 2,000 training examples, batch norm with the sample's statistics" in describe_sharpness(
         [{"params": {}}, *runs]
     )
     assert "224 ± 6.4" in text  # t(.975, 1) * .7071 / sqrt(2) = 6.35

@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchlab.report.export import write_still
+from batchlab.report.export import export_panel
 from batchlab.report.panel import Axis, Panel, Trace, colours
 
 PANEL = Panel(
@@ -21,14 +21,14 @@ PANEL = Panel(
 
 @pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
 def test_a_panel_becomes_a_file_of_the_format_and_the_same_one_again(tmp_path, suffix, start):
-    first, again = (write_still(PANEL, tmp_path / name, (suffix,))[0] for name in ("first", "again"))
+    first, again = (export_panel(PANEL, tmp_path / name, (suffix,))[0] for name in ("first", "again"))
     assert first.name == f"seconds.{suffix}"
     assert first.read_bytes().startswith(start)
     assert first.read_bytes() == again.read_bytes()
 
 
 def test_an_svg_names_what_it_shows(tmp_path):
-    (path,) = write_still(PANEL, tmp_path, ("svg",))
+    (path,) = export_panel(PANEL, tmp_path, ("svg",))
     text = path.read_text()
     for words in ("time to the target by batch size", "batch size", "seconds", "measured", "law"):
         assert words in text  # as comments beside the glyphs
@@ -44,7 +44,7 @@ def test_names_stand_beside_their_points(tmp_path):
     panel = Panel(
         "arms", "accuracy", Axis(""), Axis("test accuracy"), [Trace("arms", ["small", "lr_scaled"], [0.8, 0.9])]
     )
-    (path,) = write_still(panel, tmp_path, ("svg",))
+    (path,) = export_panel(panel, tmp_path, ("svg",))
     text = path.read_text()
     assert "lr scaled" in text
     assert "test accuracy" in text

@@ -9,13 +9,13 @@ from batchlab.report.contents import contents_of
 from batchlab.report.curves import MAX_SEEDS, MAX_SIZES, curve_panels, curve_points, drawn, noise_panel
 from batchlab.report.failures import failure_points
 from batchlab.report.interactive import figure_of, log_ticks, tick_text
-from batchlab.report.lr_figure import cell, in_words, rate_points
+from batchlab.report.lr_figure import cell, in_words, lr_points
 from batchlab.report.panel import Axis, Panel, Trace
 from batchlab.report.provenance import provenance_points
 from batchlab.report.sharpness_figure import sharpness_panels, sharpness_points
 from batchlab.report.step_time_panel import step_panel, step_points
-from batchlab.report.study_data import Search, Trial
-from batchlab.report.time_to_target_figure import reach_panels, reach_points
+from batchlab.report.study_data import FailedTrial, Search
+from batchlab.report.time_to_target_figure import target_panels, target_points
 from batchlab.report.tradeoff import pareto_panel, pareto_points
 
 
@@ -77,8 +77,8 @@ def test_both_laws_give_the_best_batch_size(make_run, make_study):
         return make_run(size, 0.95, seed, seconds=seconds, **target, **{"progress/epochs": examples / 1000})
 
     study = make_study([run(size, seed) for size in (16, 64, 256, 1000) for seed in range(3)])
-    points = reach_points(study, step_points(study))
-    target, convergence = reach_panels(points, study)
+    points = target_points(study, step_points(study))
+    target, convergence = target_panels(points, study)
     assert "B* = 283" in target.note  # sqrt(400 * 2e-3 / 1e-5)
     assert "B_crit 400" in convergence.note
     law = convergence.traces[1]
@@ -91,7 +91,7 @@ def test_the_best_lr_moves_with_the_exponent_it_was_made_with(make_run, make_stu
 
     rates = [0.025 * 2**power for power in range(8)]
     runs = [make_run(size, accuracy(size, lr), lr=lr) for size in (32, 128, 512) for lr in rates]
-    [points] = rate_points(make_study(runs))
+    [points] = lr_points(make_study(runs))
     assert points.law.exponent.value == pytest.approx(0.5)
     assert points.law.exponent.low < 0.45  # rates stand a factor of two apart: the best of them is no better known
     assert points.at_end == []
@@ -100,13 +100,13 @@ def test_the_best_lr_moves_with_the_exponent_it_was_made_with(make_run, make_stu
 
 def test_through_two_batch_sizes_goes_no_exponent(make_run, make_study):
     runs = [make_run(size, 0.9 - abs(lr - size / 320), lr=lr) for size in (32, 128) for lr in (0.1, 0.2, 0.4)]
-    [points] = rate_points(make_study(runs))
+    [points] = lr_points(make_study(runs))
     assert points.law is None
     assert in_words(points) == ["2 batch sizes do not tell how the best lr moves with the batch size."]
 
 
 def test_one_lr_per_batch_size_gives_no_exponent(grid):
-    assert rate_points(grid) == []
+    assert lr_points(grid) == []
 
 
 @pytest.mark.parametrize(("lr", "width"), [(1.0, math.log(10)), (10.0, math.log(10)), (100.0, math.log(10))])
@@ -159,7 +159,7 @@ def test_failures_with_one_cause_are_counted_together(make_run, make_study):
 
 
 def test_a_trial_without_a_run_is_a_failure_too(make_run, make_study):
-    crashed = Trial(3, "crashed", "KeyError: 'x'", "batch size 64")
+    crashed = FailedTrial(3, "crashed", "KeyError: 'x'", "batch size 64")
     study = make_study([make_run(32, trial=0)], Search(["final/val_loss"], ["minimize"], {}, {}, [crashed]))
     assert [failure.cause for failure in failure_points(study)] == ["KeyError: 'x'"]
 
@@ -178,7 +178,7 @@ def test_a_panel_without_data_is_left_out(grid, make_study, make_run):
     assert names == ["accuracy", "seconds", "pareto", "throughput", "step_time"]
     failed = contents_of(make_study([make_run(32, outcome="diverged")]), nothing_recorded)
     assert failed.panels == []
-    assert [listing.name for listing in failed.listings] == ["failures", "provenance"]
+    assert [listing.name for listing in failed.tables] == ["failures", "provenance"]
     assert "recommended" not in failed.summary
 
 

@@ -8,7 +8,14 @@ from batchlab.tracking.mlflow_store import TrackingUnavailable, client_of, open_
 from batchlab.tracking.recorder import recorded_runs
 from batchlab.tracking.sink import RUN_ID, send
 from batchlab.tracking.spool import End, Header, Spool, Value, begin
-from batchlab.tracking.unsent_runs import at_end, at_start, in_lines, meant_for, send_left_behind, spool_folder
+from batchlab.tracking.unsent_runs import (
+    send_at_end,
+    send_at_start,
+    send_unsent_runs,
+    spool_folder,
+    store_address,
+    summary_lines,
+)
 
 CLOSED = "http://127.0.0.1:9"
 VALUES = [Value("val/loss", 1.0 / step, 1_000 + step, step) for step in range(1, 2_500)]
@@ -22,7 +29,7 @@ def mlruns(tmp_path: Path) -> str:
 def left(mlruns: str, name: str = "0", end: End | None = None) -> Spool:
     tags = {"batchlab.role": "run", "sweep_id": "sweep"}
     data_set = {"name": "digits", "digest": "1", "source_type": "local", "source": "x"}
-    header = Header(name * 32, "study", f"B{name}", 1_000, meant_for(mlruns), tags, {"lr": "0.1"}, data_set)
+    header = Header(name * 32, "study", f"B{name}", 1_000, store_address(mlruns), tags, {"lr": "0.1"}, data_set)
     spool = begin(spool_folder(mlruns), header)
     spool.append(VALUES)
     if end is not None:
@@ -46,20 +53,20 @@ def check_whole(mlruns: str, status: str) -> None:
 
 def test_a_run_whose_process_died_is_sent_and_ended_as_killed(mlruns):
     left(mlruns).close()
-    found = send_left_behind(mlruns)
+    found = send_unsent_runs(mlruns)
     check_whole(mlruns, "KILLED")
     [run] = runs_of(mlruns)
     assert (run.data.tags["cause"], run.info.end_time) == ("its process died", VALUES[-1].timestamp_ms)
-    first, second = in_lines(found, mlruns, is_end=False)
+    first, second = summary_lines(found, mlruns, is_end=False)
     assert first.startswith("1 run of earlier commands, kept in ")
     assert second.startswith("1 run had no end, because the process died: KILLED")
     assert list(spool_folder(mlruns).iterdir()) == []
-    assert list(in_lines(send_left_behind(mlruns), mlruns, is_end=False)) == []
+    assert list(summary_lines(send_unsent_runs(mlruns), mlruns, is_end=False)) == []
 
 
 def test_a_run_of_a_living_process_is_left_to_it(mlruns):
     spool = left(mlruns)
-    assert list(in_lines(send_left_behind(mlruns), mlruns, is_end=True)) == []
+    assert list(summary_lines(send_unsent_runs(mlruns), mlruns, is_end=True)) == []
     assert spool.path.exists()
 
 
@@ -78,7 +85,7 @@ def test_whoever_is_cut_off_while_sending_leaves_one_run(mlruns, monkeypatch, mo
             send(mlruns, spool)
     spool.close()
     assert spool.path.exists()
-    assert send_left_behind(mlruns).num_sent == 1
+    assert send_unsent_runs(mlruns).num_sent == 1
     check_whole(mlruns, "FINISHED")
     assert not spool.path.exists()
 
@@ -102,9 +109,9 @@ def test_runs_that_cannot_be_sent_stay_and_are_said_and_shown(mlruns, monkeypatc
     monkeypatch.setenv("MLFLOW_TRACKING_URI", CLOSED)
     for name in "01":
         left(mlruns, name, End("FINISHED", 9_000, {"outcome": "done"})).close()
-    found = send_left_behind(mlruns)
+    found = send_unsent_runs(mlruns)
     assert (found.num_waiting, found.is_unavailable) == (2, True)
-    [line] = in_lines(found, mlruns, is_end=True)
+    [line] = summary_lines(found, mlruns, is_end=True)
     folder = spool_folder(mlruns)
     how = f"The next command with MLFLOW_TRACKING_URI={CLOSED} sends them."
     assert line == f"2 runs in {folder}: MLflow at {CLOSED}: connection refused. {how}"
@@ -114,9 +121,9 @@ def test_runs_that_cannot_be_sent_stay_and_are_said_and_shown(mlruns, monkeypatc
     assert [run["tags"]["outcome"] for run in shown] == ["done", "done"]
     assert "connection refused" in said[0]
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert at_end(mlruns) == 0
+    assert send_at_end(mlruns) == 0
     assert capsys.readouterr().err == ""  # said when a command begins
-    at_start(mlruns)
+    send_at_start(mlruns)
     where = f"a command with MLFLOW_TRACKING_URI={CLOSED}"
     assert f"2 runs in {folder} for another MLflow: {where}" in capsys.readouterr().err
     assert len(list(folder.glob("*.jsonl"))) == 2
@@ -127,9 +134,9 @@ def test_one_run_that_mlflow_refuses_does_not_keep_the_others(mlruns):
     bad.append([Value("no:such*name?", 1.0, 1, 1)])
     bad.close()
     left(mlruns, "1").close()
-    found = send_left_behind(mlruns)
+    found = send_unsent_runs(mlruns)
     assert (found.num_sent, found.num_waiting) == (1, 1)
-    assert at_end(mlruns) == 1
+    assert send_at_end(mlruns) == 1
 
 
 def test_files_that_are_no_runs_are_left_alone_and_said_where_they_look_like_one(mlruns):
@@ -137,6 +144,6 @@ def test_files_that_are_no_runs_are_left_alone_and_said_where_they_look_like_one
     folder.mkdir(parents=True)
     for name in ("notes.txt", f"{'f' * 32}.jsonl", "other.jsonl"):
         (folder / name).write_text("mine\n")
-    [line] = in_lines(send_left_behind(mlruns), mlruns, is_end=True)
+    [line] = summary_lines(send_unsent_runs(mlruns), mlruns, is_end=True)
     assert line == f"{folder}/{'f' * 32}.jsonl: cannot be read as a run; it was left as it is."
     assert {path.read_text() for path in folder.iterdir()} == {"mine\n"}

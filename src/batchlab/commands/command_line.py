@@ -21,7 +21,7 @@ from batchlab.system.exit_codes import exit_code
 from batchlab.system.secrets import hide_passwords
 from batchlab.system.signals import heed_signals, ignore_signals
 from batchlab.tracking.store_checks import check_stores
-from batchlab.tracking.unsent_runs import at_end, at_start
+from batchlab.tracking.unsent_runs import send_at_end, send_at_start
 from batchlab.validation.grid import grid
 
 Keys = TypeVar("Keys")
@@ -64,7 +64,7 @@ def run_script(name: str, kind: Callable[..., Any]) -> NoReturn:
         except KeyboardInterrupt:
             print("Stopped; nothing was written.", file=sys.stderr)
             return 130
-        return code or at_end(command.configs[0].mlruns)
+        return code or send_at_end(command.configs[0].mlruns)
 
     code = exit_code(work)
     ignore_signals()
@@ -104,7 +104,7 @@ def read_command(
     keys = kind(**values)
     errors = check_stores(configs[0].mlruns)
     if not errors:
-        at_start(configs[0].mlruns)  # a check may look for a study whose runs were left behind
+        send_at_start(configs[0].mlruns)  # a check may look for a study whose runs were left behind
         try:
             errors = check(keys, configs)
         except ConfigErrors as error:  # data that cannot be read shows where it is first asked for

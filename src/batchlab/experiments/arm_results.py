@@ -19,7 +19,7 @@ Curve = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRun:
     """One run, or one probe, of a setting.
 
     Attributes:
@@ -51,16 +51,16 @@ class Arm:
     """
 
     name: str
-    settings: Sequence[Sequence[Measured]]
+    settings: Sequence[Sequence[MeasuredRun]]
 
-    def bounds(self, check: Check) -> Array:
+    def censored_bounds(self, check: Check) -> Array:
         """[n, 2] the check's metric of each seed at least and at most, of the setting that the check chooses.
 
         The two are equal but for a target that was not reached: it would have taken at least as long as the run was.
         """
-        return np.array([bounds_of(run, check, check.metric) for run in self.chosen(check)])
+        return np.array([metric_bounds(run, check, check.metric) for run in self.chosen(check)])
 
-    def chosen(self, check: Check) -> Sequence[Measured]:
+    def chosen(self, check: Check) -> Sequence[MeasuredRun]:
         """Runs of the setting that a check looks at: the only one, that of its `where`, or the best by its `tune`.
 
         Raises:
@@ -77,18 +77,18 @@ class Arm:
         final = f"final/{metric.replace('/', '_')}" if metric in CURVES else metric
         sign = 1.0 if metric.startswith("target/") or direction_of(final) == "minimize" else -1.0
 
-        def loss(runs: Sequence[Measured]) -> float:
-            mean = sign * float(np.mean([bounds_of(run, check, metric)[1] for run in runs]))
+        def loss(runs: Sequence[MeasuredRun]) -> float:
+            mean = sign * float(np.mean([metric_bounds(run, check, metric)[1] for run in runs]))
             return math.inf if math.isnan(mean) else mean
 
         return min(found, key=loss)
 
 
-def _fits(run: Measured, where: Mapping[str, Any]) -> bool:
+def _fits(run: MeasuredRun, where: Mapping[str, Any]) -> bool:
     return all(math.isclose(float(run.params[key]), float(value)) for key, value in where.items())
 
 
-def bounds_of(run: Measured, check: Check, metric: str) -> tuple[float, float]:
+def metric_bounds(run: MeasuredRun, check: Check, metric: str) -> tuple[float, float]:
     """A metric of one run: a parameter, a final, read off the curve at a place, or what a target took.
 
     Args:
@@ -111,7 +111,7 @@ def bounds_of(run: Measured, check: Check, metric: str) -> tuple[float, float]:
         axis, factor = metric.removeprefix("target/"), 1.0
         if axis == "clock_seconds":
             axis, factor = "steps", run.finals["clock/step_seconds"]
-        low, high = reach(run.curve(), check.target, axis)
+        low, high = first_crossing(run.curve(), check.target, axis)
         return low * factor, high * factor
     elif check.at:
         ((axis, places),) = check.at.items()
@@ -138,7 +138,7 @@ def read_at(curve: Curve, metric: str, axis: str, start: float, end: float | Non
     return float(within.mean()) if len(within) else math.nan
 
 
-def reach(curve: Curve, target: float, axis: str) -> tuple[float, float]:
+def first_crossing(curve: Curve, target: float, axis: str) -> tuple[float, float]:
     """Where on an axis validation accuracy reached a target: the first of two evaluations in a row, interpolated.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 
 from batchlab.config.identity import config_key, environment
 from batchlab.config.schema import Config
-from batchlab.experiments.arm_results import CURVES, Arm, Curve, Measured
+from batchlab.experiments.arm_results import CURVES, Arm, Curve, MeasuredRun
 from batchlab.experiments.arms import CLOCK, is_possible, probe_of
 from batchlab.experiments.experiment import Experiment
 from batchlab.experiments.probe_runs import probe_key
@@ -23,7 +23,7 @@ USABLE = ("done", "diverged", "out_of_memory")
 
 
 @dataclass(frozen=True)
-class Task:
+class ArmRun:
     """One run that a claim needs.
 
     Attributes:
@@ -54,10 +54,10 @@ def identity(config: Config, probe: Mapping[str, Any] | None) -> str:
     return probe_key(config, probe) if probe else config_key(config)
 
 
-def tasks_of(experiment: Experiment, num_seeds: int) -> list[Task]:
+def runs_needed(experiment: Experiment, num_seeds: int) -> list[ArmRun]:
     """Every run that an experiment needs at so many seeds, in the order of seeds."""
     return [
-        Task(experiment.name, config, config.seed + index, probe, experiment.is_alone and probe is not None)
+        ArmRun(experiment.name, config, config.seed + index, probe, experiment.is_alone and probe is not None)
         for index in range(num_seeds)
         for name, configs in experiment.arms.items()
         for probe in [probe_of(experiment.probe, experiment.arms, name)]
@@ -83,7 +83,7 @@ def known_runs(mlruns: str, studies: Iterable[str], sweep_id: str | None = None)
     return known
 
 
-def is_known(task: Task, known: Known) -> bool:
+def is_known(task: ArmRun, known: Known) -> bool:
     """Whether a task was measured before, on the data of today."""
     run = known.get(task.key)
     return run is not None and run["tags"]["data_digest"] == _digest(json.dumps(task.config.data))
@@ -139,12 +139,12 @@ def _with(row: Sequence[Recorded], clocks: Sequence[Mapping[str, float]]) -> lis
     return [(run, clocks[index] if clocks else {}) for index, run in enumerate(row)]
 
 
-def _measured(run: Recorded, mlruns: str, clock: Mapping[str, float]) -> Measured:
+def _measured(run: Recorded, mlruns: str, clock: Mapping[str, float]) -> MeasuredRun:
     finals, params = dict(run["metrics"]), run["params"]
     step_seconds = clock.get(f"step_seconds/{params['batch_size']}")
     if step_seconds is not None:
         finals["clock/step_seconds"] = step_seconds
-    return Measured(
+    return MeasuredRun(
         seed=int(params["seed"]),
         params=params,
         finals=finals,

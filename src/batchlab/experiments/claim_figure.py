@@ -9,9 +9,10 @@ import numpy as np
 from batchlab.experiments.arm_results import Arm
 from batchlab.experiments.experiment import Check
 from batchlab.experiments.outcome import Outcome
+from batchlab.laws.estimate import mean_of
 from batchlab.laws.line import Array
-from batchlab.report.comparison import estimate
 from batchlab.report.panel import Axis, Panel, Trace
+from batchlab.report.study_data import ends
 
 READS = ("metric", "where", "tune", "target", "at", "failed")
 """Keys of a figure that choose values as a check does."""
@@ -50,7 +51,7 @@ def _trace(name: str, figure: Mapping[str, Any], arms: Sequence[Arm], x: str) ->
     keys = {key: figure[key] for key in READS if key in figure}
     keys["metric"] = figure.get("metrics", {}).get(name, figure["metric"])
     check = Check(name="figure", statistic="difference", of="", **keys)
-    rows = [arm.bounds(check)[:, 1] for arm in arms]
+    rows = [arm.censored_bounds(check)[:, 1] for arm in arms]
     if figure.get("is_relative", False):
         least = np.nanmin([row.mean() for row in rows if np.isfinite(row).all()], initial=np.inf)
         rows = [row / least for row in rows]
@@ -85,9 +86,6 @@ def _with_intervals(name: str, x: Sequence[Any], rows: Sequence[Array], style: A
     with np.errstate(divide="ignore"):
         scaled = [np.log(row) for row in rows] if figure.get("is_log_y", False) else rows
     back = math.exp if figure.get("is_log_y", False) else float
-    found = [estimate(np.where(np.isfinite(row), row, math.nan).tolist()) for row in scaled]
-    half = [0.0 if math.isnan(each.half_width) else each.half_width for each in found]
-    y, low, high = (
-        [back(each.mean + sign * width) for each, width in zip(found, half, strict=True)] for sign in (0, -1, 1)
-    )
-    return Trace(name, list(x), y, low, high, style)
+    found = [mean_of(np.where(np.isfinite(row), row, math.nan).tolist()) for row in scaled]
+    low, high = ([back(ends(each)[side]) for each in found] for side in (0, 1))
+    return Trace(name, list(x), [back(each.value) for each in found], low, high, style)

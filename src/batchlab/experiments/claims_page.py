@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from batchlab.config.schema import REPOSITORY
-from batchlab.experiments.arm_results import Measured
+from batchlab.experiments.arm_results import MeasuredRun
 from batchlab.experiments.claim_figure import claim_panel
 from batchlab.experiments.claims_table import numbers_of, shown_p, summary
-from batchlab.experiments.outcome import Judged, Outcome, corrected
+from batchlab.experiments.outcome import JudgedCheck, Outcome, corrected
 from batchlab.experiments.verdict import OPEN
-from batchlab.report.export import write_still
+from batchlab.report.export import export_panel
 from batchlab.report.result_files import hardware
 
 PAGE = REPOSITORY / "docs" / "claims.md"
@@ -70,7 +70,7 @@ def _row(outcome: Outcome, holm: float) -> str:
     claim, name = outcome.experiment.claim, outcome.experiment.name
     _, effect, _, n, p = numbers_of(outcome.main, is_decided=outcome.said != OPEN)
     cells = [str(claim.number), f"[{claim.says}](#{name})", claim.source, f"**{outcome.said}**", effect, n, p]
-    beside = next((each for each in outcome.judged if each.check.is_beside), None)
+    beside = next((each for each in outcome.judged if each.check.is_secondary), None)
     last = "" if beside is None else f"{beside.check.name}: {numbers_of(beside)[0]}, {numbers_of(beside)[1]}"
     return f"| {' | '.join([*cells, shown_p(holm), last])} |"
 
@@ -80,10 +80,10 @@ def section(outcome: Outcome, folder: Path) -> list[str]:
     experiment, claim = outcome.experiment, outcome.experiment.claim
     runs = _runs(outcome)
     lines = [f'<a id="{experiment.name}"></a>', "", f"## {claim.number}. {claim.says}", ""]
-    lines += [f"Source: {claim.source}. Verdict: **{outcome.said}**.", ""]
+    lines += [f"Source: {claim.source}. CheckVerdict: **{outcome.said}**.", ""]
     panel = claim_panel(outcome)
     if panel is not None:
-        write_still(panel, folder, ("png",))
+        export_panel(panel, folder, ("png",))
         lines += [f"![{panel.title}]({folder.name}/{panel.name}.png)", ""]
     lines += ["| asked | verdict | effect [95 %] | supports | n | p |", "|---|---|---|---|---|---|"]
     lines += [f"| {' | '.join([_asked(judged), *numbers_of(judged)])} |" for judged in outcome.judged]
@@ -101,8 +101,8 @@ def section(outcome: Outcome, folder: Path) -> list[str]:
     return lines
 
 
-def _asked(judged: Judged) -> str:
-    return f"({judged.check.name})" if judged.check.is_beside else judged.check.name
+def _asked(judged: JudgedCheck) -> str:
+    return f"({judged.check.name})" if judged.check.is_secondary else judged.check.name
 
 
 def records_of(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
@@ -114,7 +114,7 @@ def records_of(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             "says": outcome.experiment.claim.says,
             "what": judged.check.name,
             "verdict_of_claim": outcome.said,
-            "decides": not judged.check.is_beside,
+            "decides": not judged.check.is_secondary,
             "verdict": judged.verdict.said if judged.verdict else "open",
             "shown": numbers_of(judged)[1],
             "unit": judged.check.unit,
@@ -133,7 +133,7 @@ def records_of(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     ]
 
 
-def _runs(outcome: Outcome) -> list[Measured]:
+def _runs(outcome: Outcome) -> list[MeasuredRun]:
     return [run for arm in outcome.arms.values() for setting in arm.settings for run in setting]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 
 from batchlab.experiments.experiment import Check
-from batchlab.experiments.outcome import Judged, Outcome, corrected
+from batchlab.experiments.outcome import JudgedCheck, Outcome, corrected
 from batchlab.experiments.verdict import CONTRADICTED, MOST_SEEDS, OPEN, SUPPORTED
 from batchlab.laws.estimate import Estimate
 
@@ -30,7 +30,7 @@ def draw_claims(outcomes: Sequence[Outcome]) -> Table:
         rows = outcome.judged if len(outcomes) <= MOST_WITH_CHECKS else [outcome.main]
         for place, judged in enumerate(rows):
             first = [str(outcome.experiment.claim.number), outcome.experiment.name] if place == 0 else ["", ""]
-            name = f"({judged.check.name})" if judged.check.is_beside else judged.check.name
+            name = f"({judged.check.name})" if judged.check.is_secondary else judged.check.name
             said, *numbers = numbers_of(judged, is_decided=len(rows) == 1 and outcome.said != OPEN)
             verdict = outcome.said if len(rows) == 1 else said
             end = judged is rows[-1] and len(rows) > 1
@@ -38,8 +38,8 @@ def draw_claims(outcomes: Sequence[Outcome]) -> Table:
     return table
 
 
-def numbers_of(judged: Judged, is_decided: bool = False) -> list[str]:
-    """Verdict, effect with interval, region, n and p of a check, in words.
+def numbers_of(judged: JudgedCheck, is_decided: bool = False) -> list[str]:
+    """CheckVerdict, effect with interval, region, n and p of a check, in words.
 
     Args:
         judged: the check.

@@ -81,7 +81,7 @@ class Check:
     target: float | None = None
     at: Mapping[str, Any] = field(default_factory=dict)
     failed: float | None = None
-    is_beside: bool = False
+    is_secondary: bool = False
     unit: str = ""
 
     @property

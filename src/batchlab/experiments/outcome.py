@@ -9,16 +9,16 @@ from batchlab.experiments.arm_results import Arm
 from batchlab.experiments.arms import is_possible
 from batchlab.experiments.experiment import Check, Experiment
 from batchlab.experiments.statistic import compute
-from batchlab.experiments.verdict import CONTRADICTED, LOOKS, OPEN, SUPPORTED, Verdict, judge
+from batchlab.experiments.verdict import CONTRADICTED, LOOKS, OPEN, SUPPORTED, CheckVerdict, judge
 from batchlab.laws.equivalence import holm
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedCheck:
     """A check with its verdict, or why it has none."""
 
     check: Check
-    verdict: Verdict | None
+    verdict: CheckVerdict | None
     reason: str = ""
 
 
@@ -37,20 +37,20 @@ class Outcome:
 
     experiment: Experiment
     arms: Mapping[str, Arm]
-    judged: Sequence[Judged]
+    judged: Sequence[JudgedCheck]
     said: str
     p: float
     n: int
 
     @property
-    def main(self) -> Judged:
+    def main(self) -> JudgedCheck:
         """The check that stands in the table."""
-        return next(each for each in self.judged if not each.check.is_beside)
+        return next(each for each in self.judged if not each.check.is_secondary)
 
     @property
     def can_be_decided(self) -> bool:
         """Whether more seeds could; not where a check that decides needs a device that this machine lacks."""
-        arms = {name for each in self.judged if not each.check.is_beside for name in each.check.arms}
+        arms = {name for each in self.judged if not each.check.is_secondary for name in each.check.arms}
         return all(is_possible(config.device) for name in arms for config in self.experiment.arms[name])
 
 
@@ -62,24 +62,24 @@ def judge_experiment(experiment: Experiment, arms: Mapping[str, Arm]) -> Outcome
         arms: as measured; without seeds where nothing was.
     """
     judged = [_judged(check, experiment, arms) for check in experiment.checks]
-    deciding = [each.verdict for each in judged if not each.check.is_beside]
+    deciding = [each.verdict for each in judged if not each.check.is_secondary]
     said, p = _together(deciding)
     n = max((len(runs) for arm in arms.values() for runs in arm.settings), default=0)
     return Outcome(experiment, arms, judged, said, p, n)
 
 
-def _judged(check: Check, experiment: Experiment, arms: Mapping[str, Arm]) -> Judged:
+def _judged(check: Check, experiment: Experiment, arms: Mapping[str, Arm]) -> JudgedCheck:
     if any(not runs for name in check.arms for runs in arms[name].settings):
         devices = {config.device for name in check.arms for config in experiment.arms[name]}
         missing = sorted(device for device in devices if not is_possible(device))
-        return Judged(check, None, f"needs {', '.join(missing)}" if missing else "not measured")
+        return JudgedCheck(check, None, f"needs {', '.join(missing)}" if missing else "not measured")
     try:
-        return Judged(check, judge(check, compute(check, arms)))
+        return JudgedCheck(check, judge(check, compute(check, arms)))
     except (ValueError, KeyError, np.linalg.LinAlgError) as error:
-        return Judged(check, None, str(error))
+        return JudgedCheck(check, None, str(error))
 
 
-def _together(verdicts: Sequence[Verdict | None]) -> tuple[str, float]:
+def _together(verdicts: Sequence[CheckVerdict | None]) -> tuple[str, float]:
     """Of the checks that decide: all must support (intersection-union), one is enough to contradict (Bonferroni)."""
     known = [each for each in verdicts if each is not None]
     against = [each.p for each in known if each.said == CONTRADICTED]

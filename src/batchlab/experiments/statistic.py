@@ -38,7 +38,7 @@ def compute(check: Check, arms: Mapping[str, Arm]) -> Statistic:
         KeyError: for a statistic that there is not.
     """
     other = replace(check, metric=check.minus_metric or check.metric)
-    bounds = [arms[name].bounds(other if place else check) for place, name in enumerate(check.arms)]
+    bounds = [arms[name].censored_bounds(other if place else check) for place, name in enumerate(check.arms)]
     n = min(map(len, bounds))
     rows = np.array([each[:n] for each in bounds])
     return STATISTICS[check.statistic](check, rows[..., 0], rows[..., 1], arms)

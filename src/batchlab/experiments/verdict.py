@@ -22,7 +22,7 @@ SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "open"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CheckVerdict:
     """A check's outcome.
 
     Attributes:
@@ -42,7 +42,7 @@ class Verdict:
     needed: int
 
 
-def judge(check: Check, statistic: Statistic) -> Verdict:
+def judge(check: Check, statistic: Statistic) -> CheckVerdict:
     """Decide a check.
 
     Supported where the interval of the look lies in the check's region, contradicted where it lies outside, else open.
@@ -62,14 +62,16 @@ def judge(check: Check, statistic: Statistic) -> Verdict:
     weakest = min(contrasts, key=lambda each: each.distance(region))
     if n < 2 or np.isnan(statistic.low).any():
         unknown = Estimate(_back(float(np.mean(weakest.low)), statistic.is_log), math.nan, math.nan)
-        return Verdict(OPEN, unknown, unknown, n, 1.0, next((look for look in LOOKS if look > n), LOOKS[-1]))
+        return CheckVerdict(OPEN, unknown, unknown, n, 1.0, next((look for look in LOOKS if look > n), LOOKS[-1]))
     inside = max(each.p_inside(region) for each in contrasts)
     outside = min(1.0, k * min(each.p_outside(region) for each in contrasts))
     said = SUPPORTED if inside < LEVEL else CONTRADICTED if outside < LEVEL else OPEN
     effect, look = (
         weakest.interval(alpha).map(lambda value: _back(value, statistic.is_log)) for alpha in (SIGNIFICANCE, LEVEL)
     )
-    return Verdict(said, effect, look, n, min(inside, outside), 0 if said != OPEN else weakest.seeds_needed(region))
+    return CheckVerdict(
+        said, effect, look, n, min(inside, outside), 0 if said != OPEN else weakest.seeds_needed(region)
+    )
 
 
 def region_of(check: Check, is_log: bool) -> tuple[float, float]:

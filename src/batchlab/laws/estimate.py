@@ -1,10 +1,13 @@
 """A number with its 95 % interval."""
 
-from collections.abc import Callable
+import math
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 NUM_DRAWS = 2000
 """Bootstrap draws; the ends of a 95 % interval are then known to about 5 % of its width."""
@@ -18,11 +21,22 @@ class Estimate:
         value: the estimate.
         low: lower end; NaN where nothing is known of it.
         high: upper end.
+        n: independent values of which it is the mean; 0 where it is no mean.
     """
 
     value: float
     low: float
     high: float
+    n: int = 0
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the interval; NaN where nothing is known of it."""
+        return (self.high - self.low) / 2
+
+    def record(self) -> dict[str, float]:
+        """Return value and ends of the interval by name, as JSON files have them."""
+        return {"value": self.value, "low": self.low, "high": self.high}
 
     def map(self, function: Callable[[float], float]) -> "Estimate":
         """The estimate of a monotone function of the number."""
@@ -53,3 +67,19 @@ def median_of(values: NDArray[np.float64]) -> Estimate:
     """Median of [n] values with its bootstrap interval."""
     rows = resampled(len(values))
     return of_draws(float(np.median(values)), np.median(values[rows], axis=1))
+
+
+def mean_of(values: Sequence[float]) -> Estimate:
+    """Return the mean of independent values with its 95 % t interval.
+
+    NaN values are left out of the mean and of n; one value has no interval.
+    """
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return Estimate(math.nan, math.nan, math.nan)
+    mean, n = statistics.fmean(known), len(known)
+    if n == 1:
+        return Estimate(mean, math.nan, math.nan, 1)
+    variance = math.fsum((value - mean) ** 2 for value in known) / (n - 1)
+    half_width = float(stdtrit(n - 1, 0.975)) * math.sqrt(variance / n)
+    return Estimate(mean, mean - half_width, mean + half_width, n)

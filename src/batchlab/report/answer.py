@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batchlab.report.comparison import Row, estimate, shown, tied_with
+from batchlab.laws.estimate import mean_of
+from batchlab.report.comparison import Row, format_estimate, tied_with
 from batchlab.report.study_data import UNFINISHED, Study, digits, rank, score_name, score_of, settings_in_words
 
 NUM_CHOICES = 3
@@ -69,13 +70,13 @@ def of_grid(study: Study, rated: Sequence[Row]) -> Answer:
     among, name = several or rated, score_name(study)
     best = among[0]
     tied = _tied(study, best, among) if several else [best]
-    by_time = sorted(tied, key=lambda row: row.seconds.mean)
+    by_time = sorted(tied, key=lambda row: row.seconds.value)
     near = {row.key for row in tied}
     ordered = [*by_time, *(row for row in among if row.key not in near)]
     chosen = ordered[0]
     ordered = other_sizes_first([chosen, *([best] if best is not chosen else [])], ordered)
     highest = "Lowest" if study.is_regression else "Highest"
-    said = f"{highest} {name}: {settings_in_words(best)} ({shown(score_of(study, best), 4)})."
+    said = f"{highest} {name}: {settings_in_words(best)} ({format_estimate(score_of(study, best), 4)})."
     if not several:
         return Answer(_choices(ordered), said, _caveats(study, rated, best))
     if len(tied) == 1:
@@ -83,7 +84,7 @@ def of_grid(study: Study, rated: Sequence[Row]) -> Answer:
     else:
         more = f"{len(tied) - 1} other{'s are' if len(tied) > 2 else ' is'} not told apart from it at n = {best.n}"
         reason = f"{said} {more}; of these the recommended one trains fastest."
-        gap = abs(score_of(study, best).mean - score_of(study, chosen).mean)
+        gap = abs(score_of(study, best).value - score_of(study, chosen).value)
         if gap > 0:
             reason += (
                 f" Its mean is {gap:.4f} worse, which chance explains at this n; that they are equal is not shown."
@@ -110,21 +111,17 @@ def other_sizes_first(chosen: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
 def _tied(study: Study, best: Row, rows: Sequence[Row]) -> list[Row]:
     if not study.is_regression:
         return tied_with(best, rows)
-    high = best.loss.mean + best.loss.half_width
-    return [row for row in rows if row is best or row.loss.mean - row.loss.half_width <= high]
+    return [row for row in rows if row is best or row.loss.low <= best.loss.high]
 
 
 def of_target(study: Study, rated: Sequence[Row]) -> Answer:
     """The configuration of the least seconds to the target; all its runs reached it."""
     best = rated[0]
     assert best.target_seconds is not None
-    reason = f"Least time to the target: {shown(best.target_seconds, digits(best.target_seconds.mean))} s of training."
-    high = best.target_seconds.mean + best.target_seconds.half_width
-    tied = [
-        row
-        for row in rated[1:]
-        if row.target_seconds and row.target_seconds.mean - row.target_seconds.half_width <= high
-    ]
+    seconds = format_estimate(best.target_seconds, digits(best.target_seconds.value))
+    reason = f"Least time to the target: {seconds} s of training."
+    high = best.target_seconds.high
+    tied = [row for row in rated[1:] if row.target_seconds and row.target_seconds.low <= high]
     if best.n > 1:
         reason += (
             f" {len(tied)} other configuration{'s are' if len(tied) > 1 else ' is'} not told apart from it at "
@@ -201,4 +198,4 @@ def accuracy_on_test(study: Study, row: Row) -> str:
     """Accuracy on the test split of the recommended configuration alone; empty where it was not measured."""
     fresh = any(row is each for each in study.fresh.values())
     runs = [run for run in study.runs if run["tags"]["config_key"] == row.key and ("pick" in run["tags"]) == fresh]
-    return shown(estimate([float(run["metrics"].get("final/test_accuracy", math.nan)) for run in runs]), 4)
+    return format_estimate(mean_of([float(run["metrics"].get("final/test_accuracy", math.nan)) for run in runs]), 4)

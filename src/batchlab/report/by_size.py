@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from batchlab.report.comparison import Estimate, Row
+from batchlab.laws.estimate import Estimate
+from batchlab.report.comparison import Row
 from batchlab.report.panel import Axis, Panel, Trace
 from batchlab.report.study_data import Study, best_by_size, ends, hover_of, labelled, score_name, score_of
 
@@ -99,7 +100,7 @@ def with_bars(
     return Trace(
         name,
         [row.batch_size for row in rows],
-        [each.mean for each in estimates],
+        [each.value for each in estimates],
         [ends(each)[0] for each in estimates] if has_bars else None,
         [ends(each)[1] for each in estimates] if has_bars else None,
         style="points" if is_faint else "both",

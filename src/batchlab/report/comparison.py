@@ -1,33 +1,19 @@
 """The table at the end of a command: one row per batch size, from what was recorded."""
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from rich.table import Table
-from scipy.stats import t
 
 from batchlab.config.objectives import CALIBRATED, MEASURED
+from batchlab.laws.estimate import Estimate, mean_of
 
 Run = Mapping[str, Mapping[str, Any]]
 """Params, metrics and tags of a recorded run."""
 VARIED_APART = {"seed", "batch_size", "log2_batch_size", "lr_used", "study"}
 """Params that have a column of their own, or that vary between runs of one row."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over n seeds with the half width of its 95 % t interval; half width NaN at n = 1.
-
-    NaN values are left out of the mean, and of n.
-    """
-
-    mean: float
-    half_width: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -78,22 +64,6 @@ class Row:
         return self.calibrated_seconds or self.train_seconds
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and 95 % t interval of independent values; NaN are left out."""
-    known = [value for value in values if not math.isnan(value)]
-    if not known:
-        return Estimate(math.nan, math.nan, 0)
-    mean, n = statistics.fmean(known), len(known)
-    variance = math.fsum((value - mean) ** 2 for value in known) / (n - 1) if n > 1 else math.nan
-    half_width = _quantile(n - 1) * math.sqrt(variance / n) if n > 1 else math.nan
-    return Estimate(mean, half_width, n)
-
-
-@lru_cache(maxsize=256)
-def _quantile(freedom: int) -> float:
-    return float(t.ppf(0.975, freedom))
-
-
 def comparison_rows(runs: Sequence[Run]) -> list[Row]:
     """Runs grouped by configuration, ordered by batch size.
 
@@ -123,7 +93,7 @@ def varied_params(runs: Sequence[Run]) -> list[str]:
 
 def _row(group: list[Run], varied: list[str]) -> Row:
     def over(metric: str) -> Estimate:
-        return estimate([float(run["metrics"].get(metric, math.nan)) for run in group])
+        return mean_of([float(run["metrics"].get(metric, math.nan)) for run in group])
 
     params = group[0]["params"]
     names = {
@@ -141,7 +111,7 @@ def _row(group: list[Run], varied: list[str]) -> Row:
         batch_size=int(params["batch_size"]),
         varied=names,
         lr=float(params["lr_used"]),
-        epochs=estimate([float(params["epochs"])]) if "epochs" in params else over("progress/epochs"),
+        epochs=mean_of([float(params["epochs"])]) if "epochs" in params else over("progress/epochs"),
         steps=over("cost/num_steps"),
         accuracy=over("final/val_accuracy"),
         loss=over("final/val_loss"),
@@ -162,7 +132,7 @@ def _row(group: list[Run], varied: list[str]) -> Row:
 
 def draw_table(rows: Sequence[Row], title: str) -> Table:
     """The rows as a table for the terminal."""
-    is_regression = all(math.isnan(row.accuracy.mean) for row in rows) and not all(row.outcomes for row in rows)
+    is_regression = all(math.isnan(row.accuracy.value) for row in rows) and not all(row.outcomes for row in rows)
     has_target, is_calibrated = any(row.target_seconds for row in rows), any(row.calibrated_seconds for row in rows)
     names = list(dict.fromkeys(name for row in rows for name in row.varied))
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
@@ -176,11 +146,11 @@ def draw_table(rows: Sequence[Row], title: str) -> Table:
     for row in rows:
         score = row.loss if is_regression else row.accuracy
         cells = [str(row.batch_size), *(row.varied.get(name, "") for name in names), f"{row.lr:.4g}"]
-        cells += [number(row.steps.mean), shown(score, 4), shown(row.train_seconds, 2)]
-        cells += [shown(row.calibrated_seconds, 2) if row.calibrated_seconds else ""] if is_calibrated else []
-        cells += [shown(row.target_seconds, 2) if row.target_seconds else ""] if has_target else []
+        cells += [number(row.steps.value), format_estimate(score, 4), format_estimate(row.train_seconds, 2)]
+        cells += [format_estimate(row.calibrated_seconds, 2) if row.calibrated_seconds else ""] if is_calibrated else []
+        cells += [format_estimate(row.target_seconds, 2) if row.target_seconds else ""] if has_target else []
         peak = row.peak_memory_bytes / 2**20
-        cells += [number(row.examples_per_second.mean), number(peak), str(row.n)]
+        cells += [number(row.examples_per_second.value), number(peak), str(row.n)]
         table.add_row(*cells, *([row.outcomes] if headings[-1] == "outcome" else []))
     return table
 
@@ -194,27 +164,26 @@ def verdict(rows: Sequence[Row]) -> str:
     Returns:
         Sentences for the person; empty for fewer than two rows with an accuracy.
     """
-    rated = [row for row in rows if not math.isnan(row.accuracy.mean)]
+    rated = [row for row in rows if not math.isnan(row.accuracy.value)]
     if len(rated) < 2:
         return ""
-    best = max(rated, key=lambda row: row.accuracy.mean)
-    said = f"Highest val accuracy: {_name(best)} ({shown(best.accuracy, 4)})."
+    best = max(rated, key=lambda row: row.accuracy.value)
+    said = f"Highest val accuracy: {_name(best)} ({format_estimate(best.accuracy, 4)})."
     if any(row.accuracy.n < 2 for row in rated):
-        fastest = min(rated, key=lambda row: row.seconds.mean)
-        said += f" Least training time: {_name(fastest)} ({shown(fastest.seconds, 2)} s)."
+        fastest = min(rated, key=lambda row: row.seconds.value)
+        said += f" Least training time: {_name(fastest)} ({format_estimate(fastest.seconds, 2)} s)."
         return f"{said} One seed does not tell whether they differ: num_seeds=3 gives intervals."
     tied = tied_with(best, rated)
     if len(tied) == 1:
         return f"{said} No other interval reaches it."
-    fastest = min(tied, key=lambda row: row.seconds.mean)
+    fastest = min(tied, key=lambda row: row.seconds.value)
     others = ", ".join(_name(row) for row in tied if row is not best)
     return f"{said} Not told apart from it at n = {best.n}: {others}. Fastest among these: {_name(fastest)}."
 
 
 def tied_with(best: Row, rows: Sequence[Row]) -> list[Row]:
     """Rows whose interval of the accuracy reaches that of the best row, itself among them."""
-    low = best.accuracy.mean - best.accuracy.half_width
-    return [row for row in rows if row is best or row.accuracy.mean + row.accuracy.half_width >= low]
+    return [row for row in rows if row is best or row.accuracy.high >= best.accuracy.low]
 
 
 def time_spent(runs: Sequence[Run]) -> str:
@@ -243,10 +212,9 @@ def number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:,.0f}"
 
 
-def shown(value: Estimate, digits: int) -> str:
+def format_estimate(value: Estimate, digits: int) -> str:
     """``mean ± half width``; no ± at n = 1 and where all are one number (computed seconds), a dash for NaN."""
-    if math.isnan(value.mean):
+    if math.isnan(value.value):
         return "-"
-    text = f"{value.mean:.{digits}f}"
-    is_known = not math.isnan(value.half_width) and value.half_width > 0.0
-    return f"{text} ± {value.half_width:.{digits}f}" if is_known else text
+    text = f"{value.value:.{digits}f}"
+    return f"{text} ± {value.half_width:.{digits}f}" if value.half_width > 0.0 else text

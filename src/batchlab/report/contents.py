@@ -8,15 +8,15 @@ from batchlab.report.answer import answer_of
 from batchlab.report.by_size import accuracy_panel, seconds_panel, size_points, throughput_panel
 from batchlab.report.comparison import Row, time_spent
 from batchlab.report.curves import ReadCurves, curve_panels, curve_points, noise_panel
-from batchlab.report.failures import failure_listing, failure_points
-from batchlab.report.lr_figure import RatePoints, rate_panel, rate_points
-from batchlab.report.panel import Listing, Panel
-from batchlab.report.provenance import provenance_listing, provenance_points
-from batchlab.report.sharpness_figure import how_measured, sharpness_panels, sharpness_points
+from batchlab.report.failures import failure_points, failure_table
+from batchlab.report.lr_figure import LrPoints, lr_panel, lr_points
+from batchlab.report.panel import PageTable, Panel
+from batchlab.report.provenance import provenance_points, provenance_table
+from batchlab.report.sharpness_figure import describe_sharpness, sharpness_panels, sharpness_points
 from batchlab.report.step_time_panel import StepPoints, step_panel, step_points
 from batchlab.report.study_data import Study
 from batchlab.report.summary import summary_of
-from batchlab.report.time_to_target_figure import reach_panels, reach_points
+from batchlab.report.time_to_target_figure import target_panels, target_points
 from batchlab.report.tradeoff import pareto_panel, pareto_points
 
 
@@ -27,12 +27,12 @@ class Contents:
     Attributes:
         summary: in numbers; `summary.json`.
         panels: figures in their order.
-        listings: tables in their order, below the figures.
+        tables: tables in their order, below the figures.
     """
 
     summary: dict[str, Any]
     panels: Sequence[Panel]
-    listings: Sequence[Listing]
+    tables: Sequence[PageTable]
 
 
 def contents_of(study: Study, read: ReadCurves) -> Contents:
@@ -42,21 +42,21 @@ def contents_of(study: Study, read: ReadCurves) -> Contents:
         study: what was recorded.
         read: gives curves of runs.
     """
-    answer, steps, rates = answer_of(study), step_points(study), rate_points(study)
-    reach, facts = reach_points(study, steps), provenance_points(study)
-    summary = summary_of(study, answer, steps, reach, rates, facts)
+    answer, steps, rates = answer_of(study), step_points(study), lr_points(study)
+    target, facts = target_points(study, steps), provenance_points(study)
+    summary = summary_of(study, answer, steps, target, rates, facts)
     summary["spent"] = time_spent(study.runs)
     panels = [
         *_by_size(study),
         *_tradeoff(study, answer.best if answer else None),
         *_along_training(study, read),
         *_speed(study, steps),
-        *(reach_panels(reach, study) if reach else []),
+        *(target_panels(target, study) if target else []),
         *_settings(study, rates),
     ]
     failures = failure_points(study)
-    listings = [failure_listing(failures, study)] if failures else []
-    return Contents(summary, panels, [*listings, *([provenance_listing(facts)] if facts else [])])
+    tables = [failure_table(failures, study)] if failures else []
+    return Contents(summary, panels, [*tables, *([provenance_table(facts)] if facts else [])])
 
 
 def _by_size(study: Study) -> list[Panel]:
@@ -84,9 +84,9 @@ def _speed(study: Study, steps: Sequence[StepPoints]) -> list[Panel]:
     return [throughput_panel(points, study), step_panel(steps)]
 
 
-def _settings(study: Study, rates: Sequence[RatePoints]) -> list[Panel]:
-    panels = [rate_panel(rates, study)] if rates else []
+def _settings(study: Study, rates: Sequence[LrPoints]) -> list[Panel]:
+    panels = [lr_panel(rates, study)] if rates else []
     points = sharpness_points(study)
     if points:
-        panels += sharpness_panels(points, how_measured(reversed(study.runs)))
+        panels += sharpness_panels(points, describe_sharpness(reversed(study.runs)))
     return panels

@@ -72,7 +72,7 @@ def _mean_curve(
     row: Row, runs: Sequence[Run], metric: str, curves: Mapping[tuple[str, str], Curve]
 ) -> CurvePoints | None:
     def mean(key: str) -> dict[int, float]:
-        return mean_of([curves.get((run["info"]["id"], key), {}) for run in runs])
+        return mean_curve([curves.get((run["info"]["id"], key), {}) for run in runs])
 
     score, noise = mean(metric), mean(NOISE)
     if len(score) < 2:
@@ -87,7 +87,7 @@ def _mean_curve(
     )  # fmt: skip
 
 
-def mean_of(curves: Sequence[Curve]) -> dict[int, float]:
+def mean_curve(curves: Sequence[Curve]) -> dict[int, float]:
     """The mean at each step that all curves have with a number."""
     shared = set.intersection(*(set(curve) for curve in curves)) if curves else set()
     means = {step: sum(curve[step] for curve in curves) / len(curves) for step in shared}

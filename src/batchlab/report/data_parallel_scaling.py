@@ -8,7 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from batchlab.laws.estimate import Estimate, median_of
-from batchlab.report.limits import in_brackets
+from batchlab.report.limits import format_interval
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def scaling_in_words(rows: list[Scaling]) -> str:
     """From which batch size on the processes are faster than one, and by how much at most."""
     best, num = max(rows, key=lambda row: row.speed_up.value), rows[0].num_processes
     faster = [row.batch_size for row in rows if row.speed_up.low > 1]
-    at_most = f"at most {in_brackets(best.speed_up, 1)} times one process's throughput, at B = {best.batch_size}"
+    at_most = f"at most {format_interval(best.speed_up, 1)} times one process's throughput, at B = {best.batch_size}"
     if not faster:
         return f"{num} processes are faster than one at none of these batch sizes: {at_most}."
     return f"{num} processes are faster than one at B = {', '.join(map(str, faster))}: {at_most}."

@@ -20,7 +20,7 @@ NARROW, WIDE = 3.0, 1000.0
 """A logarithmic axis over a smaller ratio would have no tick, and is linear; over a larger one has ticks at decades."""
 
 
-def write_still(panel: Panel, folder: Path, suffixes: tuple[str, ...] = ("png", "svg")) -> list[Path]:
+def export_panel(panel: Panel, folder: Path, suffixes: tuple[str, ...] = ("png", "svg")) -> list[Path]:
     """Draw the panel, once in each format; the same panel gives the same bytes.
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batchlab.report.comparison import Run
-from batchlab.report.panel import Listing
+from batchlab.report.panel import PageTable
 from batchlab.report.study_data import Study
 
 MAX_ROWS = 25
@@ -56,7 +56,7 @@ def _settings(run: Run) -> str:
     return f"batch size {int(run['params']['batch_size']):,}, lr {float(run['params']['lr_used']):.4g}"
 
 
-def failure_listing(failures: Sequence[Failure], study: Study) -> Listing:
+def failure_table(failures: Sequence[Failure], study: Study) -> PageTable:
     """The failures as a table."""
     what = "trials" if study.search is not None else "runs"
     rows = [
@@ -66,4 +66,4 @@ def failure_listing(failures: Sequence[Failure], study: Study) -> Listing:
     total = sum(each.count for each in failures)
     counted = f"{total:,} {what}" if total > 1 else f"1 {what[:-1]}"
     note = f"{counted} ended without values. They count in no mean, and what failed once is not recommended."
-    return Listing("failures", "What failed, and why", ["how it ended", what, "cause", "settings, e.g."], rows, note)
+    return PageTable("failures", "What failed, and why", ["how it ended", what, "cause", "settings, e.g."], rows, note)

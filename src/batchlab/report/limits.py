@@ -18,7 +18,7 @@ BALANCED = (
 UNKNOWN = "not known, the interval of B* is too wide to say"
 
 
-def limits_in_words(limits: Sequence[str]) -> str:
+def describe_limits(limits: Sequence[str]) -> str:
     """Words of `laws.optimum.limits_of` as a sentence; empty for none.
 
     Args:
@@ -29,7 +29,7 @@ def limits_in_words(limits: Sequence[str]) -> str:
     return "; ".join(LIMITS[word] for word in limits if word in LIMITS)
 
 
-def in_brackets(estimate: Estimate, unit: float = 1.0, digits: int = 3) -> str:
+def format_interval(estimate: Estimate, unit: float = 1.0, digits: int = 3) -> str:
     """``value [low, high]`` in a unit."""
     value, low, high = (each * unit for each in (estimate.value, estimate.low, estimate.high))
     return f"{_short(value, digits)} [{_short(low, digits)}, {_short(high, digits)}]"

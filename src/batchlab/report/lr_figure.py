@@ -18,7 +18,7 @@ MIN_SIZES = 3
 
 
 @dataclass(frozen=True)
-class RatePoints:
+class LrPoints:
     """Learning rates of one label.
 
     Attributes:
@@ -36,7 +36,7 @@ class RatePoints:
     law: Power | None
 
 
-def rate_points(study: Study) -> list[RatePoints]:
+def lr_points(study: Study) -> list[LrPoints]:
     """Learning rates by label; labels with fewer than two batch sizes of two rates each are left out."""
     found = []
     for label, rows in labelled(study).items():
@@ -52,7 +52,7 @@ def rate_points(study: Study) -> list[RatePoints]:
         law = None
         if len(best) >= MIN_SIZES:
             law = fit_power([row.batch_size for row in best], [row.lr for row in best], widths)
-        found.append(RatePoints(label, tried, best, at_end, law))
+        found.append(LrPoints(label, tried, best, at_end, law))
     return found
 
 
@@ -69,7 +69,7 @@ def cell(lr: float, tried: Sequence[float]) -> float:
     return sum(sides) / len(sides)
 
 
-def rate_panel(points: Sequence[RatePoints], study: Study) -> Panel:
+def lr_panel(points: Sequence[LrPoints], study: Study) -> Panel:
     """Best lr against batch size on logarithmic axes, with the fitted power."""
     tried = [row for each in points for row in each.tried]
     step = 1 + len(tried) // MAX_OTHERS
@@ -87,7 +87,7 @@ def rate_panel(points: Sequence[RatePoints], study: Study) -> Panel:
     return Panel("lr", "Best learning rate by batch size", BATCH_SIZE, y, traces, note)
 
 
-def in_words(points: RatePoints) -> list[str]:
+def in_words(points: LrPoints) -> list[str]:
     """The exponent with its interval, and how far it can be trusted."""
     prefix = f"{points.label}: " if points.label else ""
     if points.law is None:

@@ -37,7 +37,7 @@ def page_of(contents: Contents) -> str:
     return environment.get_template("page.html.j2").render(
         summary=contents.summary,
         places=places,
-        listings=contents.listings,
+        tables=contents.tables,
         figures=embedded({"figures": figures, "dark": DARK}),
         plotly=Markup(get_plotlyjs()),
         style=Markup((TEMPLATE / "page.css").read_text()),

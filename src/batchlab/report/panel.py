@@ -73,7 +73,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Listing:
+class PageTable:
     """A table of a page.
 
     Attributes:

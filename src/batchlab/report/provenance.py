@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from batchlab.report.panel import Listing
+from batchlab.report.panel import PageTable
 from batchlab.report.study_data import Study
 from batchlab.system.host_lock import WORKERS
 
@@ -82,8 +82,8 @@ def _several(values: Sequence[str]) -> str:
     return "; ".join([*said, *([f"and {len(counts) - MAX_VALUES} others"] if len(counts) > MAX_VALUES else [])])
 
 
-def provenance_listing(facts: dict[str, str]) -> Listing:
+def provenance_table(facts: dict[str, str]) -> PageTable:
     """The facts as a table."""
-    return Listing(
+    return PageTable(
         "provenance", "Where the numbers come from", ["", ""], [[name, said] for name, said in facts.items()]
     )

@@ -4,8 +4,8 @@ import math
 from collections import Counter
 from typing import Any
 
-from batchlab.report.comparison import estimate
-from batchlab.report.study_data import Search, Trial
+from batchlab.laws.estimate import mean_of
+from batchlab.report.study_data import FailedTrial, Search
 from batchlab.search.picks import ACCURACY, Candidates, all_picks, candidates_of, first_pick, retrained
 from batchlab.search.space import in_words
 from batchlab.search.storage import find_study
@@ -32,7 +32,7 @@ def search_of(mlruns: str, name: str, storage: Any = None) -> Search | None:
         directions,
         {name: trial.number for name, trial in picks.items()},
         dict(Counter(ending(trial) for trial in done).most_common()),
-        [Trial(trial.number, ending(trial), cause_of(trial), tried(study, trial)) for trial in failed],
+        [FailedTrial(trial.number, ending(trial), cause_of(trial), tried(study, trial)) for trial in failed],
     )
 
 
@@ -81,5 +81,5 @@ def least_accuracy(study: Study, found: Candidates) -> float | None:
     """Lower end of the 95 % t interval of the most accurate trial's fresh seeds; None where it has none."""
     known = retrained(study)
     trial = first_pick(found, known).get("most_accurate")
-    fresh = estimate(known.get(str(trial.number), {}).get(ACCURACY, []) if trial else [])
-    return None if math.isnan(fresh.half_width) else fresh.mean - fresh.half_width
+    fresh = mean_of(known.get(str(trial.number), {}).get(ACCURACY, []) if trial else [])
+    return None if math.isnan(fresh.low) else fresh.low

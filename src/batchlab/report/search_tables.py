@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from batchlab.report.comparison import estimate, shown
+from batchlab.laws.estimate import mean_of
+from batchlab.report.comparison import format_estimate
 
 FOUR_DIGITS = ("final/val_accuracy", "final/test_accuracy", "final/val_loss", "final/train_loss")
 SHORT = {
@@ -80,8 +81,11 @@ def draw_picks(rows: Sequence[PickRow], title: str) -> Table:
     for heading in ("pick", "trial", *names, *(SHORT.get(metric, metric) for metric in metrics), "n"):
         table.add_column(heading, justify="left" if heading == "pick" else "right", overflow="fold")
     for row in rows:
-        estimates = [estimate(row.values.get(metric, [])) for metric in metrics]
-        cells = [shown(each, digits_of(metric, each.mean)) for metric, each in zip(metrics, estimates, strict=True)]
+        estimates = [mean_of(row.values.get(metric, [])) for metric in metrics]
+        cells = [
+            format_estimate(each, digits_of(metric, each.value))
+            for metric, each in zip(metrics, estimates, strict=True)
+        ]
         count = str(min(each.n for each in estimates))
         table.add_row(row.name, str(row.number), *(row.settings.get(name, "") for name in names), *cells, count)
     return table

@@ -7,8 +7,9 @@ from typing import Any
 
 from rich.table import Table
 
+from batchlab.laws.estimate import Estimate
 from batchlab.report.by_size import BATCH_SIZE, with_bars
-from batchlab.report.comparison import Estimate, Row
+from batchlab.report.comparison import Row
 from batchlab.report.panel import Axis, Panel, Trace
 from batchlab.report.study_data import Study, best_by_size, labelled, settings_in_words
 
@@ -48,12 +49,12 @@ def draw_sharpness(rows: Sequence[Row]) -> Table | None:
         table.add_column(heading, justify="left" if heading in names else "right", overflow="fold")
     for row in rows:
         settings = [str(row.batch_size), *(row.varied.get(name, "") for name in names)]
-        values = [significant(row.sharpness[name]) if name in row.sharpness else "-" for name in shown]
+        values = [format_significant(row.sharpness[name]) if name in row.sharpness else "-" for name in shown]
         table.add_row(*settings, *values, str(row.n))
     return table
 
 
-def how_measured(runs: Iterable[Mapping[str, Any]]) -> str:
+def describe_sharpness(runs: Iterable[Mapping[str, Any]]) -> str:
     """Return a sentence that says what the numbers of the table depend on.
 
     Args:
@@ -65,11 +66,11 @@ def how_measured(runs: Iterable[Mapping[str, Any]]) -> str:
     return f"Sharpness is that of the loss on {sample}, {mode}; it compares at equal train loss."
 
 
-def significant(value: Estimate) -> str:
+def format_significant(value: Estimate) -> str:
     """``mean ± half width`` to three digits; no ± at n = 1, a dash for NaN."""
-    if math.isnan(value.mean):
+    if math.isnan(value.value):
         return "-"
-    text = f"{value.mean:.3g}"
+    text = f"{value.value:.3g}"
     return text if math.isnan(value.half_width) else f"{text} ± {value.half_width:.2g}"
 
 
@@ -122,5 +123,5 @@ def sharpness_panels(points: Mapping[str, Mapping[str, Sequence[Row]]], note: st
 
 
 def _by_size(label: str, rows: Sequence[Row], name: str) -> Trace:
-    hover = [f"{settings_in_words(row)}<br>{significant(row.sharpness[name])}<br>n = {row.n}" for row in rows]
+    hover = [f"{settings_in_words(row)}<br>{format_significant(row.sharpness[name])}<br>n = {row.n}" for row in rows]
     return with_bars(label, rows, [row.sharpness[name] for row in rows], hover)

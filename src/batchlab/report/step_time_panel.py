@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from batchlab.config.objectives import MEASURED
+from batchlab.laws.estimate import Estimate, mean_of
 from batchlab.laws.step_time import StepTime, fit_step_time
 from batchlab.report.by_size import BATCH_SIZE
-from batchlab.report.comparison import Estimate, Run, estimate
+from batchlab.report.comparison import Run
 from batchlab.report.panel import Axis, Panel, Trace
 from batchlab.report.step_time_table import step_time_in_words
 from batchlab.report.study_data import Study, ends, labelled
@@ -78,7 +79,7 @@ def step_panel(points: Sequence[StepPoints]) -> Panel:
     """Milliseconds of a step by batch size, with the law; dashed where the law does not hold."""
     traces: list[Trace] = []
     for each in points:
-        means = {size: estimate([value * 1e3 for value in values]) for size, values in each.seconds.items()}
+        means = {size: mean_of([value * 1e3 for value in values]) for size, values in each.seconds.items()}
         traces.append(_measured(each.label or "measured", means))
         if each.law is not None:
             traces += law_traces(f"{each.label} α + β·B".strip(), each.law, max(each.seconds))
@@ -95,11 +96,11 @@ def _measured(name: str, means: dict[int, Estimate]) -> Trace:
     return Trace(
         name,
         list(means),
-        [each.mean for each in means.values()],
+        [each.value for each in means.values()],
         [ends(each)[0] for each in means.values()] if has_bars else None,
         [ends(each)[1] for each in means.values()] if has_bars else None,
         style="points",
-        hover=[f"batch size {size:,}<br>{each.mean:.3g} ms per step<br>n = {each.n}" for size, each in means.items()],
+        hover=[f"batch size {size:,}<br>{each.value:.3g} ms per step<br>n = {each.n}" for size, each in means.items()],
     )
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from batchlab.laws.equivalence import Verdict
 from batchlab.laws.estimate import Estimate, median_of
 from batchlab.laws.step_time import StepTime, crossing, crossing_of_table
-from batchlab.report.limits import in_brackets
+from batchlab.report.limits import format_interval
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,9 @@ def step_time_in_words(label: str, law: StepTime | None) -> list[str]:
     fit = "" if math.isnan(law.r_squared) else f", R² {law.r_squared:.4f}"
     lines = [
         f"{prefix}t(B) = α + β·B from B = {law.smallest} to {law.largest}{fit}, within {law.worst:.1%}",
-        f"  α {in_brackets(law.alpha_seconds, 1e3)} ms per step, β {in_brackets(law.beta_seconds, 1e6)} µs per example"
-        f", half speed at B = α/β = {in_brackets(law.half_speed, 1)}",
+        f"  α {format_interval(law.alpha_seconds, 1e3)} ms per step, "
+        f"β {format_interval(law.beta_seconds, 1e6)} µs per example, "
+        f"half speed at B = α/β = {format_interval(law.half_speed, 1)}",
     ]
     if law.beyond:
         sizes = ", ".join(f"{size} ({ratio - 1:+.0%})" for size, ratio in law.beyond)
@@ -177,7 +178,7 @@ def crossing_in_words(first: Series, second: Series) -> str:
     by_law = "no law"
     if first.law and second.law:
         at = crossing(first.law, second.law)
-        by_law = f"B = {in_brackets(at, 1)}" if not math.isnan(at.value) else "nowhere"
+        by_law = f"B = {format_interval(at, 1)}" if not math.isnan(at.value) else "nowhere"
     return f"{first.label} and {second.label} take the same time at: by the laws {by_law}; by the table {by_table}"
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from batchlab.report.comparison import Estimate, Row, Run, comparison_rows, shown
+from batchlab.laws.estimate import Estimate
+from batchlab.report.comparison import Row, Run, comparison_rows, format_estimate
 
 NOT_A_LABEL = ("lr", "epochs", "num_seeds", "lr_scaling.base_batch_size", "eval.every_examples", "hydra")
 """Settings that are tuned for a batch size and do not tell one line of a figure from another."""
@@ -18,7 +19,7 @@ MAX_LABELS = 6
 
 
 @dataclass(frozen=True)
-class Trial:
+class FailedTrial:
     """A trial of a search that ended without values.
 
     Attributes:
@@ -50,7 +51,7 @@ class Search:
     directions: Sequence[str]
     picks: Mapping[str, int]
     endings: Mapping[str, int]
-    failed: Sequence[Trial]
+    failed: Sequence[FailedTrial]
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Study:
     @cached_property
     def is_regression(self) -> bool:
         """Whether there is no accuracy, so that the loss on val decides."""
-        return all(math.isnan(row.accuracy.mean) for row in self.rows)
+        return all(math.isnan(row.accuracy.value) for row in self.rows)
 
     @cached_property
     def has_target(self) -> bool:
@@ -130,7 +131,7 @@ def counted(recorded: Sequence[Run]) -> tuple[list[Run], dict[str, int]]:
     return list(latest.values()), {reason: count for reason, count in reasons.items() if count}
 
 
-def is_whole(row: Row) -> bool:
+def has_values(row: Row) -> bool:
     """Whether every run of a row ended with values."""
     return not row.outcomes
 
@@ -141,10 +142,10 @@ def rank(study: Study, row: Row) -> float:
     Seconds to the target where there is one, else accuracy on the validation split, else the loss on it.
     """
     if study.has_target:
-        value = row.target_seconds.mean if row.target_seconds and row.target_seconds.n == row.n else math.nan
+        value = row.target_seconds.value if row.target_seconds and row.target_seconds.n == row.n else math.nan
     else:
-        value = row.loss.mean if study.is_regression else -row.accuracy.mean
-    return math.inf if math.isnan(value) or not is_whole(row) else value
+        value = row.loss.value if study.is_regression else -row.accuracy.value
+    return math.inf if math.isnan(value) or not has_values(row) else value
 
 
 def label_of(row: Row) -> str:
@@ -186,7 +187,7 @@ def num_train(study: Study) -> float:
 def settings_in_words(row: Row) -> str:
     """A configuration for people: ``batch size 128, lr 0.02, 10 epochs``, and what else varies."""
     words = [f"batch size {row.batch_size:,}", f"lr {row.lr:.4g}"]
-    words += [f"{row.epochs.mean:.4g} epochs"] if row.epochs.n else []
+    words += [f"{row.epochs.value:.4g} epochs"] if row.epochs.n else []
     return ", ".join([*words, others_in_words(row)] if others_in_words(row) else words)
 
 
@@ -203,12 +204,12 @@ def score_of(study: Study, row: Row) -> Estimate:
 
 def hover_of(study: Study, row: Row) -> str:
     """What a figure says of a row under the pointer; lines are parted by <br>."""
-    lines = [settings_in_words(row), f"{score_name(study)} {shown(score_of(study, row), 4)}"]
-    lines.append(f"training {shown(row.seconds, digits(row.seconds.mean))} s")
+    lines = [settings_in_words(row), f"{score_name(study)} {format_estimate(score_of(study, row), 4)}"]
+    lines.append(f"training {format_estimate(row.seconds, digits(row.seconds.value))} s")
     if row.calibrated_seconds:
-        lines[-1] += f" if alone, {shown(row.train_seconds, digits(row.train_seconds.mean))} s beside others"
+        lines[-1] += f" if alone, {format_estimate(row.train_seconds, digits(row.train_seconds.value))} s beside others"
     if row.target_seconds:
-        lines.append(f"to the target {shown(row.target_seconds, digits(row.target_seconds.mean))} s")
+        lines.append(f"to the target {format_estimate(row.target_seconds, digits(row.target_seconds.value))} s")
     return "<br>".join([*lines, f"n = {row.n}"])
 
 
@@ -224,5 +225,4 @@ def digits(value: float) -> int:
 
 def ends(estimate: Estimate) -> tuple[float, float]:
     """Ends of the interval; the mean itself where there is none."""
-    half_width = 0.0 if math.isnan(estimate.half_width) else estimate.half_width
-    return estimate.mean - half_width, estimate.mean + half_width
+    return (estimate.value, estimate.value) if math.isnan(estimate.low) else (estimate.low, estimate.high)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from batchlab.report.contents import Contents, contents_of
-from batchlab.report.export import write_still
+from batchlab.report.export import export_panel
 from batchlab.report.page import FIGURES, page_of
 from batchlab.report.search_summary import search_of
 from batchlab.report.study_data import study_of
@@ -56,7 +56,7 @@ def write_whole(path: Path, text: str) -> None:
 
 def write_figures(contents: Contents, folder: Path) -> list[Path]:
     """Every panel as PNG and SVG; files of panels that are no more are removed."""
-    paths = [path for panel in contents.panels for path in write_still(panel, folder)]
+    paths = [path for panel in contents.panels for path in export_panel(panel, folder)]
     for stale in set(folder.glob("*.*")) - set(paths):
         stale.unlink()
     return paths

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from batchlab.laws.estimate import of_draws
+from batchlab.laws.estimate import Estimate, of_draws
 from batchlab.laws.optimum import best_batch_size, good_range, is_known, limits_of
 from batchlab.laws.step_time import StepTime
 from batchlab.report.answer import Answer, Choice, accuracy_on_test
-from batchlab.report.comparison import Estimate, Row
-from batchlab.report.limits import UNKNOWN, limits_in_words
-from batchlab.report.lr_figure import RatePoints
+from batchlab.report.comparison import Row
+from batchlab.report.limits import UNKNOWN, describe_limits
+from batchlab.report.lr_figure import LrPoints
 from batchlab.report.step_time_panel import StepPoints
 from batchlab.report.study_data import Study, label_of, others_in_words, score_name, score_of, settings_in_words
-from batchlab.report.time_to_target_figure import ReachPoints
+from batchlab.report.time_to_target_figure import TargetPoints
 from batchlab.report.tradeoff import AXES
 
 
@@ -23,8 +23,8 @@ def summary_of(
     study: Study,
     answer: Answer | None,
     steps: Sequence[StepPoints],
-    reach: ReachPoints | None,
-    rates: Sequence[RatePoints],
+    target: TargetPoints | None,
+    rates: Sequence[LrPoints],
     facts: Mapping[str, str],
 ) -> dict[str, Any]:
     """Everything that a page says in numbers, fit for JSON: what is not known is null.
@@ -33,7 +33,7 @@ def summary_of(
         study: what was recorded.
         answer: None where nothing can be recommended.
         steps: step times by label.
-        reach: runs to a target; None without.
+        target: runs to a target; None without.
         rates: learning rates by label.
         facts: where the numbers come from.
     """
@@ -41,12 +41,12 @@ def summary_of(
     if answer is not None:
         choices = [choice_record(study, choice) for choice in answer.choices]
         record |= {"recommended": choices[0], "runners_up": choices[1:], "reason": answer.reason}
-        record |= {"caveats": list(answer.caveats), "limits": limits_said(answer.best, steps, reach)}
+        record |= {"caveats": list(answer.caveats), "limits": limits_said(answer.best, steps, target)}
         record["recommended"]["test_accuracy"] = accuracy_on_test(study, answer.best)
     record["laws"] = {
         "step_time": {each.label or "all": step_record(each.law) for each in steps if each.law is not None},
-        "convergence": reach_record(reach),
-        "lr_exponent": {each.label or "all": vars(each.law.exponent) for each in rates if each.law is not None},
+        "convergence": convergence_record(target),
+        "lr_exponent": {each.label or "all": each.law.exponent.record() for each in rates if each.law is not None},
     }
     record |= {"num_runs": len(study.runs), "num_configurations": len(study.rows), "left_out": dict(study.left_out)}
     return finite(record | {"provenance": dict(facts)})
@@ -73,14 +73,14 @@ def choice_record(study: Study, choice: Choice) -> dict[str, Any]:
         "others": others_in_words(row),
         "batch_size": row.batch_size,
         "lr": row.lr,
-        "epochs": row.epochs.mean,
+        "epochs": row.epochs.value,
         "score": score_name(study),
         "value": interval(score_of(study, row)),
         "seconds": interval(row.seconds),
         "train_seconds": interval(row.train_seconds),
         "calibrated_train_seconds": interval(row.calibrated_seconds) if row.calibrated_seconds else None,
         "target_seconds": interval(row.target_seconds) if row.target_seconds else None,
-        "steps": row.steps.mean,
+        "steps": row.steps.value,
         "examples_per_second": interval(row.examples_per_second),
         "peak_memory_bytes": row.peak_memory_bytes,
         "n": row.n,
@@ -91,39 +91,38 @@ def choice_record(study: Study, choice: Choice) -> dict[str, Any]:
 
 def interval(value: Estimate) -> dict[str, float | int]:
     """Mean, ends of the 95 % t interval and n; no ends at n = 1."""
-    low, high = value.mean - value.half_width, value.mean + value.half_width
-    return {"mean": value.mean, "low": low, "high": high, "n": value.n}
+    return {"mean": value.value, "low": value.low, "high": value.high, "n": value.n}
 
 
 def step_record(law: StepTime) -> dict[str, Any]:
     """The law of step time in numbers."""
     names = ("alpha_seconds", "beta_seconds", "half_speed")
-    return {name: vars(getattr(law, name)) for name in names} | {"smallest": law.smallest, "largest": law.largest}
+    return {name: getattr(law, name).record() for name in names} | {"smallest": law.smallest, "largest": law.largest}
 
 
-def reach_record(reach: ReachPoints | None) -> dict[str, Any] | None:
+def convergence_record(target: TargetPoints | None) -> dict[str, Any] | None:
     """The law of convergence and the batch size of the least time in numbers."""
-    if reach is None or reach.law is None:
+    if target is None or target.law is None:
         return None
     names = ("min_examples", "critical_batch_size", "min_steps")
-    record: dict[str, Any] = {name: vars(getattr(reach.law, name)) for name in names}
-    if reach.costs is not None:
-        record |= {"optimal_batch_size": vars(best_batch_size(reach.costs))}
-        record |= {"within_10_percent": list(good_range(reach.costs))}
+    record: dict[str, Any] = {name: getattr(target.law, name).record() for name in names}
+    if target.costs is not None:
+        record |= {"optimal_batch_size": best_batch_size(target.costs).record()}
+        record |= {"within_10_percent": list(good_range(target.costs))}
     return record
 
 
-def limits_said(row: Row, steps: Sequence[StepPoints], reach: ReachPoints | None) -> str:
+def limits_said(row: Row, steps: Sequence[StepPoints], target: TargetPoints | None) -> str:
     """What limits at a configuration: by both laws, by step time alone, or that it is not known.
 
     Args:
         row: the configuration.
         steps: step times by label.
-        reach: runs to a target; None without.
+        target: runs to a target; None without.
     """
-    if reach is not None and reach.costs is not None:
-        known = is_known(best_batch_size(reach.costs))
-        return limits_in_words(limits_of(reach.costs, row.batch_size)) if known else UNKNOWN
+    if target is not None and target.costs is not None:
+        known = is_known(best_batch_size(target.costs))
+        return describe_limits(limits_of(target.costs, row.batch_size)) if known else UNKNOWN
     own = [each for each in steps if len(steps) == 1 or each.label == label_of(row)]
     law = own[0].law if own else None
     if law is None:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from batchlab.laws.convergence import Convergence
-from batchlab.laws.estimate import Estimate as Interval
-from batchlab.laws.estimate import of_draws
+from batchlab.laws.estimate import Estimate, mean_of, of_draws
 from batchlab.laws.optimum import Costs, best_batch_size, costs_of_laws, good_range
 from batchlab.report.by_size import BATCH_SIZE
-from batchlab.report.comparison import Estimate, Row, estimate
+from batchlab.report.comparison import Row
 from batchlab.report.convergence_table import convergence_in_words, targets_of
-from batchlab.report.limits import in_brackets
+from batchlab.report.limits import format_interval
 from batchlab.report.panel import Axis, Panel, Trace
 from batchlab.report.step_time_panel import StepPoints
 from batchlab.report.study_data import Study, ends, hover_of, num_train
@@ -23,7 +22,7 @@ NUM_POINTS = 40
 
 
 @dataclass(frozen=True)
-class ReachPoints:
+class TargetPoints:
     """What runs to a target took.
 
     Attributes:
@@ -43,7 +42,7 @@ class ReachPoints:
     words: Sequence[str]
 
 
-def reach_points(study: Study, steps: Sequence[StepPoints]) -> ReachPoints | None:
+def target_points(study: Study, steps: Sequence[StepPoints]) -> TargetPoints | None:
     """Time and examples to the target; None where no run has one, or of one batch size only.
 
     Args:
@@ -59,15 +58,15 @@ def reach_points(study: Study, steps: Sequence[StepPoints]) -> ReachPoints | Non
 
     def over(metric: str) -> list[Estimate]:
         groups = targets.by_size.values()
-        return [estimate([float(run["metrics"].get(metric, math.nan)) for run in group]) for group in groups]
+        return [mean_of([float(run["metrics"].get(metric, math.nan)) for run in group]) for group in groups]
 
     step, total = steps[0].law if len(steps) == 1 else None, num_train(study)
     costs = costs_of_laws(step, targets.law, total) if step and targets.law and math.isfinite(total) else None
     words = convergence_in_words(targets)
-    return ReachPoints(best, over("target/seconds"), over("target/examples"), targets.law, costs, words)
+    return TargetPoints(best, over("target/seconds"), over("target/examples"), targets.law, costs, words)
 
 
-def reach_panels(points: ReachPoints, study: Study) -> list[Panel]:
+def target_panels(points: TargetPoints, study: Study) -> list[Panel]:
     """Seconds to the target with the prediction of both laws, and examples with the law of convergence."""
     sizes = np.geomspace(points.rows[0].batch_size, points.rows[-1].batch_size, NUM_POINTS)
     seconds, examples = [], []
@@ -86,22 +85,22 @@ def reach_panels(points: ReachPoints, study: Study) -> list[Panel]:
     ]
 
 
-def optimum_in_words(points: ReachPoints) -> str:
+def optimum_in_words(points: TargetPoints) -> str:
     """The batch size of the least time by both laws, with its interval."""
     if points.costs is None:
         return "Two batch sizes that reach the target, and their step times, would give the best one by law."
     low, high = good_range(points.costs)
-    best = in_brackets(best_batch_size(points.costs))
+    best = format_interval(best_batch_size(points.costs))
     return f"By both laws the least time is at B* = {best}; from {low:,.0f} to {high:,.0f} it is within 10 % of that."
 
 
-def _measured(points: ReachPoints, values: Sequence[Estimate], study: Study) -> Trace:
+def _measured(points: TargetPoints, values: Sequence[Estimate], study: Study) -> Trace:
     places = [place for place, value in enumerate(values) if value.n]
     has_bars = any(values[place].n > 1 for place in places)
     return Trace(
         "measured",
         [points.rows[place].batch_size for place in places],
-        [values[place].mean for place in places],
+        [values[place].value for place in places],
         [ends(values[place])[0] for place in places] if has_bars else None,
         [ends(values[place])[1] for place in places] if has_bars else None,
         style="points",
@@ -110,7 +109,7 @@ def _measured(points: ReachPoints, values: Sequence[Estimate], study: Study) -> 
     )
 
 
-def _band(name: str, sizes: np.ndarray, values: Sequence[Interval]) -> list[Trace]:
+def _band(name: str, sizes: np.ndarray, values: Sequence[Estimate]) -> list[Trace]:
     x, y = list(sizes), [each.value for each in values]
     low, high = [each.low for each in values], [each.high for each in values]
     return [Trace(name, x, y, low, high, style="band"), Trace(name, x, y, style="line")]

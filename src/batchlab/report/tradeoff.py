@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batchlab.config.objectives import CALIBRATED, MEASURED
-from batchlab.report.comparison import Estimate, Row, Run, estimate
+from batchlab.laws.estimate import Estimate, mean_of
+from batchlab.report.comparison import Row, Run
 from batchlab.report.panel import Axis, Panel, Trace
-from batchlab.report.study_data import Study, ends, hover_of, is_whole
+from batchlab.report.study_data import Study, ends, has_values, hover_of
 from batchlab.search.pareto_front import pareto_front
 
 AXES = {
@@ -49,12 +50,12 @@ def pareto_points(study: Study) -> ParetoPoints | None:
     None with fewer than two configurations that have both values.
     """
     metrics, directions = objectives_of(study)
-    found = [(row, _pair(study.by_key[row.key], metrics)) for row in study.rows if is_whole(row)]
-    found = [(row, pair) for row, pair in found if all(math.isfinite(each.mean) for each in pair)]
+    found = [(row, _pair(study.by_key[row.key], metrics)) for row in study.rows if has_values(row)]
+    found = [(row, pair) for row, pair in found if all(math.isfinite(each.value) for each in pair)]
     if len(found) < 2:
         return None
     values = [pair for _, pair in found]
-    front = pareto_front([(first.mean, second.mean) for first, second in values], directions)
+    front = pareto_front([(first.value, second.value) for first, second in values], directions)
     return ParetoPoints(metrics, [row for row, _ in found], values, front)
 
 
@@ -70,7 +71,7 @@ def objectives_of(study: Study) -> tuple[tuple[str, str], tuple[str, str]]:
 
 
 def _pair(runs: Sequence[Run], metrics: tuple[str, str]) -> tuple[Estimate, Estimate]:
-    first, second = (estimate([float(run["metrics"].get(name, math.nan)) for run in runs]) for name in metrics)
+    first, second = (mean_of([float(run["metrics"].get(name, math.nan)) for run in runs]) for name in metrics)
     return first, second
 
 
@@ -103,8 +104,8 @@ def _trace(name: str, places: Sequence[int], points: ParetoPoints, study: Study,
     has_bars = not is_faint and len(places) < MANY and any(second.n > 1 for _, second in pairs)
     return Trace(
         name,
-        [first.mean for first, _ in pairs],
-        [second.mean for _, second in pairs],
+        [first.value for first, _ in pairs],
+        [second.value for _, second in pairs],
         [ends(second)[0] for _, second in pairs] if has_bars else None,
         [ends(second)[1] for _, second in pairs] if has_bars else None,
         style="both" if name == "Pareto front" else "points",

@@ -52,7 +52,7 @@ class Store:
 
 
 @contextmanager
-def answering(mlruns: str) -> Iterator[None]:
+def tracking_errors(mlruns: str) -> Iterator[None]:
     """Errors of asking MLflow become one.
 
     Args:
@@ -93,7 +93,7 @@ def client_of(mlruns: str) -> MlflowClient:
     Raises:
         TrackingUnavailable: where the store cannot be opened.
     """
-    with answering(mlruns):
+    with tracking_errors(mlruns):
         return _client(tracking_uri(mlruns), mlruns)
 
 
@@ -129,7 +129,7 @@ def open_store(mlruns: str, study: str) -> Store:
     Raises:
         TrackingUnavailable: where MLflow does not answer.
     """
-    with answering(mlruns):
+    with tracking_errors(mlruns):
         return _open(tracking_uri(mlruns), mlruns, study)
 
 

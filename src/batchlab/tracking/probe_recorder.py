@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from batchlab.config.identity import environment, load_average
 from batchlab.config.resolve import flat_params
 from batchlab.config.schema import Config
-from batchlab.tracking.recorder import record_at_once
+from batchlab.tracking.recorder import record_finished
 
 
 def record_probe(
@@ -23,4 +23,4 @@ def record_probe(
     own = {"batchlab.role": "probe", "sweep_id": sweep_id, "load_average": load_average(), "outcome": "done"}
     settings = {key: value for key, value in flat_params(config).items() if value is not None} | {"seed": seed}
     values = [(key, value, 0) for key, value in finals.items()]
-    record_at_once(config, f"probe-s{seed}", environment() | own | dict(tags), settings, values)
+    record_finished(config, f"probe-s{seed}", environment() | own | dict(tags), settings, values)

@@ -17,15 +17,15 @@ from batchlab.config.schema import Config
 from batchlab.run.training_run import RunResult
 from batchlab.system.environment_errors import cannot_write
 from batchlab.system.signals import signals_wait
-from batchlab.tracking.mlflow_store import TrackingUnavailable, answering, client_of, open_store
-from batchlab.tracking.run_header import RunClock, header_of, texts
+from batchlab.tracking.mlflow_store import TrackingUnavailable, client_of, open_store, tracking_errors
+from batchlab.tracking.run_header import RunClock, as_text, header_of
 from batchlab.tracking.sink import RUN_ID, sink_of
 from batchlab.tracking.spool import End, Header, Spool, Value, begin
-from batchlab.tracking.unsent_runs import meant_for, spool_folder, spooled
+from batchlab.tracking.unsent_runs import spool_folder, spooled_runs, store_address
 from batchlab.training.build import Built
 from batchlab.training.loop import EvalPoint
 
-__all__ = ["Recorder", "open_store", "record_at_once", "recorded_runs"]
+__all__ = ["Recorder", "open_store", "record_finished", "recorded_runs"]
 SECONDS_BETWEEN_DRAINS = 2.0
 """Evaluations closer than this share one write to MLflow; the spool file has each at once."""
 MAX_TAG = 5000
@@ -140,10 +140,10 @@ def end_run(spool: Spool, clock: RunClock, status: str, tags: Mapping[str, str])
         status: FINISHED, FAILED or KILLED.
         tags: outcome, cause and the like; what is longer than MLflow takes is cut.
     """
-    spool.finish(End(status, clock.now(), {key: text[:MAX_TAG] for key, text in texts(tags).items()}))
+    spool.finish(End(status, clock.now(), {key: text[:MAX_TAG] for key, text in as_text(tags).items()}))
 
 
-def record_at_once(
+def record_finished(
     config: Config,
     name: str,
     tags: Mapping[str, str],
@@ -162,8 +162,8 @@ def record_at_once(
         artifacts: folder whose files go with it.
     """
     clock, mlruns = RunClock(), config.mlruns
-    described = texts(tags), texts(params)
-    header = Header(uuid4().hex, config.study, name, clock.began_ms, meant_for(mlruns), *described)
+    described = as_text(tags), as_text(params)
+    header = Header(uuid4().hex, config.study, name, clock.began_ms, store_address(mlruns), *described)
     with signals_wait(), closing(begin(spool_folder(mlruns), header)) as spool:
         spool.append([Value(key, value, clock.began_ms, step) for key, value, step in values if math.isfinite(value)])
         if artifacts is not None:
@@ -206,7 +206,7 @@ def recorded_runs(
     Returns:
         For each run ``{"params": ..., "metrics": ..., "tags": ...}``.
     """
-    waiting = spooled(config.mlruns, sweep_id)
+    waiting = spooled_runs(config.mlruns, sweep_id)
     known = {run["id"] for run in waiting}
     try:
         runs = [*waiting, *(run for run in _in_mlflow(config.mlruns, sweep_id) if run["id"] not in known)]
@@ -219,7 +219,7 @@ def recorded_runs(
 def _in_mlflow(mlruns: str, sweep_id: str) -> list[dict[str, Any]]:
     where = f"tags.sweep_id = '{sweep_id}' AND tags.`batchlab.role` = 'run'"
     client = client_of(mlruns)
-    with answering(mlruns):
+    with tracking_errors(mlruns):
         experiments = [found.experiment_id for found in client.search_experiments()]
         runs = client.search_runs(experiments, where, max_results=10_000, order_by=["attributes.start_time ASC"])
     return [

@@ -12,7 +12,7 @@ from batchlab.config.identity import config_key, environment, load_average, orig
 from batchlab.config.resolve import flat_params
 from batchlab.system.environment_errors import masked
 from batchlab.tracking.spool import Header
-from batchlab.tracking.unsent_runs import meant_for
+from batchlab.tracking.unsent_runs import store_address
 from batchlab.training.build import Built
 
 
@@ -42,14 +42,14 @@ def header_of(built: Built, sweep_id: str, tags: Mapping[str, str], began_ms: in
         config.study,
         f"B{built.plan.batch_size}-lr{built.settings['lr']:.3g}-s{built.seed}",
         began_ms,
-        meant_for(config.mlruns),
-        texts(run_tags(built, sweep_id) | dict(tags)),
-        texts(run_params(built)),
+        store_address(config.mlruns),
+        as_text(run_tags(built, sweep_id) | dict(tags)),
+        as_text(run_params(built)),
         data_set_of(built),
     )
 
 
-def texts(values: Mapping[str, Any]) -> dict[str, str]:
+def as_text(values: Mapping[str, Any]) -> dict[str, str]:
     """As MLflow keeps them, without passwords."""
     return {key: masked(str(value)) for key, value in values.items()}
 

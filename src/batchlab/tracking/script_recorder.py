@@ -9,7 +9,7 @@ from typing import Any
 from batchlab.config.identity import environment, load_average
 from batchlab.config.resolve import flat_params
 from batchlab.config.schema import Config
-from batchlab.tracking.recorder import record_at_once
+from batchlab.tracking.recorder import record_finished
 
 MAX_PARAM = 6000
 """Characters that MLflow takes of a parameter."""
@@ -51,7 +51,7 @@ def record_study(
     named = {key: str(value)[:MAX_PARAM] for key, value in settings.items()}
     values = [(_metric_name(key), value, 0) for key, value in finals.items()]
     values += [(_metric_name(key), value, step) for key, points in curves.items() for step, value in points]
-    record_at_once(config, role, tags, named, values, path.parent)
+    record_finished(config, role, tags, named, values, path.parent)
     return path
 
 

@@ -8,7 +8,14 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
-from batchlab.tracking.mlflow_store import Store, TrackingUnavailable, answering, forget_stores, open_store, runs_where
+from batchlab.tracking.mlflow_store import (
+    Store,
+    TrackingUnavailable,
+    forget_stores,
+    open_store,
+    runs_where,
+    tracking_errors,
+)
 from batchlab.tracking.spool import Spool
 
 RUN_ID = "batchlab.run_id"
@@ -63,7 +70,7 @@ def send(mlruns: str, spool: Spool) -> None:
         EnvironmentFailure: where the file cannot be written.
     """
     try:
-        with answering(mlruns):
+        with tracking_errors(mlruns):
             store = open_store(mlruns, spool.header.study)
             run_id = _begun(store, spool)
             if spool.waiting or spool.end:

@@ -12,7 +12,7 @@ from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, Sq
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import select
 
-from batchlab.tracking.mlflow_store import answering, client_of, open_store
+from batchlab.tracking.mlflow_store import client_of, open_store, tracking_errors
 from batchlab.tracking.stores import sqlite_path, tracking_uri
 
 RUNS_PER_PAGE = 1000
@@ -35,7 +35,7 @@ def study_runs(mlruns: str, study: str, roles: Sequence[str] = ("run",)) -> list
     if not _is_there(mlruns):
         return []
     client = client_of(mlruns)
-    with answering(mlruns):
+    with tracking_errors(mlruns):
         experiment = client.get_experiment_by_name(study)
         if experiment is None:
             return []
@@ -84,7 +84,7 @@ def study_names(mlruns: str) -> list[str]:
     if not _is_there(mlruns):
         return []
     client = client_of(mlruns)
-    with answering(mlruns):
+    with tracking_errors(mlruns):
         found = client.search_experiments(order_by=["last_update_time DESC"])
     return [each.name for each in found if each.name != "Default"]
 
@@ -98,7 +98,7 @@ def _is_there(mlruns: str) -> bool:
 def is_searched(mlruns: str, study: str) -> bool:
     """Whether a run of a study was a trial of a search."""
     client, where = client_of(mlruns), f"tags.`optuna.study` = '{study}'"
-    with answering(mlruns):
+    with tracking_errors(mlruns):
         experiment = client.get_experiment_by_name(study)
         return experiment is not None and bool(client.search_runs([experiment.experiment_id], where, max_results=1))
 
@@ -119,7 +119,7 @@ def curves_of(mlruns: str, run_ids: Sequence[str], metrics: Sequence[str]) -> di
         for metric in metrics
         for point in client.get_metric_history(run_id, metric)
     )  # fmt: skip
-    with answering(mlruns):
+    with tracking_errors(mlruns):
         for run_id, metric, step, value in points:
             curves.setdefault((run_id, metric), {})[step] = value
     return curves
@@ -146,6 +146,6 @@ def attach(mlruns: str, study: str, paths: Sequence[Path]) -> None:
         paths: of the files; those of the same names are replaced.
     """
     store = open_store(mlruns, study)
-    with answering(mlruns):
+    with tracking_errors(mlruns):
         for path in paths:
             store.client.log_artifact(store.parent_id, str(path), "report")

@@ -18,7 +18,7 @@ SECONDS_BETWEEN_TRIES, SECONDS_AT_END = 0.5, 5.0
 
 
 @dataclass
-class LeftBehind:
+class UnsentRuns:
     """What was found in the spool, and what became of it.
 
     Attributes:
@@ -47,7 +47,7 @@ def spool_folder(mlruns: str) -> Path:
     return Path(mlruns).absolute() / "spool"
 
 
-def meant_for(mlruns: str) -> str:
+def store_address(mlruns: str) -> str:
     """The address of MLflow as a run's header has it: without its password, empty for mlflow.db in `mlruns`."""
     from batchlab.tracking.stores import tracking_uri  # sqlalchemy: not where nothing is left behind
 
@@ -55,24 +55,24 @@ def meant_for(mlruns: str) -> str:
     return "" if address == f"sqlite:///{Path(mlruns).absolute() / 'mlflow.db'}" else address
 
 
-def at_start(mlruns: str) -> None:
+def send_at_start(mlruns: str) -> None:
     """Send what earlier commands left behind, and say whether MLflow's server can be reached."""
     if why := why_unavailable():
         address = masked(os.environ[TRACKING])
         print(f"MLflow at {address} {why}: runs are kept in {spool_folder(mlruns)} until it can be.", file=sys.stderr)
         return
-    _tell(in_lines(send_left_behind(mlruns), mlruns, is_end=False))
+    _tell(summary_lines(send_unsent_runs(mlruns), mlruns, is_end=False))
 
 
-def at_end(mlruns: str) -> int:
+def send_at_end(mlruns: str) -> int:
     """Send what is left of this command and of processes of it that died, and say what could not be sent.
 
     Returns:
         The exit code: 1 where a database of our own could not be written; a server that is away makes no failure of a
         run that is done.
     """
-    found = send_left_behind(mlruns, SECONDS_AT_END)
-    _tell(in_lines(found, mlruns, is_end=True))
+    found = send_unsent_runs(mlruns, SECONDS_AT_END)
+    _tell(summary_lines(found, mlruns, is_end=True))
     return int(bool(found.num_waiting) and not is_server())
 
 
@@ -81,22 +81,22 @@ def _tell(lines: Iterator[str]) -> None:
         print(line, file=sys.stderr)
 
 
-def send_left_behind(mlruns: str, seconds: float = 0.0) -> LeftBehind:
+def send_unsent_runs(mlruns: str, seconds: float = 0.0) -> UnsentRuns:
     """Send the runs of processes that are gone, and end those that had not ended.
 
     Args:
         mlruns: folder of results.
         seconds: to go on trying for, where MLflow does not answer.
     """
-    found, until = LeftBehind(), time.monotonic() + seconds
+    found, until = UnsentRuns(), time.monotonic() + seconds
     for path in run_files(mlruns):
         spool = reopen(path)
         if spool is None:
-            if is_foreign(path):
+            if is_unreadable(path):
                 found.unreadable.append(path.name)
             continue
         try:
-            if spool.header.address != meant_for(mlruns):
+            if spool.header.address != store_address(mlruns):
                 found.elsewhere[spool.header.address or "mlflow.db"] += 1
                 continue
             _complete(spool, found)
@@ -111,7 +111,7 @@ def run_files(mlruns: str) -> list[Path]:
     return sorted(spool_folder(mlruns).glob(f"{'[0-9a-f]' * 32}.jsonl"))
 
 
-def is_foreign(path: Path) -> bool:
+def is_unreadable(path: Path) -> bool:
     """Whether a file has the name of a run and is none."""
     try:
         return read(path) is None
@@ -119,7 +119,7 @@ def is_foreign(path: Path) -> bool:
         return False
 
 
-def _complete(spool: Spool, found: LeftBehind) -> None:
+def _complete(spool: Spool, found: UnsentRuns) -> None:
     """Say what is missing, and write down an end where there is none."""
     if spool.was_cut:
         found.cut.append(spool.path.name)
@@ -129,7 +129,7 @@ def _complete(spool: Spool, found: LeftBehind) -> None:
         spool.finish(End("KILLED", last, {"outcome": "killed", "cause": DIED}))
 
 
-def _send(mlruns: str, spool: Spool, found: LeftBehind, until: float) -> None:
+def _send(mlruns: str, spool: Spool, found: UnsentRuns, until: float) -> None:
     """Send one run; where MLflow is away, the time is used up on the first of them."""
     from batchlab.tracking.mlflow_store import TrackingUnavailable
     from batchlab.tracking.sink import send  # mlflow: seconds
@@ -149,11 +149,11 @@ def _send(mlruns: str, spool: Spool, found: LeftBehind, until: float) -> None:
     found.num_waiting += 1
 
 
-def in_lines(found: LeftBehind, mlruns: str, is_end: bool) -> Iterator[str]:
+def summary_lines(found: UnsentRuns, mlruns: str, is_end: bool) -> Iterator[str]:
     """What a person should know of it.
 
     Args:
-        found: by `send_left_behind`.
+        found: by `send_unsent_runs`.
         mlruns: folder of results.
         is_end: whether the command is over; what it has sent of its own runs is not worth a line.
     """
@@ -171,7 +171,7 @@ def in_lines(found: LeftBehind, mlruns: str, is_end: bool) -> Iterator[str]:
         how = "without MLFLOW_TRACKING_URI" if address == "mlflow.db" else f"with MLFLOW_TRACKING_URI={address}"
         yield f"{_runs(count)} in {folder} for another MLflow: a command {how} sends them."
     if found.num_waiting:
-        address = meant_for(mlruns)
+        address = store_address(mlruns)
         how = f" with MLFLOW_TRACKING_URI={address}" if address else ""
         yield f"{_runs(found.num_waiting)} in {folder}: {found.why}. The next command{how} sends them."
 
@@ -180,7 +180,7 @@ def _runs(count: int) -> str:
     return f"{count} run{'s' if count > 1 else ''}"
 
 
-def spooled(mlruns: str, sweep_id: str) -> list[dict[str, Any]]:
+def spooled_runs(mlruns: str, sweep_id: str) -> list[dict[str, Any]]:
     """Params, metrics and tags of a command's runs that are in the spool, by their own id.
 
     Args:

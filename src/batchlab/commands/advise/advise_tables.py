@@ -10,7 +10,7 @@ from batchlab.commands.advise.advice import Advice
 from batchlab.commands.advise.advise_measurements import Measured
 from batchlab.commands.advise.fill_then_reduce import Filled
 from batchlab.commands.advise.trainings import Trainings
-from batchlab.report.limits import UNKNOWN, in_brackets, limits_in_words
+from batchlab.report.limits import UNKNOWN, describe_limits, format_interval
 from batchlab.report.summary import finite
 
 ENDINGS = {"done": "worse, stopped", "no time": "time was over"}
@@ -24,7 +24,7 @@ def show_advice(console: Console, advice: Advice, measured: Measured) -> None:
         console.print("No two batch sizes reached the target: this rests on step time and gradient noise alone.")
     console.print(
         f"batch_size={advice.batch_size} lr={advice.lr:.3g}: "
-        f"B* = {in_brackets(advice.best)}; from {low:.0f} to {high:.0f} within 10 % of the least time",
+        f"B* = {format_interval(advice.best)}; from {low:.0f} to {high:.0f} within 10 % of the least time",
         style="bold",
     )
     if math.isfinite(advice.epochs) and measured.trainings is not None:
@@ -32,20 +32,21 @@ def show_advice(console: Console, advice: Advice, measured: Measured) -> None:
         console.print(
             f"Epochs: val accuracy {measured.trainings.target:.4f} takes {passes} there; a higher target=, more"
         )
-    console.print(f"What limits: {limits_in_words(advice.limits) or UNKNOWN}")
+    console.print(f"What limits: {describe_limits(advice.limits) or UNKNOWN}")
     console.print(f"Learning rate: moves with batch_size^{advice.lr_exponent:.2f}, {advice.rule}")
     law = measured.step
     console.print(
-        f"Step time: α {in_brackets(law.alpha_seconds, 1e3)} ms per step, "
-        f"β {in_brackets(law.beta_seconds, 1e6)} µs per example; half speed at B = {in_brackets(law.half_speed)}"
+        f"Step time: α {format_interval(law.alpha_seconds, 1e3)} ms per step, "
+        f"β {format_interval(law.beta_seconds, 1e6)} µs per example; "
+        f"half speed at B = {format_interval(law.half_speed)}"
     )
     console.print(measured.memory[:1].upper() + measured.memory[1:])
     console.print(
-        f"Gradient noise scale: B_simple = {in_brackets(measured.noise)} after {measured.noise_examples:,.0f} "
+        f"Gradient noise scale: B_simple = {format_interval(measured.noise)} after {measured.noise_examples:,.0f} "
         f"examples, where the first training reached the target; it grows as the loss falls"
     )
     basis = "from the trainings" if advice.basis == "trainings" else "from gradient noise alone"
-    console.print(f"Critical batch size: B_crit = {in_brackets(advice.critical)}, {basis}")
+    console.print(f"Critical batch size: B_crit = {format_interval(advice.critical)}, {basis}")
     if measured.trainings is not None:
         console.print(draw_trainings(measured.trainings))
     console.print(draw_predictions(advice))
@@ -110,20 +111,20 @@ def advice_record(advice: Advice, measured: Measured) -> dict[str, Any]:
         "epochs": advice.epochs,
         "lr_exponent": advice.lr_exponent,
         "lr_rule": advice.rule,
-        "optimal_batch_size": vars(advice.best),
+        "optimal_batch_size": advice.best.record(),
         "within_10_percent": list(advice.flat),
         "limits": advice.limits,
-        "alpha_seconds": vars(measured.step.alpha_seconds),
-        "beta_seconds": vars(measured.step.beta_seconds),
-        "half_speed_batch_size": vars(measured.step.half_speed),
+        "alpha_seconds": measured.step.alpha_seconds.record(),
+        "beta_seconds": measured.step.beta_seconds.record(),
+        "half_speed_batch_size": measured.step.half_speed.record(),
         "memory": measured.memory,
         "largest_part": measured.ceiling,
-        "gradient_noise_scale": vars(measured.noise),
-        "critical_batch_size": vars(advice.critical),
+        "gradient_noise_scale": measured.noise.record(),
+        "critical_batch_size": advice.critical.record(),
         "basis": advice.basis,
         "target_val_accuracy": measured.trainings.target if measured.trainings else None,
         "trainings": [vars(each) for each in measured.trainings.done] if measured.trainings else [],
-        "predictions": [{**vars(row), "seconds": vars(row.seconds)} for row in advice.predictions],
+        "predictions": [{**vars(row), "seconds": row.seconds.record()} for row in advice.predictions],
         "remarks": advice.remarks,
     }
     return finite(record)

@@ -211,4 +211,5 @@ def noise_at(config: Config, batch_size: int, num_examples: float) -> Estimate:
     here = replace(config, batch_size=batch_size, epochs=None, budget=budget, measure=Measure(gradient_noise=True))
     built = build(replace(here, eval=replace(config.eval, every_examples=count)), config.seed)
     finals, name = run_to_end(run(built, with_test=False)).finals, "noise/gradient_noise_scale"
-    return Estimate(*(finals.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high")))
+    value, low, high = (finals.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high"))
+    return Estimate(value, low, high)

@@ -14,7 +14,7 @@ from batchlab.commands.command_line import Command
 from batchlab.commands.train.preflight import stop
 from batchlab.config.schema import REPOSITORY
 from batchlab.errors import ConfigErrors
-from batchlab.experiments.arm_runs import Known, Task, arms_of, is_known, known_runs, tasks_of
+from batchlab.experiments.arm_runs import ArmRun, Known, arms_of, is_known, known_runs, runs_needed
 from batchlab.experiments.arms import is_possible
 from batchlab.experiments.claims_page import records_of, write_page
 from batchlab.experiments.claims_summary import renew_tables
@@ -72,7 +72,7 @@ class Measurement:
         known, outcomes = self._known(), dict[str, Outcome]()
         for look in LOOKS:
             wanted = [each for each in self._experiments if self._is_wanted(each, outcomes, look)]
-            tasks = [task for each in wanted for task in tasks_of(each, look) if not is_known(task, known)]
+            tasks = [task for each in wanted for task in runs_needed(each, look) if not is_known(task, known)]
             unique = list({task.key: task for task in reversed(tasks)}.values())[::-1]  # of the first claim that asks
             if unique and look <= self._keys.max_seeds:
                 self._check([each for each in wanted if any(task.experiment == each.name for task in unique)])
@@ -110,7 +110,7 @@ class Measurement:
             stop(errors)
         self._is_checked |= {each.name for each in new}
 
-    def _run(self, tasks: list[Task], look: int) -> None:
+    def _run(self, tasks: list[ArmRun], look: int) -> None:
         for study in {task.config.study for task in tasks}:
             open_store(self._mlruns, study)
         with ClaimsProgress(f"look at n = {look}", len(tasks), self.failures) as told:

@@ -6,7 +6,7 @@ from types import TracebackType
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from batchlab.experiments.arm_runs import Task
+from batchlab.experiments.arm_runs import ArmRun
 from batchlab.report.run_progress import make_console
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -38,7 +38,7 @@ class ClaimsProgress:
     ) -> None:
         self._bar.stop()
 
-    def __call__(self, task: Task, error: str) -> None:
+    def __call__(self, task: ArmRun, error: str) -> None:
         """One more is done; `error` is empty, or what went wrong."""
         self._done += 1
         self._bar.update(self._shown, completed=self._done, description=f"{self._what}: {task.experiment}")

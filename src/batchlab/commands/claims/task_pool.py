@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 
-from batchlab.experiments.arm_runs import Task
+from batchlab.experiments.arm_runs import ArmRun
 from batchlab.system.signals import check_stop, heed_signals
 
-Tell = Callable[[Task, str], None]
+OnDone = Callable[[ArmRun, str], None]
 """Is given each finished task, and what went wrong, or an empty string."""
 
 
-def run_tasks(tasks: Sequence[Task], num_workers: int, deadline: float, sweep_id: str, tell: Tell) -> None:
+def run_tasks(tasks: Sequence[ArmRun], num_workers: int, deadline: float, sweep_id: str, tell: OnDone) -> None:
     """Run tasks until all are done or the time is over; what is done is recorded at once.
 
     Args:
@@ -28,7 +28,7 @@ def run_tasks(tasks: Sequence[Task], num_workers: int, deadline: float, sweep_id
     shared = sorted((task for task in tasks if not task.is_alone), key=lambda task: str(task.config.data))
     while shared and time.monotonic() < deadline:  # again where a worker was killed
         shared = _drain(shared, num_workers, deadline, sweep_id, tell)
-    alone: dict[tuple[str, int], list[Task]] = {}
+    alone: dict[tuple[str, int], list[ArmRun]] = {}
     for task in (task for task in tasks if task.is_alone):
         alone.setdefault((task.experiment, task.seed), []).append(task)
     for group in alone.values():  # a fresh process for each seed: what differs between processes belongs to the spread
@@ -37,9 +37,9 @@ def run_tasks(tasks: Sequence[Task], num_workers: int, deadline: float, sweep_id
             left = _drain(left, 1, deadline, sweep_id, tell)
 
 
-def _drain(tasks: Iterable[Task], num_workers: int, deadline: float, sweep_id: str, tell: Tell) -> list[Task]:
+def _drain(tasks: Iterable[ArmRun], num_workers: int, deadline: float, sweep_id: str, tell: OnDone) -> list[ArmRun]:
     """Keep the workers busy, with few tasks waiting, so that a stop does not wait for many; returns what is left."""
-    waiting, running = list(tasks), dict[Future[str], Task]()
+    waiting, running = list(tasks), dict[Future[str], ArmRun]()
     with ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), _begin) as pool:
         try:
             while running or (waiting and time.monotonic() < deadline):
@@ -63,7 +63,7 @@ def _begin() -> None:
     from batchlab.commands.train.job import train_seed  # noqa: F401  (torch and mlflow: once, before the first task)
 
 
-def work(task: Task, sweep_id: str) -> str:
+def work(task: ArmRun, sweep_id: str) -> str:
     """Train or probe one task; returns what went wrong, or an empty string."""
     from batchlab.commands.train.job import train_seed
     from batchlab.experiments.probe_runs import probe_seed

@@ -13,9 +13,9 @@ def noise_record(found: NoiseProfile) -> dict[str, Any]:
     """The answer as it is written to noise.json."""
     return {
         "exact": found.exact.noise.scale.value,
-        "endless": vars(found.endless.scale) | {"standard_error": found.endless.standard_error},
-        "two_batch": vars(found.two_batch.scale),
-        "variance_slope": vars(found.slope),
+        "endless": found.endless.scale.record() | {"standard_error": found.endless.standard_error},
+        "two_batch": found.two_batch.scale.record(),
+        "variance_slope": found.slope.record(),
         "batches": [
             {"size": each.size, "variance": float(each.distances.mean()), "cosine_squared": each.cosine_squared.value}
             for each in found.batches

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from batchlab.commands.train.job import train_seed
 from batchlab.commands.train.results import show_page
+from batchlab.laws.estimate import mean_of
 from batchlab.report.best import best_command, write_best
-from batchlab.report.comparison import estimate, shown
+from batchlab.report.comparison import format_estimate
 from batchlab.report.run_progress import make_console
 from batchlab.report.search_summary import ending, least_accuracy, picks_of
 from batchlab.report.search_tables import FrontRow, PickRow, draw_front, draw_picks, endings
@@ -179,6 +180,6 @@ def about(study: Study, found: Candidates, trial: FrozenTrial, fresh: Mapping[st
     values = ", ".join(f"{metric} {value:.4g}" for metric, value in zip(found.metrics, trial.values, strict=True))
     text = f"trial {trial.number} of {study.study_name}: {values}"
     if fresh:
-        again = ", ".join(f"{metric} {shown(estimate(each), 4)}" for metric, each in fresh.items())
+        again = ", ".join(f"{metric} {format_estimate(mean_of(each), 4)}" for metric, each in fresh.items())
         text += f"; with {FRESH_SEEDS} fresh seeds: {again}"
     return text

@@ -6,10 +6,10 @@ from batchlab.config.schema import Config
 from batchlab.report.comparison import comparison_rows, draw_table, time_spent, verdict
 from batchlab.report.convergence_table import convergence_in_words, draw_targets, targets_of
 from batchlab.report.run_progress import make_console
-from batchlab.report.sharpness_figure import draw_sharpness, how_measured
+from batchlab.report.sharpness_figure import describe_sharpness, draw_sharpness
 from batchlab.tracking.mlflow_store import TrackingUnavailable
 from batchlab.tracking.recorder import recorded_runs
-from batchlab.tracking.unsent_runs import spooled
+from batchlab.tracking.unsent_runs import spooled_runs
 
 
 def show_comparison(configs: list[Config], sweep_id: str) -> None:
@@ -32,14 +32,14 @@ def show_comparison(configs: list[Config], sweep_id: str) -> None:
     is_asked = len(rows) > 1 or len(configs[0].measure.sharpness) > 2  # a lone run of brief has nothing to compare
     if is_asked and (table := draw_sharpness(rows)):
         console.print(table)
-        console.print(how_measured(runs))
+        console.print(describe_sharpness(runs))
     if (targets := targets_of(runs)) is not None:
         console.print(draw_targets(targets))
         for line in convergence_in_words(targets):
             console.print(line)
     for said in filter(None, (time_spent(runs), verdict(rows))):
         console.print(said)
-    waiting = any(spooled(folder, sweep_id) for folder in {config.mlruns for config in configs})
+    waiting = any(spooled_runs(folder, sweep_id) for folder in {config.mlruns for config in configs})
     where = "written down, but not in MLflow yet" if waiting else "`make ui` shows curves and every setting"
     console.print(f"Recorded in {configs[0].mlruns}: {where}.")
     if len(configs) > 1:
