@@ -5,9 +5,10 @@ import pytest
 from rich.console import Console
 
 from batchlab.config.objectives import CALIBRATED
-from batchlab.report.comparison import comparison_rows, draw_table, estimate, verdict
+from batchlab.laws.estimate import mean_of
+from batchlab.report.comparison import comparison_rows, draw_table, verdict
 from batchlab.report.run_progress import make_console
-from batchlab.report.sharpness_figure import draw_sharpness, describe_sharpness
+from batchlab.report.sharpness_figure import describe_sharpness, draw_sharpness
 
 
 def recorded(batch_size, accuracy, seed=0, outcome="done", **params):
