@@ -139,7 +139,7 @@ def _line(means: Mapping[int, float], errors: Mapping[int, float], censored: Map
     sizes, targets = np.array(list(means), dtype=np.float64), np.array(list(means.values()))
     relative = np.array(list(errors.values()))
     line = fit_line(sizes, targets, relative)
-    law, active = np.array([line.intercept, line.slope]), {}
+    law, active = np.array([line.intercept, line.slope]), dict[int, float]()
     for _ in censored:
         too_low = {size: limit for size, limit in censored.items() if law @ (1.0, size) < limit * (1 - 1e-9)}
         if set(too_low) <= set(active):

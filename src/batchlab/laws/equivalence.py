@@ -57,7 +57,8 @@ def local_residuals(batch_sizes: list[int], blocks: Array) -> dict[int, Array]:
     Returns:
         Batch size -> [num_blocks] residuals; only sizes with at least three neighbours within 10 %.
     """
-    sizes, residuals = np.array(batch_sizes, dtype=np.float64), {}
+    sizes = np.array(batch_sizes, dtype=np.float64)
+    residuals: dict[int, Array] = {}
     for place, size in enumerate(sizes):
         near = (np.abs(sizes / size - 1) <= WINDOW) & (sizes != size)
         if near.sum() >= MIN_NEIGHBOURS:

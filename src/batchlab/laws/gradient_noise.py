@@ -125,7 +125,7 @@ def of_parts(
     num, (noise, signal) = len(counts), _moments(gram, counts, squared_norms)
     if num == 2:
         return noise_scale([noise], [signal + noise / population])
-    rest = []
+    rest: list[tuple[float, float]] = []
     for left_out in range(num):
         kept = np.delete(np.arange(num), left_out)
         norms = None if squared_norms is None else squared_norms[kept]

@@ -100,7 +100,7 @@ def _climb(landscape: Landscape, box: Box, start: float, stream: int, num_iterat
         return (start - loss) / scale, -box.pulled_back(slope) / scale
 
     # in these units the slope at the start is 1: the default tolerances then mean the same at every level of loss
-    bounds, options = [(-1.0, 1.0)] * len(place), {"maxiter": num_iterations}
-    found = minimize(descent, place, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    bounds = [(-1.0, 1.0)] * len(place)
+    found = minimize(descent, place, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": num_iterations})
     climb.is_converged = bool(found.success)
     return climb if np.isfinite(climb.rise) else None

@@ -1,5 +1,7 @@
 """What a model does on a split: loss, accuracy, and at the end precision, recall and areas."""
 
+# scikit-learn has no types
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -51,7 +53,9 @@ def predict(
     """
     was_training = model.training
     model.eval()
-    logits, targets, losses = [], [], []
+    logits: list[Tensor] = []
+    targets: list[Tensor] = []
+    losses: list[Tensor] = []
     for inputs, target in batches:
         output = forward(inputs).float()
         losses.append(loss_function(output, target).double() * len(target))
@@ -92,12 +96,8 @@ def class_metrics(predictions: Predictions) -> dict[str, float]:
     if len(np.unique(targets)) < num_classes:
         return missing | found
     probabilities = logits.double().softmax(dim=1).numpy()
-    if num_classes == 2:
-        areas = (
-            roc_auc_score(targets, probabilities[:, 1]),
-            average_precision_score(targets, probabilities[:, 1]),
-        )
-    else:
-        one_hot = np.eye(num_classes)[targets]
-        areas = roc_auc_score(one_hot, probabilities), average_precision_score(one_hot, probabilities)
-    return found | {"auroc": float(areas[0]), "auprc": float(areas[1])}
+    one_against_rest = (
+        (targets, probabilities[:, 1]) if num_classes == 2 else (np.eye(num_classes)[targets], probabilities)
+    )
+    auroc, auprc = roc_auc_score(*one_against_rest), average_precision_score(*one_against_rest)
+    return found | {"auroc": float(auroc), "auprc": float(auprc)}

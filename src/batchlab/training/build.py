@@ -72,7 +72,7 @@ def build(config: Config, seed: int) -> Built:
     device = pick_device(config.device)
     use_threads(config)
     dataset, resident = load_placed(config.data, device)
-    torch.manual_seed(seed)
+    torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType], torch leaves its argument untyped
     model = build_model(config, dataset).to(device)
     plan = make_plan(config, len(dataset.train))
     settings = scaled_settings(config, plan.batch_size)

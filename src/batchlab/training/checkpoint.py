@@ -10,7 +10,7 @@ import os
 import pickle
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict
@@ -32,7 +32,7 @@ FORMAT = 2
 
 
 @contextmanager
-def open_checkpointer(built: Built, say: Callable[[str], None], owner: str = "") -> "Iterator[Checkpointer | None]":
+def open_checkpointer(built: Built, say: Callable[[str], None], owner: str = "") -> "Generator[Checkpointer | None]":
     """The keeper of a run's checkpoint while the run goes on; None where none is wanted or none can be had.
 
     Args:
@@ -202,7 +202,7 @@ def read(path: Path, key: str) -> dict[str, Any]:
         raise ValueError(f"its format is {content['format']}, and this version reads {FORMAT}")
     if content["key"] != key:
         raise ValueError("of another run")
-    return content["states"]
+    return content["states"]  # pyright: ignore[reportUnknownVariableType], looked at by each part
 
 
 def reason_of(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """The noise scale for free: gradient norms of the first part and of the whole batch, while parts are added up."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,9 +37,7 @@ class GradNormAccumulator:
             batch_size: in the whole batch.
         """
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-        # two kernels and no wait for the device; torch.nn.utils.get_total_norm takes three times as long
-        norms = torch._foreach_norm(gradients)  # pyright: ignore[reportPrivateImportUsage]
-        self._norms.append(torch.stack(norms))
+        self._norms.append(torch.stack(_norms(gradients)))
         if num_examples < batch_size:
             self._sizes.append((num_examples, batch_size))
             self._num_new += 1
@@ -59,12 +57,14 @@ class GradNormAccumulator:
 
     def state_dict(self) -> dict[str, Any]:
         """As a checkpoint keeps it; of norms by parameter that of all of them, which is what `read` takes."""
-        norms = torch._foreach_norm(list(self._norms)) if self._norms else []  # pyright: ignore[reportPrivateImportUsage]
-        return {"norms": torch.stack(norms) if norms else None, "sizes": list(self._sizes), "num_new": self._num_new}
+        norms = torch.stack(_norms(list(self._norms))) if self._norms else None
+        return {"norms": norms, "sizes": list(self._sizes), "num_new": self._num_new}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Remember the steps that another process made."""
-        norms = [] if state["norms"] is None else state["norms"].to(self._parameters[0].device).split(1)
+        norms: Sequence[Tensor] = (
+            [] if state["norms"] is None else state["norms"].to(self._parameters[0].device).split(1)
+        )
         self._norms = deque(norms, self._norms.maxlen)
         self._sizes, self._num_new = deque(state["sizes"], self._sizes.maxlen), state["num_new"]
 
@@ -79,8 +79,13 @@ class GradNormAccumulator:
             return None
         self._num_new = 0
         recent = list(self._norms)[-2 * num_steps :]
-        norms = torch.stack(torch._foreach_norm(recent)).square()  # pyright: ignore[reportPrivateImportUsage]
+        norms = torch.stack(_norms(recent)).square()
         sizes = np.array(list(self._sizes)[-num_steps:])
         small, big = norms.cpu().double().numpy().reshape(-1, 2).T
         small = small * (sizes[:, 1] / sizes[:, 0]) ** 2  # the part's share of the batch is in its gradient
         return noise_scale(*two_batch(small, big, sizes[:, 0], sizes[:, 1], population))
+
+
+def _norms(tensors: list[Tensor]) -> tuple[Tensor, ...]:
+    # two kernels and no wait for the device; torch.nn.utils.get_total_norm takes three times as long
+    return torch._foreach_norm(tensors)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]

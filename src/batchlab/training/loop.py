@@ -55,7 +55,7 @@ class EvalPoint:
     val_loss: float | None = None
     val_accuracy: float | None = None
     gradient_noise_scale: float | None = None
-    sharpness: Mapping[str, float] = field(default_factory=dict)
+    sharpness: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass

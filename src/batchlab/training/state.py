@@ -149,6 +149,8 @@ def load(parts: Mapping[str, Stateful], states: Mapping[str, Any]) -> None:
         part.load_state_dict(states[name])
 
 
+# pyright: reportUnknownVariableType=false
+# what a state holds is of any kind until it was looked at
 def plain(value: Any) -> Any:
     """The value made of what `weights_only` lets in again.
 

@@ -56,4 +56,7 @@ def make_train_step(
         scaler.update()
         return loss
 
-    return TrainStep(model, compute_loss, lambda loss: scaler.scale(loss).backward(), step, optimizer, scaler=scaler)
+    def backward(loss: Tensor) -> None:
+        scaler.scale(loss).backward()  # pyright: ignore[reportUnknownMemberType], torch leaves its arguments untyped
+
+    return TrainStep(model, compute_loss, backward, step, optimizer, scaler=scaler)
