@@ -10,6 +10,7 @@ from PIL import Image
 from torch import nn
 
 from batchlab.config.schema import REPOSITORY
+from batchlab.config.traits import LossTraits, declared
 from batchlab.data.dataset import Dataset, Split, as_made
 from batchlab.run.training_run import run, run_to_end
 from batchlab.training.build import build
@@ -31,6 +32,7 @@ GROUPS = (
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((REPOSITORY / "conf" / group).glob("*.yaml"))]
 FILES = ("fashion_mnist", "mnist", "kmnist", "cifar10", "cifar100", "svhn")
 SURFACE = ["data=surface", "model=surface", "loss=mean_output"]  # the three go together
+NUMBERS = ["data=quadratic", "data.num_examples=500", "lr=0.001"]
 NEEDED = {
     ("model", "torchvision"): ["batch_size=8"],
     ("model", "simclr"): ["loss=contrastive", "measure=none"],
@@ -38,10 +40,14 @@ NEEDED = {
     ("lr_scaling", "noise"): ["lr_scaling.noise_scale=500"],
     ("lr_scaling", "adam_sqrt"): ["optimizer=adam"],
     ("batch_schedule", "grow"): ["lr_schedule=step", "batch_size=16"],
-    ("data", "quadratic"): ["loss=squared_error", "data.num_examples=500", "lr=0.001"],
+    ("data", "quadratic"): ["loss=squared_error", *NUMBERS[1:]],
     ("data", "surface"): SURFACE[1:],
     ("model", "surface"): SURFACE,
     ("loss", "mean_output"): SURFACE,
+    ("loss", "own"): ["loss._target_=torch.nn.MultiMarginLoss", "+loss.margin=2"],
+    ("optimizer", "own"): ["optimizer._target_=torch.optim.Adamax", "lr=0.002"],
+    ("data", "own"): ["data._target_=own_models.plane"],
+    ("model", "own"): ["model._target_=own_models.Own"],
     ("data", "synthetic"): ["data.num_examples=500"],
     ("budget", "target"): ["budget.max_epochs=0.2"],
     ("budget", "seconds"): ["budget.seconds=0.2"],
@@ -76,10 +82,10 @@ def folder_of(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{group}={option}" for group, option in OPTIONS])
 def test_every_option_composes_and_runs(config_of, tmp_path, monkeypatch, group, option):
+    monkeypatch.setitem(sys.modules, "own_models", sys.modules[__name__])
     overrides = [f"{group}={option}", *NEEDED.get((group, option), [])]
-    if (group, option) == ("model", "own"):
-        monkeypatch.setitem(sys.modules, "own_models", sys.modules[__name__])
-        overrides = ["model=own", "model._target_=own_models.Own"]
+    if group == "loss" and declared(LossTraits, config_of(*overrides).loss).task == "regression":
+        overrides += [] if "data=surface" in overrides else NUMBERS
     if group == "data" and option in FILES:
         overrides += [f"data.root={tmp_path}"]  # its files are in tests/data/test_vision.py; here that it is asked for
         [error] = check_data(config_of(*overrides))
@@ -105,14 +111,6 @@ def plane() -> Dataset:
     points = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
     splits = [Split(part, (part[:, 0] > 0).long()) for part in points.split(100)]
     return as_made("plane", *splits, num_classes=2, facts=())
-
-
-def test_a_data_set_of_ones_own_needs_a_target_and_nothing_else(config_of, monkeypatch):
-    monkeypatch.setitem(sys.modules, "own_data", sys.modules[__name__])
-    removed = ["~data.val_fraction", "~data.test_fraction", "~data.split_seed", "~data.resident"]
-    config = config_of("data._target_=own_data.plane", *removed, "batch_size=10", "epochs=1", "measure=none")
-    assert check_config(config) == check_data(config) == []
-    assert run_to_end(run(build(config, seed=0))).finals["cost/num_steps"] == 10
 
 
 def test_regression_trains_to_the_noise_floor(config_of):

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from sklearn.datasets import load_digits
 from torch import nn
 
+from batchlab.config.traits import without_traits
 from batchlab.errors import ConfigErrors
 from batchlab.models.convnet import convnet
 from batchlab.models.mlp import mlp
@@ -17,7 +18,7 @@ from batchlab.models.vit import ViT
 from batchlab.optim.muon import hidden_matrices, muon_with_adamw
 
 CONF = Path(__file__).parents[2] / "conf"
-OPTIMIZERS = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
+OPTIMIZERS = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml") if path.stem != "own")
 NUM_TRAIN = 1257
 
 
@@ -31,7 +32,7 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
 
 def build(name: str, model: nn.Module, **changes: float) -> torch.optim.Optimizer:
     settings = OmegaConf.load(CONF / f"optimizer/{name}.yaml")
-    factory = instantiate({**settings.optimizer, **changes}, _convert_="all")
+    factory = instantiate({**without_traits(settings.optimizer), **changes}, _convert_="all")
     takes_model = next(iter(inspect.signature(factory.func).parameters)) == "model"
     return factory(model if takes_model else model.parameters(), lr=settings.lr)
 

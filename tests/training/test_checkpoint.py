@@ -14,14 +14,12 @@ import torch
 from torch import nn
 
 from batchlab.config.identity import config_key
-from batchlab.config.schema import REPOSITORY
 from batchlab.training.build import Built, build
 from batchlab.training.checkpoint import FORMAT, folder_of, key_of, remove_stale
 
 EVERY_STEP = "checkpoint.every_seconds=1e-9"
 TIMED = ("seconds", "cost/examples_per_second", "cost/peak_memory_bytes")
 SHORT = ("batch_size=128", "budget=steps", "budget.num_steps=12", "measure=none")
-OPTIMIZERS = sorted(path.stem for path in (REPOSITORY / "conf" / "optimizer").glob("*.yaml"))
 
 
 def checkpoints(config) -> list[str]:

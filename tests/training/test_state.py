@@ -18,7 +18,7 @@ from batchlab.training.state import plain
 
 EVERY_STEP = "checkpoint.every_seconds=1e-9"
 SHORT = ("batch_size=128", "budget=steps", "budget.num_steps=12", "measure=none")
-OPTIMIZERS = sorted(path.stem for path in (REPOSITORY / "conf" / "optimizer").glob("*.yaml"))
+OPTIMIZERS = sorted(path.stem for path in (REPOSITORY / "conf" / "optimizer").glob("*.yaml") if path.stem != "own")
 
 
 class Dropping(nn.Sequential):

@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.keys import MISSING
 from batchlab.config.schema import OPEN_GROUPS, Budget, Checkpoint, Config, Eval, Measure, Memory
+from batchlab.config.traits import TRAITS
 from batchlab.errors import ConfigError, ConfigErrors
 
 
@@ -66,7 +67,8 @@ def _added(key: str, value: Any) -> ConfigError:
 def flat_params(config: Config) -> dict[str, Any]:
     """Every setting of a run under its dotted key, e.g. ``{"batch_size": 128, "model.width": 64, ...}``.
 
-    A measure with its settings is one of them: MLflow takes 100 in one write.
+    Without what an option declares of itself (`traits`). A measure with its settings is one of them: MLflow takes 100
+    in one write.
     """
     flat: dict[str, Any] = {}
 
@@ -81,5 +83,8 @@ def flat_params(config: Config) -> dict[str, Any]:
         else:
             flat[prefix] = value
 
-    walk("", {key: value for key, value in asdict(config).items() if key != "trust"})
+    settings = asdict(config)
+    for group in TRAITS.values():
+        settings[group].pop("traits", None)
+    walk("", {key: value for key, value in settings.items() if key != "trust"})
     return flat

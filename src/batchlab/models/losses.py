@@ -1,6 +1,7 @@
 """Losses that torch does not have: each maps logits [B, C] and targets [B] to the mean over the batch."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -53,28 +54,42 @@ class SquaredError(nn.Module):
     """Squared error: to the target for regression, to one-hot vectors for classes.
 
     Class numbers: ``mean over examples of sum over classes of (logit - onehot)^2``. Values: ``mean over examples
-    of (output - target)^2``.
+    of (output - target)^2``, outputs [B] or [B, 1].
     """
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The loss.
 
         Args:
-            logits: [B, C]; [B, 1] for regression.
+            logits: [B, C]; [B] or [B, 1] for regression.
             targets: [B] class numbers (int64), or values (float).
 
         Returns:
             A scalar, in the targets' unit squared.
-
-        Raises:
-            ConfigErrors: where targets are values and the model has more than one output.
         """
         if not targets.is_floating_point():
             return (logits - F.one_hot(targets, logits.shape[1])).square().sum(1).mean()
-        if logits.shape[1] != 1:
-            allowed = f"regression needs a model with one output, this one has {logits.shape[1]}"
-            raise config_error("model", "this one", allowed, "a model that uses num_classes")
-        return (logits.squeeze(1) - targets).square().mean()
+        return (logits.reshape(targets.shape) - targets).square().mean()
+
+
+class RegressionLoss(nn.Module):
+    """A loss of numbers, (outputs [B], targets [B]) -> scalar, for a model that returns [B, 1]."""
+
+    def __init__(self, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss.
+
+        Args:
+            outputs: [B, 1].
+            targets: [B] float.
+
+        Returns:
+            What the loss makes of outputs and targets of one shape.
+        """
+        return self.loss(outputs.squeeze(1), targets)
 
 
 class Views(NamedTuple):
@@ -157,10 +172,10 @@ class MeanOutput(nn.Module):
         """The loss.
 
         Args:
-            outputs: [B, 1], each example's loss.
+            outputs: [B] or [B, 1], each example's loss.
             targets: [B] float, what is taken off it.
 
         Returns:
             A scalar, in the outputs' unit.
         """
-        return (outputs.squeeze(1) - targets).mean()
+        return (outputs.reshape(targets.shape) - targets).mean()

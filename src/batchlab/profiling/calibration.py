@@ -19,6 +19,7 @@ from batchlab.config.identity import environment, load_average
 from batchlab.config.objectives import CALIBRATED, parse_objective
 from batchlab.config.registration import shares_host
 from batchlab.config.schema import Config
+from batchlab.config.traits import OptimizerTraits, declared
 from batchlab.laws.step_cost import StepCost, Timed, extended, fit_step_cost
 from batchlab.models.norm import GhostBatchNorm
 from batchlab.profiling.step_table import NAME, StepTimes, read_entry, untimed, write_entry
@@ -38,13 +39,13 @@ def counts_alone(config: Config) -> bool:
     """Whether a run's clock counts step times that were measured alone, instead of what it measures.
 
     Where its study optimises these seconds, and where trials that share the host are ended by seconds or judged by the
-    seconds to a target. L-BFGS has no step time: its steps take as many passes as they need; and what a step takes that
-    several processes share is not measured.
+    seconds to a target. An optimizer of several passes has no step time: they are as many as it needs; and what a step
+    takes that several processes share is not measured.
 
     Args:
         config: passed both gates.
     """
-    if config.num_processes > 1 or config.optimizer["_target_"].endswith(".LBFGS"):
+    if config.num_processes > 1 or declared(OptimizerTraits, config.optimizer).multi_pass:
         return False
     is_optimised = CALIBRATED in (parse_objective(each)[0] for each in config.objectives)
     return is_optimised or (config.budget.kind in ("seconds", "target") and shares_host())

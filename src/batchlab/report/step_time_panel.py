@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from batchlab.config.objectives import MEASURED
+from batchlab.config.traits import BatchScheduleTraits, declared
 from batchlab.laws.estimate import Estimate, mean_of
 from batchlab.laws.step_time import StepTime, fit_step_time
 from batchlab.report.by_size import BATCH_SIZE
@@ -61,7 +62,8 @@ def step_seconds(run: Run) -> float | None:
     metrics = run["metrics"]
     seconds = float(metrics.get(MEASURED, math.nan))
     steps = float(metrics.get("cost/num_steps", math.nan))
-    grows = str(run["params"].get("batch_schedule._target_", "")).endswith(".grow")
+    schedule = {"_target_": run["params"].get("batch_schedule._target_")}
+    grows = declared(BatchScheduleTraits, schedule).grows
     return seconds / steps if seconds > 0 and steps > 0 and not grows else None
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from batchlab.config.traits import LrScalingTraits, declared
 from batchlab.errors import ConfigError
 from batchlab.search.settings import Settings
 from batchlab.search.space import Dimension, Space
@@ -16,7 +17,7 @@ POINTS_ON_A_LINE = 5
 def check_first_points(settings: Settings, space: Space, base: DictConfig) -> list[ConfigError]:
     """A line that cannot be drawn: no batch size or lr to move, or an lr that a rule moves already."""
     errors = []
-    keys = {each.key for each in space.plain}
+    keys, scaling = {each.key for each in space.plain}, plain_value(base, "lr_scaling")
     for rule in (name for name in settings.first_points if name in EXPONENTS):
         key, typed = "hydra.sweeper.first_points", "hydra.sweeper.first_points=[default]"
         if not {"batch_size", "lr"} <= keys:
@@ -25,7 +26,7 @@ def check_first_points(settings: Settings, space: Space, base: DictConfig) -> li
             errors.append(
                 ConfigError(key, rule, "needs a number as configured batch_size", "batch_size=128 in its yaml")
             )
-        elif not str(plain_value(base, "lr_scaling._target_")).endswith(".none"):
+        elif isinstance(scaling, DictConfig) and declared(LrScalingTraits, scaling).moves_lr:
             errors.append(ConfigError(key, rule, "lr_scaling moves the lr with the batch size already", typed))
     return errors
 

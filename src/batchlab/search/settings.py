@@ -12,12 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from batchlab.config.objectives import is_final, parse_objective
 from batchlab.config.schema import REPOSITORY
 from batchlab.errors import ConfigError, ConfigErrors, nearest
-from batchlab.search.sweeper_keys import BatchlabSweeperConf
+from batchlab.search.sweeper_keys import BatchlabSweeperConf, sampler_traits
 
 FIRST_POINTS = ("default", "linear", "sqrt")
 BYTES_OF_A_WORKER = 2**30
 """What a process with PyTorch, MLflow and Optuna takes, before its model."""
-SINGLE_OBJECTIVE = ("CmaEsSampler",)
 
 
 @dataclass(frozen=True)
@@ -161,10 +160,9 @@ def _disagreements(sweeper: dict[str, Any], study: str, objectives: list[tuple[s
         yield ConfigError(
             "hydra.sweeper.direction", ",".join(directions), f"disagrees with the objectives: {stated}", fix
         )
-    target = str(sweeper["sampler"].get("_target_")).rpartition(".")[2]
-    if target in SINGLE_OBJECTIVE and len(objectives) > 1:
+    if sampler_traits(sweeper["sampler"]).single_objective and len(objectives) > 1:
         allowed = f"searches one objective, there are {len(objectives)}"
-        yield ConfigError("hydra.sweeper.sampler", target, allowed, "hydra/sweeper/sampler=tpe")
+        yield ConfigError("hydra.sweeper.sampler", sweeper["sampler"]["_target_"], allowed, "hydra/sweeper/sampler=tpe")
     if sweeper["pruner"] is not None and len(objectives) > 1:
         allowed = "has no effect with several objectives: Optuna's pruners look at one"
         yield ConfigError(

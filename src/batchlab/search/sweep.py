@@ -34,6 +34,7 @@ from batchlab.search.space import Dimension, Space
 from batchlab.search.stale_trials import SECONDS_BETWEEN_BEATS, Lease, own_lease
 from batchlab.search.storage import open_storage
 from batchlab.search.study import check_failures, check_fingerprint, done_trials, found_study, open_study
+from batchlab.search.sweeper_keys import sampler_traits
 from batchlab.search.time_objective import settle_time
 from batchlab.search.trial_configs import Composer, parse_space
 from batchlab.search.trial_launcher import Job, Jobs
@@ -63,7 +64,7 @@ def search(
     settings = read_settings(master)
     deadline = time.monotonic() + settings.timeout if settings.timeout else float("inf")
     space = parse_space(settings, arguments, context.config_loader)
-    is_grid = settings.sampler["_target_"].endswith("GridSampler")
+    is_grid = sampler_traits(settings.sampler).grid
     if is_grid:
         settings = replace(settings, num_trials=min(settings.num_trials, grid_size(space)))
     storage = open_storage(settings.mlruns, settings.storage)

@@ -5,6 +5,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from batchlab.config.traits import of_target
+
 
 @dataclass
 class BatchlabSweeperConf:
@@ -43,6 +45,14 @@ class BatchlabSweeperConf:
     """Refused; the released plugin's old form of params."""
     custom_search_space: str | None = None
     """Dotted path of a function (config, trial) that suggests more."""
+
+
+@dataclass(frozen=True)
+class SamplerTraits:
+    """What a sampler declares under `traits`: it searches a single objective, or goes through a grid of all values."""
+
+    single_objective: bool = False
+    grid: bool = False
 
 
 SAMPLERS: dict[str, dict[str, Any]] = {
@@ -94,11 +104,17 @@ SAMPLERS: dict[str, dict[str, Any]] = {
         "inc_popsize": None,
         "use_separable_cma": False,
         "source_trials": None,
+        "traits": {"single_objective": True},
     },
     "gp": {"_target_": "optuna.samplers.GPSampler", "seed": None, "n_startup_trials": 10},
     "qmc": {"_target_": "optuna.samplers.QMCSampler", "seed": None, "scramble": True},
-    "grid": {"_target_": "optuna.samplers.GridSampler", "_partial_": True, "seed": None},
+    "grid": {"_target_": "optuna.samplers.GridSampler", "_partial_": True, "seed": None, "traits": {"grid": True}},
 }
+
+
+def sampler_traits(node: dict[str, Any]) -> SamplerTraits:
+    """The traits of a sampler's node, by its `_target_` where it declares none itself."""
+    return of_target(SamplerTraits, node, SAMPLERS.values())
 
 
 def times(factor: float, value: float) -> str:

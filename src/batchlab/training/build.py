@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from hydra.errors import InstantiationException
@@ -14,10 +14,12 @@ from hydra.utils import get_object, instantiate
 from torch import Tensor, nn
 
 from batchlab.config.schema import Config
+from batchlab.config.traits import without_traits
 from batchlab.data.argument_checks import not_numbers, refuse
 from batchlab.data.dataset import Dataset
 from batchlab.data.stream import BatchStream, normalised, placed
 from batchlab.errors import ConfigErrors, config_error, raised
+from batchlab.models.losses import RegressionLoss
 from batchlab.optim.lr_schedule import warm_up
 from batchlab.system.device_memory import free_bytes
 from batchlab.system.torchrun_env import torchrun_env
@@ -77,7 +79,7 @@ def build(config: Config, seed: int) -> Built:
     plan = make_plan(config, len(dataset.train))
     settings = scaled_settings(config, plan.batch_size)
     optimizer = build_optimizer(config, model, settings)
-    loss_function = made(config.loss)
+    loss_function = build_loss(config, dataset)
     forward = precise(torch.compile(model) if config.compile else model, config.precision, device)
     train_step = make_train_step(model, forward, loss_function, optimizer, config.precision)
     if config.measure.gradient_noise and config.precision != "float16":  # there gradients carry the scaler's factor
@@ -128,7 +130,7 @@ def made(node: dict[str, Any], **given: Any) -> Any:
         allowed = "has ${ in one of its settings, which would be read as a setting once more"
         raise config_error("_target_", node.get("_target_"), allowed, "the value itself")
     try:
-        return instantiate(node, **given, _convert_="all")
+        return instantiate(without_traits(node), **given, _convert_="all")
     except InstantiationException as error:
         if isinstance(error.__cause__, ConfigErrors):
             raise error.__cause__ from None
@@ -137,8 +139,12 @@ def made(node: dict[str, Any], **given: Any) -> Any:
 
 def bound(node: dict[str, Any]) -> Callable[..., Any]:
     """A node's `_target_` with its settings, to be called with the rest; a plain partial, cheap at every step."""
-    settings = {key: value for key, value in node.items() if not key.startswith("_")}
-    return partial(get_object(node["_target_"]), **settings)
+    return partial(get_object(node["_target_"]), **arguments(node))
+
+
+def arguments(node: dict[str, Any]) -> dict[str, Any]:
+    """What of a node are arguments of its `_target_`."""
+    return {key: value for key, value in without_traits(node).items() if not key.startswith("_")}
 
 
 def load_dataset(data: dict[str, Any]) -> Dataset:
@@ -202,14 +208,27 @@ def build_model(config: Config, dataset: Dataset) -> nn.Module:
     return made(config.model, **{name: value for name, value in offered.items() if name in asked})
 
 
+def build_loss(config: Config, dataset: Dataset) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss, (logits, targets) -> scalar mean; where targets are numbers it gets outputs of their shape.
+
+    Raises:
+        ConfigErrors: where its `_target_` makes no function.
+    """
+    loss = made(config.loss)
+    if not callable(loss):
+        allowed = "must make a function of logits and targets"
+        raise config_error("loss._target_", config.loss["_target_"], allowed, "loss=cross_entropy")
+    loss = cast("Callable[[Tensor, Tensor], Tensor]", loss)
+    return RegressionLoss(loss) if dataset.num_classes is None else loss
+
+
 def scaled_settings(config: Config, batch_size: int) -> dict[str, Any]:
     """The optimizer's arguments, lr among them, after the lr-scaling rule.
 
     Raises:
         ConfigErrors: where the rule does not hold at this batch size or for this optimizer.
     """
-    settings = {key: value for key, value in config.optimizer.items() if not key.startswith("_")}
-    return bound(config.lr_scaling)(settings | {"lr": config.lr}, batch_size)
+    return bound(config.lr_scaling)(arguments(config.optimizer) | {"lr": config.lr}, batch_size)
 
 
 def build_optimizer(config: Config, model: nn.Module, settings: dict[str, Any]) -> torch.optim.Optimizer:

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 from batchlab.config.schema import Config
+from batchlab.config.traits import LossTraits, declared
 from batchlab.errors import ConfigError
 
 
 def is_contrastive(config: Config) -> bool:
     """Whether the loss is one of views, which takes a model that makes them."""
-    return config.loss.get("_target_") == "batchlab.models.losses.Contrastive"
+    return declared(LossTraits, config.loss).task == "contrastive"
 
 
 def check_contrastive(config: Config) -> Iterator[ConfigError]:

@@ -12,6 +12,7 @@ from batchlab.config.identity import config_key
 from batchlab.config.override_text import value_text
 from batchlab.config.resolve import flat_params
 from batchlab.config.schema import OPEN_GROUPS, Config
+from batchlab.config.traits import LossTraits, LrScheduleTraits, OptimizerTraits, declared
 from batchlab.data.dataset import Dataset
 from batchlab.data.transforms import Prepare
 from batchlab.errors import ConfigError, ConfigErrors, config_error, place_of, raised, reason
@@ -107,7 +108,7 @@ def _signatures_and_device(config: Config) -> Iterator[ConfigError]:
     if config.precision == "float16":
         if config.device in ("cpu", "mps") or pick_device("auto").type != "cuda":
             yield ConfigError("precision", "float16", "needs a CUDA device", "precision=bfloat16")
-        elif config.optimizer["_target_"].endswith("LBFGS"):
+        elif declared(OptimizerTraits, config.optimizer).multi_pass:
             allowed = "loss scaling does not go together with an optimizer that evaluates several times"
             yield ConfigError("precision", "float16", allowed, "precision=bfloat16")
 
@@ -140,17 +141,26 @@ def _data_and_sizes(config: Config) -> Iterator[ConfigError]:
     if every is not None and every < largest <= num_train:
         allowed = f"at least the largest batch, {largest}"
         yield ConfigError("eval.every_examples", every, allowed, f"eval.every_examples={largest}")
-    is_regression, loss = dataset.num_classes is None, config.loss["_target_"]
-    if is_regression and not loss.endswith(("SquaredError", "MeanOutput")):
-        allowed = f"needs classes; {dataset.name} has numbers as targets"
-        fix = "loss=mean_output" if dataset.name == "surface" else "loss=squared_error"
-        yield ConfigError("loss", loss, allowed, fix)
-    if loss.endswith("MeanOutput") and dataset.name != "surface":
-        yield ConfigError("loss", loss, f"says nothing of the targets of {dataset.name}", "data=surface model=surface")
-    if is_regression and config.budget.kind == "target":
+    yield from _task(config, dataset)
+    if dataset.num_classes is None and config.budget.kind == "target":
         yield ConfigError(
             "budget", "target", f"needs an accuracy; {dataset.name} has numbers as targets", "budget=epochs"
         )
+
+
+def _task(config: Config, dataset: Dataset) -> Iterator[ConfigError]:
+    """A loss that is for other targets than those of the data."""
+    loss, traits = config.loss["_target_"], declared(LossTraits, config.loss)
+    if traits.only_data not in (None, dataset.name):
+        fix = f"data={traits.only_data} model={traits.only_data}"
+        yield ConfigError("loss", loss, f"says nothing of the targets of {dataset.name}", fix)
+    elif dataset.num_classes is None and traits.task in ("classification", "contrastive"):
+        allowed = f"is for {traits.task} and needs classes; {dataset.name} has numbers as targets"
+        fix = "loss=mean_output" if dataset.name == "surface" else "loss=squared_error"
+        yield ConfigError("loss", loss, allowed, f"{fix}, or loss=own for one of your own")
+    elif dataset.num_classes is not None and traits.task == "regression":
+        allowed = f"is for regression; {dataset.name} has {dataset.num_classes} classes as targets"
+        yield ConfigError("loss", loss, allowed, "loss=cross_entropy")
 
 
 def _sizes_along(config: Config, num_train: int) -> list[int]:
@@ -279,7 +289,9 @@ def _output(config: Config, output: object, wanted: list[int], mode: str) -> Ite
 def _optimizer(config: Config) -> Iterator[ConfigError]:
     dataset = load_dataset(config.data)
     yield from check_first_step(config, dataset, _built(config, dataset).to(pick_device(config.device)))
-    is_flat = config.lr_schedule["_target_"].endswith(".constant") and not config.lr_schedule.get("warmup")
-    if config.optimizer["_target_"].endswith(".Rprop") and not is_flat:
-        allowed = "has no effect: Rprop reads lr once, as its first step size"
+    is_flat = declared(LrScheduleTraits, config.lr_schedule).independent_of_length and not config.lr_schedule.get(
+        "warmup"
+    )
+    if declared(OptimizerTraits, config.optimizer).reads_lr_once and not is_flat:
+        allowed = "has no effect: the optimizer reads lr once, as its first step size"
         yield ConfigError("lr_schedule", config.lr_schedule["_target_"], allowed, "lr_schedule=constant")

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from batchlab.data.transforms import Prepare
 from batchlab.errors import ConfigError, ConfigErrors, config_error, raised, reason
 from batchlab.models.norm import GhostBatchNorm
 from batchlab.system.device_memory import is_out_of_memory
-from batchlab.training.build import build_optimizer, made, pick_device, scaled_settings
+from batchlab.training.build import build_loss, build_optimizer, pick_device, scaled_settings
 from batchlab.training.loop import TrainStep
 from batchlab.training.plan import make_plan
 from batchlab.training.train_step import make_train_step, precise
@@ -34,7 +33,7 @@ def check_first_step(config: Config, dataset: Dataset, model: nn.Module) -> Iter
     Raises:
         ConfigErrors: of the learning rate's rule.
     """
-    optimizer, loss, device = _optimizer(config, dataset, model), _loss(config), pick_device(config.device)
+    optimizer, loss, device = _optimizer(config, dataset, model), _loss(config, dataset), pick_device(config.device)
     train_step = make_train_step(model, precise(model, config.precision, device), loss, optimizer, config.precision)
     inputs, targets = _examples(dataset, model, device)
     failed: list[Exception] = []
@@ -75,17 +74,14 @@ def _gradient(train_step: TrainStep, inputs: Tensor, targets: Tensor) -> Tensor:
     return loss.detach()
 
 
-def _loss(config: Config) -> Callable[[Tensor, Tensor], Tensor]:
+def _loss(config: Config, dataset: Dataset) -> Callable[[Tensor, Tensor], Tensor]:
     name, fix = config.loss["_target_"], "other settings of loss.*, or loss=cross_entropy"
     try:
-        loss = made(config.loss)
+        return build_loss(config, dataset)
     except ConfigErrors:
         raise
     except Exception as error:
         raise config_error("loss._target_", name, f"its constructor {raised(error)}", fix) from None
-    if not callable(loss):
-        raise config_error("loss._target_", name, "must make a function of logits and targets", fix)
-    return cast("Callable[[Tensor, Tensor], Tensor]", loss)
 
 
 def _optimizer(config: Config, dataset: Dataset, model: nn.Module) -> torch.optim.Optimizer:

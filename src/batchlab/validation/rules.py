@@ -7,6 +7,7 @@ from typing import Any
 
 from batchlab.config.objectives import CALIBRATED, check_objectives, parse_objective
 from batchlab.config.schema import OPEN_GROUPS, Config
+from batchlab.config.traits import BatchScheduleTraits, LrScheduleTraits, OptimizerTraits, check_traits, declared
 from batchlab.config.trusted_targets import check_trust
 from batchlab.errors import ConfigError, nearest
 from batchlab.validation.bounds import check_bounds, check_targets
@@ -34,7 +35,7 @@ SHARES = {  # key: (low, high, whether low and high themselves are allowed)
 
 def check_config(config: Config) -> list[ConfigError]:
     """Every wrong key and value that can be seen without data: ranges, kinds, settings without effect."""
-    if errors := list(check_targets(config)):
+    if errors := [*check_targets(config), *check_traits(config)]:
         return errors
     checks = (_finite, _sizes, _memory, _rates, _budget, _evaluation, _checkpoint, _names, _schedules)
     checks += (check_measure, _objectives, check_contrastive, check_launch, check_bounds, check_trust)
@@ -185,7 +186,7 @@ def _schedules(config: Config) -> Iterator[ConfigError]:
         yield ConfigError(
             "lr_schedule.warmup_from", value, "has no effect without a warm-up", "lr_schedule.warmup=0.05 too"
         )
-    if config.batch_schedule.get("_target_", "").endswith(".grow"):
+    if declared(BatchScheduleTraits, config.batch_schedule).grows:
         yield from _growth(config)
 
 
@@ -200,7 +201,7 @@ def _milestones(config: Config) -> Iterator[ConfigError]:
 
 
 def _growth(config: Config) -> Iterator[ConfigError]:
-    if config.lr_schedule.get("_target_", "").endswith(".constant"):
+    if declared(LrScheduleTraits, config.lr_schedule).independent_of_length:
         allowed = "has no effect with lr_schedule=constant: it grows the batch where the lr would drop"
         yield ConfigError("batch_schedule", "grow", allowed, "lr_schedule=step")
     largest, batch_size = config.batch_schedule.get("max_batch_size"), config.batch_size
@@ -231,6 +232,6 @@ def _objectives(config: Config) -> Iterator[ConfigError]:
 
 def _no_step_time(config: Config) -> str:
     """Why nobody can say what a step takes alone; empty where that is known."""
-    if config.optimizer.get("_target_", "").endswith(".LBFGS"):
-        return "not known for L-BFGS, whose steps take as many passes as they need"
+    if declared(OptimizerTraits, config.optimizer).multi_pass:
+        return "not known for an optimizer whose steps take as many passes as they need"
     return "not known for steps that several processes share" if config.num_processes > 1 else ""

@@ -14,10 +14,11 @@ from batchlab.errors import ConfigError, nearest
 GIVEN = {
     "data": {"resident"},
     "model": {"input_shape", "num_classes"},
-    "optimizer": {"params", "model", "lr"},
-    "lr_scaling": {"settings", "batch_size"},
-    "lr_schedule": {"progress", "warmup", "warmup_from"},
-    "batch_schedule": {"batch_size", "decay", "num_train"},
+    "loss": {"traits"},
+    "optimizer": {"params", "model", "lr", "traits"},
+    "lr_scaling": {"settings", "batch_size", "traits"},
+    "lr_schedule": {"progress", "warmup", "warmup_from", "traits"},
+    "batch_schedule": {"batch_size", "decay", "num_train", "traits"},
     "measure": {"landscape"},
 }
 """Arguments that build.py gives, and keys that it reads itself, by group."""

@@ -2,28 +2,37 @@
 
 import math
 from collections.abc import Sequence
+from inspect import signature
+from typing import Any
 
 import numpy as np
+from hydra.utils import get_object
 
 from batchlab.commands.advise.advise_measurements import Measured
 from batchlab.commands.advise.trainings import Training
-
-ADAPTIVE = ("Adam", "RMSprop", "Rprop", "SOAP", "Lamb", "LAMB")
-"""Optimizers whose step does not grow with the gradient: the square-root rule (Malladi et al. 2022)."""
+from batchlab.config.traits import OptimizerTraits, declared
 
 
 def lr_rule(measured: Measured) -> tuple[float, str]:
     """Exponent of lr in the batch size: of the tuned learning rates where there are some, else the optimizer's rule."""
     tuned = tuned_trainings(measured)
-    name = str(measured.config.optimizer["_target_"]).rsplit(".", 1)[-1]
+    optimizer = measured.config.optimizer
+    name = str(optimizer["_target_"]).rsplit(".", 1)[-1]
     if len(tuned) >= 2:
         x, y = np.log([each.batch_size for each in tuned]), np.log([each.lr for each in tuned])
         exponent = float(np.polyfit(x, y, 1)[0])
         sizes = ", ".join(f"{each.lr:.3g} at B = {each.batch_size}" for each in tuned)
         return min(max(exponent, 0.0), 1.0), f"fitted to the tuned learning rates ({sizes})"
-    if name.startswith(ADAPTIVE):
+    if is_adaptive(optimizer):
         return 0.5, f"the square-root rule for {name} (Malladi et al. 2022), not tuned here"
     return 1.0, f"the linear rule for {name} (Goyal et al. 2017), not tuned here; it holds up to about B_crit"
+
+
+def is_adaptive(optimizer: dict[str, Any]) -> bool:
+    """Whether a step does not grow with the gradient: as declared, else by the arguments that such optimizers have."""
+    declares = declared(OptimizerTraits, optimizer).adaptive
+    known = signature(get_object(optimizer["_target_"])).parameters if declares is None else ()
+    return bool(declares) or "betas" in known or "alpha" in known
 
 
 def tuned_trainings(measured: Measured) -> Sequence[Training]:
