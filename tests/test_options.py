@@ -44,7 +44,7 @@ NEEDED = {
     ("data", "surface"): SURFACE[1:],
     ("model", "surface"): SURFACE,
     ("loss", "mean_output"): SURFACE,
-    ("loss", "own"): ["loss._target_=torch.nn.MultiMarginLoss", "+loss.margin=2"],
+    ("loss", "own"): ["loss._target_=torch.nn.CrossEntropyLoss", "+loss.label_smoothing=0.2"],
     ("optimizer", "own"): ["optimizer._target_=torch.optim.Adamax", "lr=0.002"],
     ("data", "own"): ["data._target_=own_models.plane"],
     ("model", "own"): ["model._target_=own_models.Own"],

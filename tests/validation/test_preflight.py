@@ -111,7 +111,7 @@ def mistakes_of(monkeypatch, capsys, tmp_path):
         (["lr_scaling.base_batch_size=64"], "lr_scaling.base_batch_size=64: has no effect"),
         (["lr_scaling=adam_sqrt", "optimizer=adam", "batch_size=1000"], "the largest batch size that works is 640"),
         (["lr_scaling=adam_sqrt"], "for optimizers with betas or alpha"),
-        (["lr_schedule=cosine", "optimizer=rprop"], "Rprop reads lr once"),
+        (["lr_schedule=cosine", "optimizer=rprop"], "reads lr once"),
         (["model.norm=ghost_batch", "model.ghost_size=48"], "model.ghost_size=48: must divide each forward pass"),
         (["model.norm=ghost_batch", "model.ghost_size=48"], "Type model.ghost_size=32"),
         (["model.ghost_size=32"], "ghost_size"),
