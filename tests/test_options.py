@@ -46,7 +46,7 @@ NEEDED = {
     ("loss", "mean_output"): SURFACE,
     ("loss", "own"): ["loss._target_=torch.nn.CrossEntropyLoss", "+loss.label_smoothing=0.2"],
     ("optimizer", "own"): ["optimizer._target_=torch.optim.Adamax", "lr=0.002"],
-    ("data", "own"): ["data._target_=own_models.plane"],
+    ("data", "own"): ["data._target_=own_models.plane", "batch_size=10"],
     ("model", "own"): ["model._target_=own_models.Own"],
     ("data", "synthetic"): ["data.num_examples=500"],
     ("budget", "target"): ["budget.max_epochs=0.2"],
