@@ -60,11 +60,11 @@ WRONG = {
     "search=join": "Type search=joint",
     "search=joint batch_size=64,4096": "at most 1257, the size of the training split. Type batch_size=64",
     "search=joint batch_size=tag(pow2,int(interval(16,8192)))": "batch_size=8192: at most 1257",
-    "search=joint lr=interval(0,1)": "lr=0.0: a finite number above 0",
+    "search=joint lr=interval(0,1)": "lr=0.0: a number above 0",
     "search=joint optimizer=adam optimizer.momentum=interval(0.1,0.9)": "no configuration of this search has that key",
     "search=joint seed=1,2": "Type num_seeds=3",
     "search=joint data=digits,synthetic": "a study is about one data set",
-    "search=joint measure=none,brief": "what is measured does not change a run",
+    "search=joint measure=none,brief": "does not change what a run does",
     "search=joint measure=none objectives=[sharpness/lambda_max]": "of sharpness there are none",
     "search=joint lr=0.1 batch_size=32 epochs=3": "there is nothing to search",
     "search=joint lr=tag(lg,interval(0.1,1))": "tags are log and pow2",
@@ -79,7 +79,7 @@ WRONG = {
     "search=joint hydra.sweeper.custom_search_space=nosuch.f": "custom_search_space=nosuch.f: raised",
     "search=joint hydra.sweeper._target_=hydra._internal.core_plugins.basic_sweeper.BasicSweeper": "does not take it",
     "search=joint hydra.sweeper.pruner={_target_:optuna.pruners.No} objectives=[final/val_loss]": "No: refused",
-    "search=joint trust=[a],[b]": "one list, on the command line",
+    "search=joint trust=[a],[b]": "does not change what a run does",
     "search=joint hydra.sweeper.storage=postgresql+psycopg://me:secret@127.0.0.1:9/x": "me:***@127.0.0.1:9/x",
 }
 

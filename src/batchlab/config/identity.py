@@ -9,41 +9,76 @@ import subprocess
 import sys
 from functools import lru_cache
 from importlib.metadata import version
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
+from batchlab.config.keys import Affects
 from batchlab.config.resolve import flat_params
-from batchlab.config.schema import REPOSITORY, Config
+from batchlab.config.schema import REPOSITORY, Config, declared_key
 from batchlab.system.environment_errors import masked
 
-NOT_IDENTITY = (
-    *("study", "seed", "num_seeds", "objectives", "mlruns", "data_root", "data.root", "data.path"),
-    *("checkpoint.every_seconds", "trust"),
-)
-SPREAD = ("launch", "num_processes", "sync_batch_norm")
-"""Keys of how a run is spread over processes: part of what it is only where it is spread."""
-READ_OFF = "measure."
-"""Settings of what is measured on a run; it trains the same without them."""
 NOT_ORIGIN = ("study", "search", "objectives")
 """Keys of a command that say with which other runs one belongs, and not what it does."""
+OURS = "batchlab."
 OWN_SOURCES = ("hydra", "main", "schema")
 
 
 def config_key(config: Config) -> str:
-    """Hash of the settings that change what a run does: 12 hexadecimal digits.
+    """Hash the settings that change what a run does: 12 hexadecimal digits.
 
-    Left out: names, seeds, paths, the device's index, checkpoints, objectives and measures, which are read off a run.
-    memory.* counts only as long as micro_batch_size=auto is not settled: a run does what its micro-batch size says,
-    typed or found.
+    Left out are settings that affect no identity, those at the schema's default (so that a new key leaves the runs of
+    earlier versions what they are), and the device's index. Options of ours count by name: moving a module changes
+    nothing.
     """
-    flat = {key: value for key, value in flat_params(config).items() if key not in NOT_IDENTITY}
-    settings = {key: value for key, value in flat.items() if not key.startswith(READ_OFF)}
-    settings = {key: value for key, value in settings.items() if not (key.startswith("memory.") and value is None)}
-    if config.launch == "single":
-        settings = {key: value for key, value in settings.items() if key not in SPREAD}
-    settings["device"] = config.device.split(":")[0]
-    text = json.dumps(settings, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hash_of(_of_any_device(config, Affects.IDENTITY))
+
+
+def curve_key(config: Config) -> str:
+    """Hash what makes learning curves comparable: all but batch size, lr, seeds and the length of the budget."""
+    return hash_of(_of_any_device(config, Affects.LABEL))
+
+
+def _of_any_device(config: Config, what: Affects) -> dict[str, Any]:
+    return settings_affecting(config, what) | {"device": config.device.split(":")[0]}
+
+
+def hash_of(facts: Any) -> str:
+    """Hash what JSON can hold, other values as text: 12 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def settings_affecting(config: Config, what: Affects) -> dict[str, Any]:
+    """Select the settings that affect something, by dotted key, less those at the schema's default.
+
+    Args:
+        config: of a run.
+        what: one or several of `Affects`; of a setting that affects it coarsely only counts whether it is zero.
+
+    Returns:
+        Their values, options of ours by name.
+    """
+    found = {}
+    for name, value in flat_params(config).items():
+        declared = declared_key(name)
+        if declared.affects & what and value != declared.default:
+            is_coarse = isinstance(value, float) and not declared.affects & what & ~declared.coarse
+            found[name] = bool(value) if is_coarse else by_name(name, value)
+    return found
+
+
+def by_name(key: str, value: Any) -> Any:
+    """Return a setting with an option of ours by its name: ``mlp`` for ``batchlab.models.mlp.mlp``.
+
+    Args:
+        key: dotted.
+        value: of a `_target_`, or a measure with its settings as `flat_params` has it; any other is returned as it is.
+    """
+    is_target = key.endswith("_target_") or key.startswith("measure.sharpness.")
+    if not is_target or not str(value).startswith(OURS):
+        return value
+    target, space, settings = str(value).partition(" ")
+    return f"{target.rpartition('.')[2]}{space}{settings}"
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from annotated_types import Interval
 
+from batchlab.config.override_text import override_text, value_text
 from batchlab.errors import ConfigError, nearest
 
 MISSING = "???"
@@ -76,7 +77,7 @@ class Key:
         """What a value may be, in words, e.g. ``null or an integer from 1``."""
         parts = ["null"] if self.is_optional else []
         parts += [f"{KINDS[self.kind]}{_bounds(self.numbers)}"] if self.numbers else []
-        parts += [self.pattern[1]] if self.pattern else list(map(as_typed, self.words))
+        parts += [self.pattern[1]] if self.pattern else list(map(value_text, self.words))
         parts = parts if parts not in ([], ["null"]) else [*parts, KINDS[self.kind]]
         return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"
 
@@ -107,7 +108,7 @@ class Key:
         allowed = f"at most {most:,}" if is_above else self.allowed
         close = nearest(value, map(str, self.words)) if isinstance(value, str) else None
         fix = close or (self.default if self.fix is None else self.fix)
-        return ConfigError(name or self.name, value, f"{allowed}: {self.help}", f"{name or self.name}={as_typed(fix)}")
+        return ConfigError(name or self.name, value, f"{allowed}: {self.help}", override_text(name or self.name, fix))
 
 
 def _bounds(interval: Interval) -> str:
@@ -125,13 +126,6 @@ def _is_in(value: Any, interval: Interval) -> bool:
         and (interval.le is None or value <= interval.le)
         and (interval.lt is None or value < interval.lt)
     )
-
-
-def as_typed(value: Any) -> str:
-    """Return a value as it is typed on a command line: null, true, [a,b]."""
-    if isinstance(value, list):
-        return f"[{','.join(map(as_typed, value))}]"
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def key(default: Any, about: str, values: Any = None, affects: Affects = Affects.NOTHING, **more: Any) -> Any:

@@ -1,20 +1,17 @@
 """Probes: arms that are measured by a function instead of a training."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from batchlab.config.identity import config_key
+from batchlab.config.identity import by_name, config_key, hash_of
 from batchlab.config.schema import Config
 from batchlab.tracking.probe_recorder import record_probe
 from batchlab.training.build import bound, load_dataset
 
 
 def probe_key(config: Config, probe: Mapping[str, Any]) -> str:
-    """Identity of a probe of a configuration: 12 hexadecimal digits."""
-    text = json.dumps([config_key(config), probe], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    """Hash what a probe measures of a configuration: 12 hexadecimal digits."""
+    return hash_of([config_key(config), {key: by_name(key, value) for key, value in probe.items()}])
 
 
 def probe_seed(config: Config, probe: Mapping[str, Any], seed: int, sweep_id: str) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """What `micro_batch_size=auto` comes to: probed once per model and command, then an ordinary number."""
 
-import hashlib
 import json
 import math
 import os
@@ -9,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from batchlab.config.resolve import flat_params
+from batchlab.config.identity import hash_of, settings_affecting
+from batchlab.config.keys import Affects
 from batchlab.config.schema import Config, Memory
 from batchlab.errors import ConfigError
 from batchlab.profiling.largest_batch import HEADROOM, EarlierTests, MemoryProbe, largest_batch, needs, sentence
@@ -24,13 +24,6 @@ KNOWN = "BATCHLAB_MEMORY"
 """Environment variable of what a command knows of memory: its worker processes, and the jobs of a grid, inherit it."""
 MOST_KNOWN = 16
 """Models that are remembered: an environment variable has to stay short."""
-NO_MEMORY = (
-    *("seed", "num_seeds", "lr", "epochs", "batch_size", "micro_batch_size", "memory.max_micro_batch_size", "study"),
-    *("objectives", "mlruns", "data_root", "checkpoint.every_seconds"),
-)
-NO_MEMORY_GROUPS = ("budget.", "eval.", "lr_schedule.", "lr_scaling.", "batch_schedule.")
-ROUGH_GROUPS = ("optimizer.", "loss.")
-"""Of their fractions only counts whether they are 0: momentum and weight decay, if any, take the same memory."""
 
 
 @dataclass(frozen=True)
@@ -184,10 +177,5 @@ def _known() -> dict[str, Any]:
 
 
 def memory_key(config: Config) -> str:
-    """Of every setting that decides how much memory a size takes, and how much may be taken."""
-    settings = {
-        key: bool(value) if key.startswith(ROUGH_GROUPS) and isinstance(value, float) else value
-        for key, value in flat_params(config).items()
-        if key not in NO_MEMORY and not key.startswith(NO_MEMORY_GROUPS)
-    }
-    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    """Hash every setting that decides how much memory a size takes, and how much may be taken."""
+    return hash_of(settings_affecting(config, Affects.MEMORY))

@@ -1,6 +1,5 @@
 """The table of step times that were measured alone: <mlruns>/step_times.json, one entry per kind of step."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -11,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from batchlab.config.identity import environment
-from batchlab.config.resolve import flat_params
+from batchlab.config.identity import environment, hash_of, settings_affecting
+from batchlab.config.keys import Affects
 from batchlab.config.schema import Config
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.step_cost import StepCost, Timed
@@ -20,14 +19,6 @@ from batchlab.tracking.stores import locked
 from batchlab.training.build import DEFAULT_THREADS, build_model, load_dataset, pick_device
 
 NAME = "step_times.json"
-NO_TIME = (
-    *("seed", "num_seeds", "lr", "epochs", "batch_size", "num_threads", "device", "study", "objectives", "mlruns"),
-    *("data_root", "data.root", "data.path", "trust"),
-)
-"""Settings that do not move the time of a step, or stand in the key in another form."""
-ROUGH_GROUPS = ("model.", "optimizer.", "loss.")
-"""Of their fractions only counts whether they are 0: every dropout takes the same time; the model is known by shape."""
-NO_TIME_GROUPS = ("budget.", "eval.", "memory.", "lr_schedule.", "lr_scaling.", "batch_schedule.", "measure.")
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,7 @@ class StepTimes:
     @property
     def key(self) -> str:
         """Under which it stands in the table: a hash of the facts."""
-        return hashlib.sha256(json.dumps(self.facts, sort_keys=True, default=str).encode()).hexdigest()[:12]
+        return hash_of(self.facts)
 
     def missing(self, batch_sizes: list[int]) -> list[int]:
         """Those of the sizes that nobody has tried to time."""
@@ -65,13 +56,8 @@ def untimed(config: Config) -> StepTimes:
     Args:
         config: passed both gates; micro_batch_size=auto is settled.
     """
-    settings = {
-        key: bool(value) if key.startswith(ROUGH_GROUPS) and isinstance(value, float) else value
-        for key, value in flat_params(config).items()
-        if key not in NO_TIME and not key.startswith(NO_TIME_GROUPS)
-    }
     dataset, device = load_dataset(config.data), pick_device(config.device)
-    facts: dict[str, Any] = settings | {"measure.gradient_noise": config.measure.gradient_noise}
+    facts = settings_affecting(config, Affects.STEP_TIME)
     facts |= {"input_shape": list(dataset.input_shape), "num_classes": dataset.num_classes}
     facts |= {"num_train": len(dataset.train), "num_threads": config.num_threads or DEFAULT_THREADS}
     facts["structure"] = structure(build_model(config, dataset))
@@ -81,7 +67,7 @@ def untimed(config: Config) -> StepTimes:
 def structure(model: nn.Module) -> str:
     """A hash of a model's modules and of the shapes of its parameters, in their order."""
     parts = [*(type(module).__name__ for module in model.modules()), *(list(each.shape) for each in model.parameters())]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+    return hash_of(parts)
 
 
 def host_class(device: torch.device) -> dict[str, Any]:

@@ -8,10 +8,8 @@ from typing import Any
 
 import yaml
 
-from batchlab.config.schema import REPOSITORY, Config
+from batchlab.config.schema import REPOSITORY, Config, declared_key
 from batchlab.config.trusted_targets import packages_to_trust
-
-NOT_OF_THE_TRIAL = ("study", "mlruns", "data_root", "objectives", "trust")
 
 
 def write_best(folder: Path, name: str, about: str, config: Config, choices: Mapping[str, str]) -> Path:
@@ -27,7 +25,7 @@ def write_best(folder: Path, name: str, about: str, config: Config, choices: Map
     Returns:
         The file.
     """
-    settings = {key: value for key, value in asdict(config).items() if key not in NOT_OF_THE_TRIAL}
+    settings = {key: value for key, value in asdict(config).items() if declared_key(key).affects}
     if settings["data"].get("root") == config.data_root:
         del settings["data"]["root"]
     groups = {group: option for group, option in choices.items() if group not in ("search",) and "/" not in group}

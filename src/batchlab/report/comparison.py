@@ -7,13 +7,15 @@ from typing import Any
 
 from rich.table import Table
 
+from batchlab.config.keys import Affects
 from batchlab.config.objectives import CALIBRATED, MEASURED
 from batchlab.laws.estimate import Estimate, mean_of
+from batchlab.config.schema import declared_key
 
 Run = Mapping[str, Mapping[str, Any]]
 """Params, metrics and tags of a recorded run."""
-VARIED_APART = {"seed", "batch_size", "log2_batch_size", "lr_used", "study"}
-"""Params that have a column of their own, or that vary between runs of one row."""
+COLUMNS = {"batch_size", "log2_batch_size", "lr", "lr_used"}
+"""Params that have a column of their own."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,9 @@ def comparison_rows(runs: Sequence[Run]) -> list[Row]:
 
 
 def varied_params(runs: Sequence[Run]) -> list[str]:
-    """Keys of settings other than batch size in which runs differ; a `_target_` stands for its group."""
-    keys = {key for run in runs for key in run["params"]} - VARIED_APART
+    """List the settings beside batch size and lr in which runs differ, by key; a `_target_` stands for its group."""
+    keys = {key for run in runs for key in run["params"]} - COLUMNS
+    keys = {key for key in keys if declared_key(key).affects & Affects.IDENTITY}
     varied = sorted(key for key in keys if len({str(run["params"].get(key)) for run in runs}) > 1)
     targets = [key.removesuffix("._target_") for key in varied if key.endswith("._target_")]
     return [

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from batchlab.config.keys import Affects
+from batchlab.config.schema import declared_key
 from batchlab.laws.estimate import Estimate
 from batchlab.report.comparison import Row, Run, comparison_rows, format_estimate
 
-NOT_A_LABEL = ("lr", "epochs", "num_seeds", "lr_scaling.base_batch_size", "eval.every_examples", "hydra")
-"""Settings that are tuned for a batch size and do not tell one line of a figure from another."""
 UNFINISHED = "unfinished or stopped"
 """Why a run does not count."""
 MAX_LABELS = 6
@@ -150,8 +150,11 @@ def rank(study: Study, row: Row) -> float:
 
 def label_of(row: Row) -> str:
     """What tells a row's line from others in a figure: settings beside batch size, lr and the length of training."""
-    words = [value for key, value in row.varied.items() if key not in NOT_A_LABEL and not key.startswith("budget.")]
-    return " ".join(words)
+    return " ".join(_labels(row).values())
+
+
+def _labels(row: Row) -> dict[str, str]:
+    return {key: value for key, value in row.varied.items() if declared_key(key).affects & Affects.LABEL}
 
 
 def labelled(study: Study) -> dict[str, list[Row]]:
@@ -193,8 +196,7 @@ def settings_in_words(row: Row) -> str:
 
 def others_in_words(row: Row) -> str:
     """What else varies, ``optimizer Adam, width 64``; empty where nothing does."""
-    others = {key: value for key, value in row.varied.items() if key not in NOT_A_LABEL}
-    return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in others.items())
+    return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in _labels(row).items())
 
 
 def score_of(study: Study, row: Row) -> Estimate:

@@ -1,12 +1,10 @@
 """What a study is about: objectives, space, fixed settings, data. The same name for another one is refused."""
 
-from typing import Any
-
 from omegaconf import DictConfig, OmegaConf
 
-from batchlab.config.identity import NOT_IDENTITY, READ_OFF, SPREAD
+from batchlab.config.identity import settings_affecting
+from batchlab.config.keys import Affects
 from batchlab.config.objectives import is_measured
-from batchlab.config.resolve import flat_params
 from batchlab.search.search_plan import typed_config
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
@@ -33,14 +31,9 @@ def fingerprint(settings: Settings, space: Space, base: DictConfig) -> dict[str,
         return stamp | {"fixed": " ".join(sorted(space.fixed))}
     typed = typed_config(base)
     groups = tuple(f"{each.key}." for each in space.structural)
-    ignored = set(NOT_IDENTITY) - {"seed", "num_seeds"}
-    fixed: dict[str, Any] = {
-        key: value for key, value in flat_params(typed).items() if key not in ignored and not key.startswith(groups)
-    }
-    if not is_measured(settings.metrics):
-        fixed = {key: value for key, value in fixed.items() if not key.startswith(READ_OFF)}
-    if typed.launch == "single":
-        fixed = {key: value for key, value in fixed.items() if key not in SPREAD}
+    measures = Affects.MEASURES if is_measured(settings.metrics) else Affects.NOTHING
+    fixed = settings_affecting(typed, Affects.IDENTITY | Affects.SEEDS | measures)
+    fixed = {key: value for key, value in fixed.items() if not key.startswith(groups)}
     moved = {"lr", "epochs"} if any(each.key in ("optimizer", "budget") for each in space.structural) else set()
     fixed = {key: value for key, value in fixed.items() if key not in moved}
     return {key: str(value) for key, value in fixed.items()} | stamp | {DIGEST: load_dataset(typed.data).digest}

@@ -6,6 +6,8 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from batchlab.config.keys import Affects
+from batchlab.config.schema import declared_key
 from batchlab.search.finalize import RESULT
 from batchlab.search.space import Dimension, Space
 
@@ -13,14 +15,17 @@ TRIES = 5
 """Draws of the sampler, after which batch sizes are drawn at random."""
 RANDOM_TRIES = 200
 """Random draws, after which the sampler has its way: then nearly all of the space does not fit."""
-NO_MEMORY = ("lr", "epochs", "optimizer.", "lr_schedule.", "lr_scaling.", "loss.", "budget.", "batch_size")
-"""Keys of dimensions that hardly move the memory of a step; any other dimension, and nothing is known."""
 
 
 def batch_dimension(space: Space) -> Dimension | None:
     """The dimension of the batch size, where it alone decides what fits."""
-    others = [each.key for each in space.dimensions if not each.key.startswith(NO_MEMORY)]
-    return next((each for each in space.plain if each.key == "batch_size" and not others), None)
+    moving = [each for each in space.dimensions if _moves_memory(each.key.lstrip("+"))]
+    return moving[0] if [each.key for each in moving] == ["batch_size"] else None
+
+
+def _moves_memory(key: str) -> bool:
+    declared, memory = declared_key(key), Affects.MEMORY | Affects.BATCH
+    return bool(declared.affects & ~declared.coarse & memory)
 
 
 def smallest_too_large(trials: Sequence[FrozenTrial], batch: Dimension) -> float:

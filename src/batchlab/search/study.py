@@ -10,6 +10,9 @@ from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from batchlab.config.identity import by_name
+from batchlab.config.keys import MISSING
+from batchlab.config.schema import declared_key
 from batchlab.errors import ConfigError, ConfigErrors
 from batchlab.search.settings import Settings
 from batchlab.search.storage import study_lock
@@ -82,7 +85,9 @@ def check_fingerprint(study: Study, fingerprint: dict[str, Any]) -> list[ConfigE
     known = study.user_attrs.get("fingerprint", {})
     errors = []
     for key in sorted({*known, *fingerprint}):
-        before, now = known.get(key, "(nothing)"), fingerprint.get(key, "(nothing)")
+        default = declared_key(key).default  # which is in no fingerprint
+        unset = "(nothing)" if default == MISSING else str(default)
+        before, now = by_name(key, known.get(key, unset)), fingerprint.get(key, unset)
         if before != now:
             allowed = f"the study {study.study_name} was begun with {before}"
             fix = "another name for another study, study=..., or what it was begun with"

@@ -1,6 +1,5 @@
 """A trial as the training code sees it: reports, asks whether to stop, leaves its result."""
 
-import hashlib
 import json
 import math
 import os
@@ -221,8 +220,3 @@ def front_of(trials: list[FrozenTrial], handle: TrialRef, curve_key: str) -> Fro
 
 def _identity(trial: FrozenTrial) -> str | None:
     return (trial.user_attrs.get("point") or trial.user_attrs.get(RESULT) or {}).get("identity")
-
-
-def identity_of(*parts: Any) -> str:
-    """A short hash of what decides what runs do."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]

@@ -12,7 +12,8 @@ from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
-from batchlab.config.schema import OPEN_GROUPS, Config
+from batchlab.config.keys import Affects
+from batchlab.config.schema import OPEN_GROUPS, Config, declared_key
 from batchlab.config.trusted_targets import untrusted
 from batchlab.errors import ConfigError, ConfigErrors, raised, reason
 from batchlab.search.fingerprint import fingerprint
@@ -29,16 +30,6 @@ from batchlab.validation.compose_errors import diagnose
 from batchlab.validation.dry_run import check_source
 from batchlab.validation.grid import gate_one, with_values
 from batchlab.validation.signature import without
-
-NO_DIMENSIONS = {
-    "seed": ("a search does not choose seeds, it averages over them", "num_seeds=3"),
-    "num_seeds": ("one number for all trials", "num_seeds=3"),
-    "study": ("one name", "study=first-search"),
-    "mlruns": ("one folder", "mlruns=/a/folder/of/yours"),
-    "data_root": ("one folder", "data_root=/a/folder/of/yours"),
-    "trust": ("one list, on the command line", "trust=[mypackage]"),
-    "objectives": ("one list for all trials", "objectives=[cost/train_seconds,final/val_accuracy]"),
-}
 
 
 @dataclass(frozen=True)
@@ -91,14 +82,12 @@ def _no_dimensions(space: Space) -> Iterator[ConfigError]:
         yield ConfigError("hydra.sweeper.params", "(nothing)", "there is nothing to search", "batch_size=32,64,128")
     for each in space.dimensions:
         key = each.key.lstrip("+")
-        if key == "measure" or key.startswith("measure."):
-            yield ConfigError(
-                key, each.described(), "what is measured does not change a run", f"{key}={each.probes[0]}"
-            )
-        elif key == "data" or key.startswith("data."):
+        if key == "data" or key.startswith("data."):
             yield ConfigError(key, each.described(), "a study is about one data set", f"{key}={each.probes[0]}")
-        elif key in NO_DIMENSIONS:
-            yield ConfigError(key, each.described(), *NO_DIMENSIONS[key])
+        elif not declared_key(key).affects & Affects.IDENTITY:
+            allowed = "does not change what a run does, so that there is nothing to search"
+            fix = "num_seeds=3" if declared_key(key).affects & Affects.SEEDS else f"{key}={each.probes[0]}"
+            yield ConfigError(key, each.described(), allowed, fix)
 
 
 def _names(settings: Settings, space: Space) -> Iterator[ConfigError]:

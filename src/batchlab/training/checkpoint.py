@@ -13,13 +13,13 @@ import zipfile
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from copy import deepcopy
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from batchlab.config.identity import config_key
+from batchlab.config.identity import config_key, settings_affecting
+from batchlab.config.keys import Affects
 from batchlab.system.file_lock import only_one
 from batchlab.system.signals import check_stop
 from batchlab.training.build import Built
@@ -167,7 +167,7 @@ class Checkpointer:
 
 def key_of(built: Built) -> str:
     """Of what a run is and how it is measured: 16 hexadecimal digits; data and device by what they are."""
-    facts = (FORMAT, config_key(built.config), asdict(built.config.measure), built.device.type)
+    facts = (FORMAT, config_key(built.config), settings_affecting(built.config, Affects.MEASURES), built.device.type)
     text = json.dumps(
         [*facts, built.clock.is_calibrated, built.seed, built.dataset.digest], sort_keys=True, default=str
     )

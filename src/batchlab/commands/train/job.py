@@ -4,19 +4,20 @@ import math
 import statistics
 import sys
 from collections.abc import Generator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import lru_cache
 
-from batchlab.config.identity import config_key, environment
+from batchlab.config.identity import config_key, curve_key, environment, hash_of, settings_affecting
+from batchlab.config.keys import Affects
 from batchlab.config.objectives import is_measured, parse_objective
-from batchlab.config.schema import Budget, Config
+from batchlab.config.schema import Config
 from batchlab.distributed.leader import shared
 from batchlab.profiling.calibration import counts_alone, step_seconds
 from batchlab.profiling.memory_process import NothingFits
 from batchlab.profiling.micro_batch import settle
 from batchlab.report.run_progress import RunProgress, make_console
 from batchlab.run.training_run import RunResult, run, stopped_result
-from batchlab.search.trial import SearchTrial, current_trial, identity_of
+from batchlab.search.trial import SearchTrial, current_trial
 from batchlab.system.host_lock import WORKERS, HostShare, host_shared
 from batchlab.system.signals import check_stop
 from batchlab.system.torchrun_env import RanksFailed
@@ -94,14 +95,8 @@ def trial_identity(config: Config) -> str:
     """Of everything that decides what a trial measures: configuration, seeds, data, commit, kind of host."""
     facts, data = environment(), load_dataset(config.data).digest
     host = (facts["cpu"], pick_device(config.device).type, facts["commit"], facts["dirty"])
-    measured = [asdict(config.measure)] if is_measured(config.objectives) else []
-    return identity_of(config_key(config), config.seed, config.num_seeds, data, *host, *measured)
-
-
-def curve_key(config: Config) -> str:
-    """Of what makes learning curves comparable: all but batch size, lr and the length of the budget, seeds too."""
-    varied = replace(config, batch_size=1, lr=1.0, epochs=None, budget=Budget(config.budget.kind))
-    return config_key(varied)
+    measured = [settings_affecting(config, Affects.MEASURES)] if is_measured(config.objectives) else []
+    return hash_of([config_key(config), config.seed, config.num_seeds, data, *host, *measured])
 
 
 def costs_of(results: list[RunResult]) -> dict[str, float]:
