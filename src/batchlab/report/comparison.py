@@ -9,8 +9,8 @@ from rich.table import Table
 
 from batchlab.config.keys import Affects
 from batchlab.config.objectives import CALIBRATED, MEASURED
-from batchlab.laws.estimate import Estimate, mean_of
 from batchlab.config.schema import declared_key
+from batchlab.laws.estimate import Estimate, mean_of
 
 Run = Mapping[str, Mapping[str, Any]]
 """Params, metrics and tags of a recorded run."""
