@@ -28,7 +28,7 @@ long: $(READY)  ## the longest proofs, which CI leaves out
 	$(RUN) -m pytest -m long -n 2
 
 fuzz: $(READY)  ## 2,000 random command lines, others each time
-	BATCHLAB_FUZZ_EXAMPLES=2000 $(RUN) -m pytest -q tests/test_fuzz.py
+	BATCHLAB_FUZZ_EXAMPLES=2000 $(RUN) -m pytest -q -n 2 tests/test_fuzz.py
 
 check: $(READY)  ## ruff and pyright
 	.venv/bin/ruff format --check .

@@ -272,8 +272,9 @@ def check(words: list[str], folder: Path) -> None:
         _client.cache_clear()
 
 
+@pytest.mark.parametrize("half", range(2 if NUM_EXAMPLES else 1))
 @settings(
-    max_examples=NUM_EXAMPLES or 100,
+    max_examples=NUM_EXAMPLES // 2 or 100,
     derandomize=not NUM_EXAMPLES,
     deadline=None,
     database=None,
@@ -281,5 +282,7 @@ def check(words: list[str], folder: Path) -> None:
     suppress_health_check=list(HealthCheck),
 )
 @given(command_lines())
-def test_any_command_line_trains_or_is_refused_and_leaves_no_half_run(folder: Path, words: list[str]) -> None:
+def test_any_command_line_trains_or_is_refused_and_leaves_no_half_run(
+    folder: Path, half: int, words: list[str]
+) -> None:
     check(words, folder)

@@ -43,8 +43,11 @@ class BatchlabSweeper(Sweeper):
         from batchlab.search.workers import WorkersFailed
 
         assert self._launcher is not None
+        show = None
+        if OmegaConf.select(self._config, "mlruns") is None:  # another application; batchlab train has its own end
+            from batchlab.report.search_summary import print_search as show
         try:
-            search(self._context, self._task, self._launcher, self._config, arguments)
+            search(self._context, self._task, self._launcher, self._config, arguments, show)
         except (ConfigErrors, TooManyFailures, WorkersFailed, StorageUnavailable) as error:
             print(error, file=sys.stderr)  # Hydra would put a traceback around it
             raise SystemExit(2 if isinstance(error, ConfigErrors) else getattr(error, "code", 1)) from None

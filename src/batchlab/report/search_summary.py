@@ -4,12 +4,21 @@ import math
 from collections import Counter
 from typing import Any
 
+from rich.console import Console
+
 from batchlab.laws.estimate import mean_of
+from batchlab.report.search_tables import FrontRow, draw_front, endings
 from batchlab.report.study_data import FailedTrial, Search
 from batchlab.search.picks import ACCURACY, Candidates, all_picks, candidates_of, first_pick, retrained
-from batchlab.search.space import in_words
+from batchlab.search.settings import Settings
+from batchlab.search.space import Space, in_words
 from batchlab.search.storage import find_study
 from batchlab.search.study import FrozenTrial, Study, TrialState, done_trials, metrics_of
+from batchlab.system.environment_errors import masked
+from batchlab.tracking.stores import optuna_url
+
+BEST = 5
+"""Trials of one objective that are shown at the end of a search."""
 
 
 def search_of(mlruns: str, name: str, storage: Any = None) -> Search | None:
@@ -34,6 +43,34 @@ def search_of(mlruns: str, name: str, storage: Any = None) -> Search | None:
         dict(Counter(ending(trial) for trial in done).most_common()),
         [FailedTrial(trial.number, ending(trial), cause_of(trial), tried(study, trial)) for trial in failed],
     )
+
+
+def print_search(study: Study, settings: Settings, space: Space) -> None:
+    """Print how a search's trials ended, the best of them, what failed and why, and where the study is.
+
+    Args:
+        study: of an application that prints nothing of its own.
+        settings: of the search.
+        space: what was searched.
+    """
+    console, done = Console(highlight=False), done_trials(study, settings.num_trials)
+    console.print(f"{settings.study}: {endings([ending(trial) for trial in done])}" if done else "No trial is done.")
+    found = candidates_of(study, settings.metrics, settings.directions, settings.num_trials)
+    best, title = list(found.front), f"Pareto front, {len(found.front)} of {len(found.trials)} complete trials"
+    if len(settings.metrics) == 1:
+        best = sorted(found.trials, key=lambda trial: trial.values[0], reverse=settings.directions == ("maximize",))
+        best, title = best[:BEST], "the best trials"
+    if best:
+        rows = [FrontRow(trial.number, space.shown(trial.params), trial.values, ()) for trial in best]
+        stated = ", ".join(f"{way} {name}" for name, way in zip(settings.metrics, settings.directions, strict=True))
+        console.print(draw_front(rows, settings.metrics, f"{title}: {stated}"))
+    for trial in (trial for trial in done if trial.state is not TrialState.COMPLETE):
+        said = f"trial {trial.number} {ending(trial)}: {tried(study, trial)}: {cause_of(trial)}"
+        console.print(said, markup=False, soft_wrap=True)
+    address = settings.storage if isinstance(settings.storage, str) else optuna_url(settings.mlruns)
+    console.print(f"Study {settings.study} in {masked(address)}", soft_wrap=True)
+    if len(done) < settings.num_trials:
+        console.print(f"{settings.num_trials - len(done)} trials are left; the same command goes on.")
 
 
 def ending(trial: FrozenTrial) -> str:

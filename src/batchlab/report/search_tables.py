@@ -59,7 +59,9 @@ def draw_front(rows: Sequence[FrontRow], metrics: Sequence[str], title: str) -> 
     names = list(dict.fromkeys(name for row in rows for name in row.settings))
     for heading in ("trial", *names, *(SHORT.get(metric, metric) for metric in metrics)):
         table.add_column(heading, justify="right", overflow="fold")
-    table.add_column("pick", no_wrap=True)
+    has_picks = any(row.names for row in rows)
+    if has_picks:
+        table.add_column("pick", no_wrap=True)
     kept = set(range(len(rows)))
     if len(rows) > ROWS_OF_A_FRONT:
         step = (len(rows) - 1) / (ROWS_OF_A_FRONT - 1)
@@ -67,9 +69,8 @@ def draw_front(rows: Sequence[FrontRow], metrics: Sequence[str], title: str) -> 
     for place, row in enumerate(rows):
         if place in kept or row.names:
             values = [value_text(metric, value) for metric, value in zip(metrics, row.values, strict=True)]
-            table.add_row(
-                str(row.number), *(row.settings.get(name, "") for name in names), *values, ", ".join(row.names)
-            )
+            picks = [", ".join(row.names)] if has_picks else []
+            table.add_row(str(row.number), *(row.settings.get(name, "") for name in names), *values, *picks)
     return table
 
 
@@ -100,6 +101,8 @@ def digits_of(metric: str, value: float) -> int:
 
 def value_text(metric: str, value: float) -> str:
     """A value as the tables show it."""
+    if metric.startswith("value_"):  # of another application: its unit and size are not known
+        return f"{value:.5g}"
     return f"{value:,.{digits_of(metric, value)}f}"
 
 

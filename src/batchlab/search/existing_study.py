@@ -26,7 +26,9 @@ FIXES = {
 """What mends a store that cannot be opened, by a word of the reason."""
 
 
-def _no_store(address: str, why: str) -> ConfigError:
+def storage_error(settings: Settings, error: Exception) -> ConfigError:
+    """The error of a store that cannot be opened, with what mends it where the reason is known."""
+    address, why = masked(str(settings.storage or optuna_url(settings.mlruns))), masked(reason(error))
     fix = next((fix for word, fix in FIXES.items() if word in why), "")
     kinds = "an address of SQLAlchemy, grpc://host:port or a journal file .log"
     allowed = f"cannot be opened: {why}" if fix else f"cannot be opened as {kinds}: {why}"
@@ -49,8 +51,7 @@ def as_begun(plan: SearchPlan, base: DictConfig) -> tuple[SearchPlan, list[Confi
     try:
         study = _find(settings)
     except Exception as error:
-        address = masked(str(settings.storage or optuna_url(settings.mlruns)))
-        return plan, [_no_store(address, masked(reason(error)))]
+        return plan, [storage_error(settings, error)]
     HydraConfig.instance().set_config(base)  # corners have been composed since
     settings, space = settle_time(settings, plan.space, base, study)
     plan = replace(plan, settings=settings, space=space, fingerprint=fingerprint(settings, space, base))

@@ -10,8 +10,7 @@ import psutil
 from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.objectives import is_final, parse_objective
-from batchlab.config.schema import REPOSITORY
-from batchlab.errors import ConfigError, ConfigErrors, nearest
+from batchlab.errors import ConfigError, ConfigErrors, config_error, nearest
 from batchlab.search.sweeper_keys import BatchlabSweeperConf, sampler_traits
 
 FIRST_POINTS = ("default", "linear", "sqrt")
@@ -64,7 +63,8 @@ def read_settings(config: DictConfig) -> Settings:
     """The settings of a composed configuration, Hydra's node included.
 
     Args:
-        config: what Hydra composed; `study`, `objectives` and `mlruns` are read where there are such keys.
+        config: what Hydra composed; `study`, `objectives` and `mlruns` are read where there are such keys, as in
+            batchlab's own configuration. Another application's results are kept in ./mlruns.
 
     Raises:
         ConfigErrors: every key that cannot be followed.
@@ -74,6 +74,9 @@ def read_settings(config: DictConfig) -> Settings:
     if objectives is None:
         directions = _directions(sweeper["direction"]) or ["minimize"]
         objectives = [f"{direction}:value_{place}" for place, direction in enumerate(directions)]
+    if unknown := [each for each in _directions(sweeper["direction"]) if each not in ("minimize", "maximize")]:
+        fix = "hydra.sweeper.direction=minimize"
+        raise config_error("hydra.sweeper.direction", unknown[0], "minimize or maximize, one per objective", fix)
     parsed = [parse_objective(each) for each in objectives if is_final(each)]
     study = str(OmegaConf.select(config, "study") or sweeper["study_name"] or config.hydra.job.name)
     errors = [*_not_nodes(sweeper)] or [*_errors(sweeper), *_disagreements(sweeper, study, parsed)]
@@ -84,7 +87,7 @@ def read_settings(config: DictConfig) -> Settings:
         metrics=tuple(name for name, _ in parsed),
         directions=tuple(direction for _, direction in parsed),
         storage=sweeper["storage"],
-        mlruns=str(Path(OmegaConf.select(config, "mlruns") or REPOSITORY / "mlruns").absolute()),
+        mlruns=str(Path(OmegaConf.select(config, "mlruns") or Path(config.hydra.runtime.cwd) / "mlruns").absolute()),
         num_trials=sweeper["n_trials"],
         timeout=sweeper["timeout"],
         num_workers=sweeper["num_workers"],

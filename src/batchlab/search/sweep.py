@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -22,6 +22,7 @@ from optuna.trial import Trial
 
 from batchlab.config.objectives import CALIBRATED, MEASURED
 from batchlab.errors import ConfigErrors
+from batchlab.search.existing_study import storage_error
 from batchlab.search.finalize import Ending, has_values, settle
 from batchlab.search.fingerprint import fingerprint
 from batchlab.search.first_points import first_points
@@ -45,7 +46,12 @@ from batchlab.system.signals import check_stop, signals_wait
 
 
 def search(
-    context: HydraContext, task: TaskFunction, launcher: Launcher, master: DictConfig, arguments: list[str]
+    context: HydraContext,
+    task: TaskFunction,
+    launcher: Launcher,
+    master: DictConfig,
+    arguments: list[str],
+    show: Callable[[Study, Settings, Space], None] | None = None,
 ) -> None:
     """Work on the study until its slots are done, or the time is over.
 
@@ -55,6 +61,7 @@ def search(
         launcher: of this sweep.
         master: the configuration that Hydra composed for the sweep.
         arguments: overrides of the command line.
+        show: called with what was searched when the search ends, however it ends; not in workers.
 
     Raises:
         ConfigErrors: settings or space that cannot be followed.
@@ -67,7 +74,10 @@ def search(
     is_grid = sampler_traits(settings.sampler).grid
     if is_grid:
         settings = replace(settings, num_trials=min(settings.num_trials, grid_size(space)))
-    storage = open_storage(settings.mlruns, settings.storage)
+    try:
+        storage = open_storage(settings.mlruns, settings.storage)
+    except Exception as error:
+        raise ConfigErrors(storage_error(settings, error)) from error
     settings, space = settle_time(settings, space, master, found_study(settings, storage))
     composer = Composer(context.config_loader, master, space)
     stamp = fingerprint(settings, space, composer.base())
@@ -77,17 +87,33 @@ def search(
     if WORKER not in os.environ:
         announce(study, settings, space)
     points = [] if is_grid else first_points(settings, space, composer.base())  # a grid has its points
-    lease = own_lease()
-    slots = Slots(study, settings, lease, points)
+    slots = Slots(study, settings, own_lease(), points)
+    try:
+        _work(study, settings, space, slots, composer, deadline, partial(Jobs, settings, context, task, launcher))
+    finally:
+        if WORKER not in os.environ:
+            write_solutions(Path(master.hydra.sweep.dir), study, settings, space)
+            if show is not None:
+                show(study, settings, space)
+
+
+def _work(
+    study: Study,
+    settings: Settings,
+    space: Space,
+    slots: Slots,
+    composer: Composer,
+    deadline: float,
+    make_jobs: Callable[[Composer, float], Jobs],
+) -> None:
+    """Run trials in this process, or supervise the processes that do."""
     if settings.num_workers and WORKER not in os.environ:
         typed = OmegaConf.select(composer.base(), "device", default="auto")  # cuda:1 counts among all of them
         supervise(study, settings, space, slots, deadline, visible_gpus() if typed in ("auto", "cuda") else ())
     else:
         deadline = min(deadline, float(os.environ.get(UNTIL, "inf")))
-        jobs = Jobs(settings, context, task, launcher, composer, deadline)
-        SearchLoop(study, settings, space, slots, composer, jobs).run(lease, deadline)
-    if WORKER not in os.environ:
-        write_solutions(Path(master.hydra.sweep.dir), study, settings, space)
+        jobs = make_jobs(composer, deadline)
+        SearchLoop(study, settings, space, slots, composer, jobs).run(own_lease(), deadline)
 
 
 def announce(study: Study, settings: Settings, space: Space) -> None:
