@@ -107,6 +107,13 @@ def test_seconds_as_if_alone_stand_beside_the_measured_ones_and_decide():
     assert "Fastest among these: batch size 32." in verdict(rows)
 
 
+def test_a_swept_lr_has_one_column_and_names_configurations():
+    runs = [recorded(512, accuracy, lr=lr, lr_used=lr) for lr, accuracy in (("0.113", 0.9), ("0.02", 0.8))]
+    rows = comparison_rows(runs)
+    assert [column.header for column in draw_table(rows, "t").columns].count("lr") == 1
+    assert "Highest val accuracy: batch size 512, lr 0.113 (" in verdict(rows)
+
+
 def test_the_verdict_does_not_judge_one_seed():
     said = verdict(comparison_rows([recorded(32, 0.9), recorded(64, 0.8)]))
     assert "One seed does not tell whether they differ" in said

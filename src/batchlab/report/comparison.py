@@ -137,7 +137,7 @@ def draw_table(rows: Sequence[Row], title: str) -> Table:
     """The rows as a table for the terminal."""
     is_regression = all(math.isnan(row.accuracy.value) for row in rows) and not all(row.outcomes for row in rows)
     has_target, is_calibrated = any(row.target_seconds for row in rows), any(row.calibrated_seconds for row in rows)
-    names = list(dict.fromkeys(name for row in rows for name in row.varied))
+    names = [name for name in dict.fromkeys(name for row in rows for name in row.varied) if name != "lr"]
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
     headings = ["batch size", *names, "lr", "steps", "val loss" if is_regression else "val accuracy", "train s"]
     headings += ["s if alone"] if is_calibrated else []
@@ -180,7 +180,7 @@ def verdict(rows: Sequence[Row]) -> str:
     if len(tied) == 1:
         return f"{said} No other interval reaches it."
     fastest = min(tied, key=lambda row: row.seconds.value)
-    others = ", ".join(_name(row) for row in tied if row is not best)
+    others = "; ".join(_name(row) for row in tied if row is not best)
     return f"{said} Not told apart from it at n = {best.n}: {others}. Fastest among these: {_name(fastest)}."
 
 
@@ -207,7 +207,9 @@ def time_spent(runs: Sequence[Run]) -> str:
 
 
 def _name(row: Row) -> str:
-    return " ".join([f"batch size {row.batch_size}", *row.varied.values()])
+    """Name a configuration by what varies; of lr, the one that was used."""
+    varied = row.varied | ({"lr": f"{row.lr:.4g}"} if "lr" in row.varied else {})
+    return ", ".join([f"batch size {row.batch_size}", *(f"{key.rpartition('.')[2]} {v}" for key, v in varied.items())])
 
 
 def number(value: float) -> str:

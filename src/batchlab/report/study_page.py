@@ -13,6 +13,7 @@ from batchlab.report.search_summary import search_of
 from batchlab.report.study_data import study_of
 from batchlab.search.figures import attach_figures
 from batchlab.system.environment_errors import cannot_write
+from batchlab.tracking.stores import report_folder
 from batchlab.tracking.study_reader import attach, curves_of, study_runs
 
 
@@ -32,7 +33,7 @@ def write_study_page(mlruns: str, name: str, storage: Any = None) -> tuple[Path,
     if not study.runs and not (search and search.failed):
         return None
     contents = contents_of(study, lambda run_ids, metrics: curves_of(mlruns, run_ids, metrics))
-    folder = Path(mlruns) / "reports" / name
+    folder = report_folder(mlruns, name)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "summary.json", json.dumps(contents.summary, indent=1) + "\n")
     write_whole(folder / "index.html", page_of(contents))

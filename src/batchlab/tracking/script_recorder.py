@@ -10,14 +10,10 @@ from batchlab.config.identity import environment, load_average
 from batchlab.config.resolve import flat_params
 from batchlab.config.schema import Config
 from batchlab.tracking.recorder import record_finished
+from batchlab.tracking.stores import report_folder
 
 MAX_PARAM = 6000
 """Characters that MLflow takes of a parameter."""
-
-
-def report_folder(config: Config) -> Path:
-    """Where the files of a study's scripts lie: mlruns/reports/<study>."""
-    return Path(config.mlruns) / "reports" / config.study
 
 
 def record_study(
@@ -43,7 +39,7 @@ def record_study(
     Returns:
         The file.
     """
-    path = report_folder(config) / f"{name}.json"
+    path = report_folder(config.mlruns, config.study) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(answer, indent=1) + "\n")
     tags = environment() | {"batchlab.role": role, "load_average": load_average()}

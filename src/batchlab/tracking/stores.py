@@ -1,6 +1,7 @@
 """The SQLite files under mlruns/: where they are, created one process at a time, fast and safe to share."""
 
 import fcntl
+import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -93,6 +94,17 @@ def tracking_uri(mlruns: str) -> str:
 def optuna_url(mlruns: str) -> str:
     """Optuna's store: optuna.db in the folder of results."""
     return f"{SQLITE}{Path(mlruns).absolute() / 'optuna.db'}"
+
+
+def report_folder(mlruns: str, study: str) -> Path:
+    """Return the folder of a study's page and files: mlruns/reports/<study>, which no other study shares.
+
+    Where the file system takes two names for one (it ignores case, say), the later study's folder ends in a digest.
+    """
+    folder = Path(mlruns) / "reports" / study
+    if folder.exists() and study not in os.listdir(folder.parent):
+        return folder.with_name(f"{study}-{hashlib.sha256(study.encode()).hexdigest()[:8]}")
+    return folder
 
 
 def optuna_artifacts(mlruns: str) -> Path:

@@ -30,7 +30,8 @@ from batchlab.report.step_time_table import (
     size_rows,
     verdicts_in_words,
 )
-from batchlab.tracking.script_recorder import record_study, report_folder
+from batchlab.tracking.script_recorder import record_study
+from batchlab.tracking.stores import report_folder
 
 
 def series_of(measured: VariantTimes) -> Series:
@@ -107,7 +108,7 @@ def caveats(timings: Timings, keys: Benchmark) -> list[str]:
 def write(command: Command[Benchmark], what: str, series: list[Series], records: list[dict[str, Any]]) -> Path:
     """The page, the numbers, and a run in MLflow; returns the page."""
     config = command.configs[0]
-    page = report_folder(config) / "step_time.html"
+    page = report_folder(config.mlruns, config.study) / "step_time.html"
     write_figure(series, config.study, what, page)
     curves = {
         f"step_time/{name}/{each.label}": [(row.batch_size, value(row)) for row in each.rows]

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from batchlab.commands.train.job import train_seed
 from batchlab.commands.train.results import show_page
@@ -24,6 +23,7 @@ from batchlab.search.stale_trials import Undertaker, own_lease
 from batchlab.search.storage import open_storage, study_lock
 from batchlab.search.study import FrozenTrial, Study, TrialState, done_trials, found_study
 from batchlab.search.workers import core_shares
+from batchlab.tracking.stores import report_folder
 from batchlab.training.checkpoint import remove_stale
 
 FRESH_SEEDS = 3
@@ -151,7 +151,7 @@ def show(plan: SearchPlan, study: Study, found: Candidates) -> None:
 
 def write_files(plan: SearchPlan, study: Study, found: Candidates, picks: Mapping[str, FrozenTrial]) -> None:
     """A file for every pick and every trial of the front, and the dashboard's note."""
-    known, folder = retrained(study), Path(plan.settings.mlruns) / "reports" / plan.settings.study
+    known, folder = retrained(study), report_folder(plan.settings.mlruns, plan.settings.study)
     by_name = {**{f"trial_{trial.number}": trial for trial in found.front}, **picks}
     said = {name: about(study, found, trial, known.get(str(trial.number), {})) for name, trial in by_name.items()}
     for stale in set((folder / "best").glob("*.yaml")) - {folder / "best" / f"{name}.yaml" for name in by_name}:

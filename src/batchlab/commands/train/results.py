@@ -43,8 +43,8 @@ def show_comparison(configs: list[Config], sweep_id: str) -> None:
     where = "written down, but not in MLflow yet" if waiting else "`make ui` shows curves and every setting"
     console.print(f"Recorded in {configs[0].mlruns}: {where}.")
     if len(configs) > 1:
-        for config in {config.study: config for config in configs}.values():
-            show_page(config.mlruns, config.study)
+        for mlruns, study in dict.fromkeys((config.mlruns, config.study) for config in configs):
+            show_page(mlruns, study)
 
 
 def show_page(mlruns: str, study: str, storage: Any = None) -> None:
