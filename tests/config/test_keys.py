@@ -87,6 +87,7 @@ def test_defaults_of_conf_are_allowed(config_of):
 def test_an_argument_without_declaration_is_declared_by_its_group():
     assert declared_key("optimizer.momentum").name == "optimizer.*"
     assert declared_key("measure.sharpness.mine.rho").name == "measure.sharpness.*.rho"
+    assert declared_key("optimizer.traits.adaptive").affects is Affects.NOTHING
     assert Affects.IDENTITY in declared_key("recorded.by.another.version").affects
 
 

@@ -160,6 +160,7 @@ def _argument(name: str, about: str, kind: type, values: Any, affects: Affects, 
 
 
 ARGUMENTS = (
+    _argument("*.traits", "what an option declares of itself (config/traits.py)", dict, None, NOTHING),
     _argument("data.*", "argument of the loader", str, None, STEP),
     _argument("data.root", "folder of the data set's files", str, None, MEMORY),
     _argument("data.path", "file or folder of your own data", str, None, MEMORY),
@@ -222,6 +223,8 @@ def declared_key(name: str) -> Key:
     A key that batchlab does not know, e.g. one that another version recorded, affects everything.
     """
     declared = _declared()
+    if ".traits" in name:
+        return declared["*.traits"]
     if name.startswith("measure.sharpness."):
         _, _, _, *argument = name.split(".", 3)
         name = ".".join(["measure.sharpness.*", *argument])
