@@ -65,7 +65,7 @@ def test_sizes_by_name(config_of):
 
 
 def test_coulom_sizes_are_whole_waves_of_tiles(config_of):
-    """132 multiprocessors at 64 x 32 x 32 values: 33 images per wave, as in S3's comments."""
+    """132 multiprocessors at 64 x 32 x 32 values: 33 images per wave, as in the comments on Raschka 2022."""
     keys = Benchmark(batch_sizes="coulom", num_multiprocessors=132, wave_shape=[64, 32, 32])
     assert coulom_sizes(keys, config_of(), 1257)[:3] == [33, 66, 99]
     with pytest.raises(ValueError, match="first size, 33792, is larger than the training split"):

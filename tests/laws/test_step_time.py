@@ -1,4 +1,4 @@
-"""The step-time law: refit of S0's published table, a known line, and the bend at the end of the caches."""
+"""The step-time law: refit of a published table, a known line, and the bend at the end of the caches."""
 
 import math
 
@@ -11,7 +11,7 @@ NUM_EXAMPLES, EPOCHS = 135_844, 50
 SIZES = [100, 500, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10_000, 135_844]
 CPU = np.array([128.12, 75.07, 60.54, 54.33, 50.80, 51.04, 53.98, 53.30, 54.55, 53.13, 53.11, 52.63, 69.00])
 GPU = np.array([522.08, 134.50, 85.05, 60.93, 51.55, 47.00, 44.81, 44.37, 42.49, 40.09, 40.22, 39.74, 35.23])
-"""Seconds for 50 epochs of a 6x64 MLP, a post of 2017 (S0)."""
+"""Seconds for 50 epochs of a 6x64 MLP, a post of 2017."""
 
 
 def per_step(seconds: np.ndarray) -> np.ndarray:

@@ -24,9 +24,10 @@ and corrects over the table: a reader of all rows should go by it. Checks in par
 deconfounded run, or the size of the effect."""
 
 SOURCES = """\
-S0: a post of 2017 that timed a 6x64 network on a CPU and a GPU; S1: a note on choosing the batch size of SGD; S2: a
-primer on convolutional networks; S3: Raschka's benchmark of powers of two; S4: a review of what batch size does to
-learning. Other sources stand in the header of each experiment."""
+2017 post: one that timed a 6x64 network on a CPU and a GPU, batch sizes 100 to 135,844; SGD note: on choosing the batch
+size of SGD; CNN primer: on setting the batch size of convolutional networks; Raschka 2022: No, we don't have to choose
+batch sizes as powers of 2; batch-size review: How does batch size impact your model learning.
+Other sources stand in the header of each experiment."""
 
 
 def write_page(outcomes: Sequence[Outcome], failures: Mapping[str, str], page: Path = PAGE) -> Path:

@@ -1,4 +1,4 @@
-"""The network of S0, a post of 2017 that timed batch sizes."""
+"""The network of a 2017 post that timed batch sizes."""
 
 import math
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def mlp6x64(
     Raises:
         ConfigErrors: where norm and ghost_size do not fit.
 
-    Source: S0, the post of 2017 that timed this network for batch sizes 100 to 135,844 on CPU and GPU.
+    Source: the 2017 post that timed this network for batch sizes 100 to 135,844 on CPU and GPU.
     """
     layers: list[nn.Module] = [nn.Flatten()]
     num_inputs = math.prod(input_shape)

@@ -149,7 +149,7 @@ def step_time_in_words(label: str, law: StepTime | None) -> list[str]:
 
 
 def draw_ratios(first: Series, second: Series) -> Table:
-    """Two variants side by side, with the ratio of their times, as in S0's table."""
+    """Two variants side by side, with the ratio of their times, as in the table of the 2017 post on a 6x64 network."""
     table = Table(
         "B",
         f"{first.label}: epoch s",

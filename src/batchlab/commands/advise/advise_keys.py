@@ -14,6 +14,6 @@ class Advise:
     price_per_hour: float | None = None
     """What an hour of this machine costs, in any currency; the table then has a column for it."""
     method: str = "laws"
-    """laws, or fill_then_reduce: the largest throughput first, then smaller until it converges (S2's procedure)."""
+    """laws, or fill_then_reduce: the largest throughput first, then smaller until it converges (from a primer)."""
     output: str = "text"
     """text, or json."""

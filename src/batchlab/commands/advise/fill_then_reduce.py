@@ -1,4 +1,4 @@
-"""The procedure of S2: fill the device, then make the batch smaller until the training converges."""
+"""A primer's procedure: fill the device, then make the batch smaller until the training converges."""
 
 import math
 import time
@@ -38,7 +38,7 @@ def fill_then_reduce(measured: Measured, base_batch_size: int) -> Filled:
         measured: step time, target and time.
         base_batch_size: at which the configured lr holds.
 
-    Source: S2, the primer of this project's starting documents, "fill the GPU, then reduce".
+    Source: a primer on convolutional networks, "fill the GPU, then reduce".
     """
     trainings = measured.trainings
     assert trainings is not None

@@ -1,4 +1,4 @@
-"""S0's own table, refitted: seconds of 50 epochs on a CPU and on a GPU by batch size, one run each."""
+"""The 2017 post's own table, refitted: seconds of 50 epochs on a CPU and on a GPU by batch size, one run each."""
 
 import numpy as np
 
@@ -29,7 +29,7 @@ TABLE = {
 def table_and_step_times(
     config: Config, seed: int, *, batch_sizes: list[int], num_blocks: int, budget_seconds: float
 ) -> dict[str, float]:
-    """What this machine takes, beside what S0's table says of its own.
+    """What this machine takes, beside what the 2017 post's table says of its own.
 
     Args:
         config: of the run.
@@ -46,7 +46,7 @@ def table_and_step_times(
 
 
 def refit() -> dict[str, float]:
-    """The law fitted to both rows of S0's table, and where the GPU overtakes the CPU."""
+    """The law fitted to both rows of the 2017 post's table, and where the GPU overtakes the CPU."""
     sizes = list(TABLE)
     cpu, gpu = (np.array([[TABLE[size][row] / NUM_EPOCHS * size / NUM_TRAIN for size in sizes]]) for row in (0, 1))
     laws = fit_step_time(sizes, cpu), fit_step_time(sizes, gpu)
