@@ -26,7 +26,7 @@ from rich.table import Table
 
 from batchlab.config.schema import REPOSITORY
 from batchlab.report.result_files import write_results
-from batchlab.search.finalize import Ending
+from batchlab.search.finalize import JobOutcome
 from batchlab.search.settings import Settings
 from batchlab.search.space_parser import make_space
 from batchlab.search.stale_trials import own_lease
@@ -35,7 +35,7 @@ from batchlab.search.study import open_study
 from batchlab.search.sweep import SearchLoop
 from batchlab.search.trial import SearchTrial, Shared
 from batchlab.search.trial_launcher import Job
-from batchlab.search.trial_queue import Slots
+from batchlab.search.trial_queue import TrialQueue
 from batchlab.search.trial_ref import TrialRef
 from batchlab.training.loop import EvalPoint
 from batchlab.training.plan import Counts
@@ -72,18 +72,18 @@ class ConstantJobs:
     def __init__(self, settings: Settings, shared: Shared) -> None:
         self._settings, self._shared = settings, shared
 
-    def run(self, jobs: list[Job], _fixed: Any) -> list[Ending]:
+    def run(self, jobs: list[Job], _fixed: Any) -> list[JobOutcome]:
         """One job: a run id, three evaluations, a result."""
         for job in jobs:
-            handle = TrialRef.of(self._settings, job.trial_id, job.number, float("inf"), "", may_repeat=False)
-            trial = SearchTrial(self._shared, handle)
+            trial_ref = TrialRef.of(self._settings, job.trial_id, job.number, float("inf"), "", may_repeat=False)
+            trial = SearchTrial(self._shared, trial_ref)
             trial.known("identity")
             trial.begin_run("0123456789abcdef", "key")
             for place in (1, 2, 3):
                 counts = Counts(place, place, place, 0.1 * place)
                 trial.why_stop(EvalPoint(counts, place, place / 3, 1, 0.1, 0.5, True, place == 3, val_accuracy=0.9))
             trial.finish("done", "", [1.0, 0.9], {"step_seconds": 0.1, "peak_memory_bytes": 1.0})
-        return [Ending("returned", values=(1.0, 0.9)) for _ in jobs]
+        return [JobOutcome("returned", values=(1.0, 0.9)) for _ in jobs]
 
 
 class AlwaysActive:
@@ -93,7 +93,7 @@ class AlwaysActive:
         return True
 
 
-class TimedSlots(Slots):
+class TimedSlots(TrialQueue):
     """Slots that note when each trial begins."""
 
     begins: list[float]

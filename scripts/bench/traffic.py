@@ -36,10 +36,10 @@ from batchlab.search.storage import open_storage
 from batchlab.search.study import open_study
 from batchlab.search.sweep import SearchLoop
 from batchlab.search.trial import Shared
-from batchlab.search.trial_queue import Slots
+from batchlab.search.trial_queue import TrialQueue
 
 
-class TimedSlots(Slots):
+class TimedSlots(TrialQueue):
     """Slots that note how long each taking of one was, the study's lock included."""
 
     begins: list[float]

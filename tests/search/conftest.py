@@ -13,7 +13,7 @@ from batchlab.search.space_parser import make_space
 from batchlab.search.stale_trials import own_lease
 from batchlab.search.storage import open_storage
 from batchlab.search.study import open_study
-from batchlab.search.trial_queue import Slots
+from batchlab.search.trial_queue import TrialQueue
 
 PARETO = ("cost/train_seconds", "final/val_accuracy")
 
@@ -43,13 +43,13 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def open_slots(settings: Settings) -> Callable[..., tuple[Study, Slots]]:
+def open_slots(settings: Settings) -> Callable[..., tuple[Study, TrialQueue]]:
     """A function: changed settings -> the study and slots of a process that has just opened it."""
 
-    def make(**changes: Any) -> tuple[Study, Slots]:
+    def make(**changes: Any) -> tuple[Study, TrialQueue]:
         changed = replace(settings, **changes)
         study = open_study(changed, open_storage(changed.mlruns), {})
-        return study, Slots(study, changed, own_lease(), [])
+        return study, TrialQueue(study, changed, own_lease(), [])
 
     return make
 

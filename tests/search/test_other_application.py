@@ -29,6 +29,8 @@ hydra:
     n_trials: 12
     direction: [minimize]
     study_name: mine
+    sampler: {seed: 0}
+    max_failure_rate: 0.9
     params: {lr: "tag(log,interval(0.01,1))", depth: "range(1,4)"}
 """
 

@@ -12,10 +12,10 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError, ProgrammingError
 
 from batchlab.search import retry
-from batchlab.search.retry import StorageUnavailable, is_unavailable, taken_again, with_retries, without_patience
+from batchlab.search.retry import StorageUnavailable, is_unavailable, taken_again, with_retries, without_retries
 from batchlab.search.retrying_storage import RetryingStorage
 from batchlab.search.server_storage import ServerStorage
-from batchlab.search.stale_trials import SECONDS_WITHOUT_BEAT, Undertaker, own_lease
+from batchlab.search.stale_trials import SECONDS_WITHOUT_BEAT, StaleTrialDetector, own_lease
 from batchlab.system import signals as stopping
 
 ADDRESS = "postgresql+psycopg://me:open-sesame@host/optuna"
@@ -145,7 +145,7 @@ def test_a_signal_ends_the_waiting(monkeypatch):
 
 
 def test_without_patience_the_error_comes_at_once():
-    with without_patience(), pytest.raises(OperationalError):
+    with without_retries(), pytest.raises(OperationalError):
         with_retries(failing(1), ADDRESS)
     assert with_retries(failing(1), ADDRESS) == "answer"
 
@@ -159,15 +159,15 @@ def test_a_lock_is_taken_again_before_the_operation_is():
 
 
 def test_beats_that_could_not_be_written_are_not_missed(monkeypatch):
-    undertaker, theirs = Undertaker(), own_lease().as_attribute() | {"realm": "another machine"}
+    detector, theirs = StaleTrialDetector(), own_lease().as_attribute() | {"realm": "another machine"}
     clock = [0.0]
     monkeypatch.setattr("batchlab.search.stale_trials.time.monotonic", lambda: clock[0])
-    assert not undertaker.is_dead(theirs)
+    assert not detector.is_dead(theirs)
     monkeypatch.setattr(retry, "_last_trouble", [70.0])
     clock[0] = 70.0 + SECONDS_WITHOUT_BEAT
-    assert not undertaker.is_dead(theirs)
+    assert not detector.is_dead(theirs)
     clock[0] += 1.0
-    assert undertaker.is_dead(theirs)
+    assert detector.is_dead(theirs)
 
 
 class Losing:

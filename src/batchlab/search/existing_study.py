@@ -12,7 +12,7 @@ from batchlab.search.search_plan import SearchPlan
 from batchlab.search.settings import Settings
 from batchlab.search.storage import open_storage
 from batchlab.search.study import Study, check_fingerprint, found_study
-from batchlab.search.time_objective import settle_time
+from batchlab.search.time_objective import fix_time_objective
 from batchlab.system.environment_errors import masked
 from batchlab.tracking.stores import optuna_url
 
@@ -53,7 +53,7 @@ def as_begun(plan: SearchPlan, base: DictConfig) -> tuple[SearchPlan, list[Confi
     except Exception as error:
         return plan, [storage_error(settings, error)]
     HydraConfig.instance().set_config(base)  # corners have been composed since
-    settings, space = settle_time(settings, plan.space, base, study)
+    settings, space = fix_time_objective(settings, plan.space, base, study)
     plan = replace(plan, settings=settings, space=space, fingerprint=fingerprint(settings, space, base))
     return plan, check_fingerprint(study, plan.fingerprint) if study else []
 

@@ -9,6 +9,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from batchlab.search.optuna_internals import storage_of
+
 MAX_LOSSES = 4
 """A point whose worker died with it so often counts as done: infeasible, or the search would not end."""
 RESULT = "result"
@@ -17,7 +19,7 @@ INFEASIBLE = ("diverged", "out_of_memory", "no_value")
 
 
 @dataclass(frozen=True)
-class Ending:
+class JobOutcome:
     """What is known of a job that wrote no result.
 
     Attributes:
@@ -32,7 +34,7 @@ class Ending:
     values: Sequence[float] = ()
 
 
-def settle(study: Study, trial_id: int, ending: Ending) -> bool:
+def finalize(study: Study, trial_id: int, ending: JobOutcome) -> bool:
     """Write down how a trial ended; a trial that has ended already is left alone.
 
     The state is set in the storage and not by `Study.tell`, which takes three times as long, and whose one effect
@@ -48,17 +50,17 @@ def settle(study: Study, trial_id: int, ending: Ending) -> bool:
     """
     try:
         if has_values(study, ending):  # most have, so the trial is not read again
-            study._storage.set_trial_state_values(
+            storage_of(study).set_trial_state_values(
                 trial_id, TrialState.COMPLETE, [float(value) for value in ending.values]
             )
             return False
-        return _settle_by_result(study, trial_id, ending)
+        return _finalize_by_result(study, trial_id, ending)
     except UpdateFinishedTrialError:
         return False
 
 
-def _settle_by_result(study: Study, trial_id: int, ending: Ending) -> bool:
-    storage = study._storage
+def _finalize_by_result(study: Study, trial_id: int, ending: JobOutcome) -> bool:
+    storage = storage_of(study)
     trial = storage.get_trial(trial_id)
     if trial.state.is_finished():
         return False
@@ -77,22 +79,22 @@ def _settle_by_result(study: Study, trial_id: int, ending: Ending) -> bool:
     return False
 
 
-def _crash(study: Study, trial_id: int, ending: Ending) -> None:
+def _crash(study: Study, trial_id: int, ending: JobOutcome) -> None:
     cause = ending.text.strip().splitlines()[-1] if ending.text.strip() else f"returned {list(ending.values)}"
-    study._storage.set_trial_user_attr(trial_id, "cause", cause)
-    study._storage.set_trial_user_attr(trial_id, "traceback", ending.text)
-    study._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+    storage_of(study).set_trial_user_attr(trial_id, "cause", cause)
+    storage_of(study).set_trial_user_attr(trial_id, "traceback", ending.text)
+    storage_of(study).set_trial_state_values(trial_id, TrialState.FAIL)
 
 
 def _mark_infeasible(study: Study, trial_id: int, reason: str) -> None:
     Trial(study, trial_id).set_constraint(reason, 1.0)
     # optuna-dashboard 0.21 reads the attribute of Optuna 4
-    study._storage.set_trial_system_attr(trial_id, "constraints", [1.0])
+    storage_of(study).set_trial_system_attr(trial_id, "constraints", [1.0])
 
 
 def _give_back(study: Study, trial: FrozenTrial, trial_id: int, is_loss: bool) -> None:
     """Leave the slot open; a point that loses its worker again and again is closed as infeasible."""
-    storage, losses = study._storage, trial.user_attrs.get("losses", 0) + int(is_loss)
+    storage, losses = storage_of(study), trial.user_attrs.get("losses", 0) + int(is_loss)
     storage.set_trial_user_attr(trial_id, "losses", losses)
     if losses >= MAX_LOSSES:
         storage.set_trial_user_attr(trial_id, "cause", f"its worker died with it {losses} times")
@@ -103,7 +105,7 @@ def _give_back(study: Study, trial: FrozenTrial, trial_id: int, is_loss: bool) -
     storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
 
-def has_values(study: Study, ending: Ending) -> bool:
+def has_values(study: Study, ending: JobOutcome) -> bool:
     """Whether a job returned a finite number for each objective; then it is done, whatever else it wrote."""
     are_finite = (isinstance(value, int | float) and math.isfinite(value) for value in ending.values)
     return ending.kind == "returned" and len(ending.values) == len(study.directions) and all(are_finite)

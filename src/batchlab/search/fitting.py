@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from batchlab.config.keys import Affects
 from batchlab.config.schema import declared_key
 from batchlab.search.finalize import RESULT
+from batchlab.search.optuna_internals import fix_param, forget_relative_params, frozen, is_fixed
 from batchlab.search.space import Dimension, Space
 
 TRIES = 5
@@ -52,20 +53,20 @@ def draw_one_that_fits(
         limit: in examples.
         again: number of the try -> a sampler with other random numbers.
     """
-    if batch.name in trial._fixed_params:
+    if is_fixed(trial, batch.name):
         return
     for attempt in range(1, TRIES + RANDOM_TRIES):
         is_random = attempt > TRIES
-        frozen, sampler = trial._cached_frozen_trial, _random(trial, attempt) if is_random else study.sampler
+        sampler = _random(trial, attempt) if is_random else study.sampler
         drawn = None if is_random else trial.relative_params.get(batch.name)
         if drawn is None:
-            drawn = sampler.sample_independent(study, frozen, batch.name, batch.distribution)
+            drawn = sampler.sample_independent(study, frozen(trial), batch.name, batch.distribution)
         if float(batch.text(drawn)) < limit:
-            trial._fixed_params = {**trial._fixed_params, batch.name: drawn}
+            fix_param(trial, batch.name, drawn)
             return
         if attempt < TRIES:
             study.sampler = again(attempt)
-            trial._relative_params = trial.relative_search_space = None  # drawn anew when it is asked next
+            forget_relative_params(trial)  # drawn anew when it is asked next
 
 
 def _random(trial: Trial, attempt: int) -> BaseSampler:

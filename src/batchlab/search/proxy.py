@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from optuna.storages import get_storage
-from optuna.storages._grpc.server import make_server
 
+from batchlab.search.optuna_internals import make_server
 from batchlab.search.retrying_storage import RetryingStorage
 from batchlab.search.server_storage import ServerStorage
 from batchlab.search.storage import study_lock

@@ -91,7 +91,7 @@ def _wait(call: Callable[[], T], address: str, trouble: Exception) -> T:
 
 
 @contextmanager
-def without_patience() -> Iterator[None]:
+def without_retries() -> Iterator[None]:
     """Within the block, in this thread, a server that is away is an error at once."""
     before = _is_patient.set(False)
     try:

@@ -12,7 +12,7 @@ from batchlab.search.retry import with_retries
 from batchlab.search.stale_trials import own_lease
 
 
-def _patient(name: str) -> Any:
+def _retrying(name: str) -> Any:
     """The storage's method of that name; repeated after an outage, it comes to the same as once."""
 
     def method(self: "RetryingStorage", *arguments: Any, **named: Any) -> Any:
@@ -36,26 +36,26 @@ class RetryingStorage(BaseStorage):
     def __init__(self, storage: BaseStorage, address: str) -> None:
         self._storage, self._address = storage, address
 
-    create_new_study = _patient("create_new_study")
-    delete_study = _patient("delete_study")
-    set_study_user_attr = _patient("set_study_user_attr")
-    set_study_system_attr = _patient("set_study_system_attr")
-    get_study_id_from_name = _patient("get_study_id_from_name")
-    get_study_name_from_id = _patient("get_study_name_from_id")
-    get_study_directions = _patient("get_study_directions")
-    get_study_user_attrs = _patient("get_study_user_attrs")
-    get_study_system_attrs = _patient("get_study_system_attrs")
-    get_all_studies = _patient("get_all_studies")
-    create_new_trial = _patient("create_new_trial")
-    set_trial_param = _patient("set_trial_param")
-    get_trial_id_from_study_id_trial_number = _patient("get_trial_id_from_study_id_trial_number")
-    set_trial_intermediate_value = _patient("set_trial_intermediate_value")
-    set_trial_user_attr = _patient("set_trial_user_attr")
-    set_trial_system_attr = _patient("set_trial_system_attr")
-    get_trial = _patient("get_trial")
-    get_all_trials = _patient("get_all_trials")
-    get_best_trial = _patient("get_best_trial")
-    remove_session = _patient("remove_session")
+    create_new_study = _retrying("create_new_study")
+    delete_study = _retrying("delete_study")
+    set_study_user_attr = _retrying("set_study_user_attr")
+    set_study_system_attr = _retrying("set_study_system_attr")
+    get_study_id_from_name = _retrying("get_study_id_from_name")
+    get_study_name_from_id = _retrying("get_study_name_from_id")
+    get_study_directions = _retrying("get_study_directions")
+    get_study_user_attrs = _retrying("get_study_user_attrs")
+    get_study_system_attrs = _retrying("get_study_system_attrs")
+    get_all_studies = _retrying("get_all_studies")
+    create_new_trial = _retrying("create_new_trial")
+    set_trial_param = _retrying("set_trial_param")
+    get_trial_id_from_study_id_trial_number = _retrying("get_trial_id_from_study_id_trial_number")
+    set_trial_intermediate_value = _retrying("set_trial_intermediate_value")
+    set_trial_user_attr = _retrying("set_trial_user_attr")
+    set_trial_system_attr = _retrying("set_trial_system_attr")
+    get_trial = _retrying("get_trial")
+    get_all_trials = _retrying("get_all_trials")
+    get_best_trial = _retrying("get_best_trial")
+    remove_session = _retrying("remove_session")
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """Set a trial's state and values, once."""

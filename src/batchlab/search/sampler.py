@@ -17,6 +17,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection, create_study
 
 from batchlab.errors import config_error
+from batchlab.search.optuna_internals import suggest
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
 from batchlab.training.build import bound, made
@@ -73,7 +74,7 @@ def try_out(settings: Settings, space: Space) -> None:
     study = create_study(sampler=sampler_of(settings, space)(0, 0), directions=directions)
     trial = study.ask()
     for each in space.dimensions:
-        trial._suggest(each.name, each.distribution)
+        suggest(trial, each.name, each.distribution)
 
 
 def grid_of(space: Space) -> dict[str, list[Any]]:

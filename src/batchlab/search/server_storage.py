@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Any, cast
 
 from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import make_url, select
 from sqlalchemy.orm import Session, aliased
+
+from batchlab.search.optuna_internals import models, scoped_session
 
 CONNECTION: dict[str, Any] = {
     "connect_timeout": 10,
@@ -64,7 +64,7 @@ class ServerStorage(RDBStorage):
         """Set a trial's state; one that begins to run has this process's lease from the same moment."""
         if state is not TrialState.RUNNING or self._lease is None:
             return super().set_trial_state_values(trial_id, state, values)
-        with _create_scoped_session(self.scoped_session) as session:
+        with scoped_session(self.scoped_session) as session:
             trial = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
             state_now = cast(TrialState, trial.state)
             self.check_trial_is_updatable(trial_id, state_now)

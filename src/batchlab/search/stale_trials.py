@@ -67,7 +67,7 @@ def own_lease() -> Lease:
     return Lease(platform.node(), _realm(), os.getpid(), _started(os.getpid()) or "")
 
 
-class Undertaker:
+class StaleTrialDetector:
     """Tells dead processes from living ones; remembers when it saw each beat of another host for the first time."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from sqlalchemy import Connection, Engine, create_engine, text
 
-from batchlab.search.retry import is_unavailable, taken_again, with_retries, without_patience
+from batchlab.search.retry import is_unavailable, taken_again, with_retries, without_retries
 from batchlab.search.retrying_storage import RetryingStorage
 from batchlab.search.server_storage import ServerStorage, engine_settings
 from batchlab.search.stale_trials import own_lease
@@ -81,7 +81,7 @@ def _open(mlruns: str, address: str) -> BaseStorage:
             return RDBStorage(address)
     with ExitStack() as stack:
         if not is_known:
-            stack.enter_context(without_patience())
+            stack.enter_context(without_retries())
         stack.enter_context(study_lock(mlruns, address))
         made = with_retries(lambda: ServerStorage(address, own_lease().as_attribute()), address)
     return RetryingStorage(get_storage(made), address)

@@ -23,11 +23,12 @@ from optuna.trial import Trial
 from batchlab.config.objectives import CALIBRATED, MEASURED
 from batchlab.errors import ConfigErrors
 from batchlab.search.existing_study import storage_error
-from batchlab.search.finalize import Ending, has_values, settle
+from batchlab.search.finalize import JobOutcome, finalize, has_values
 from batchlab.search.fingerprint import fingerprint
 from batchlab.search.first_points import first_points
 from batchlab.search.fitting import batch_dimension, draw_one_that_fits, smallest_too_large
-from batchlab.search.retry import without_patience
+from batchlab.search.optuna_internals import storage_of, suggest, trial_id_of
+from batchlab.search.retry import without_retries
 from batchlab.search.sampler import grid_size, sampler_of
 from batchlab.search.settings import Settings, read_settings
 from batchlab.search.solutions import write_solutions
@@ -36,10 +37,10 @@ from batchlab.search.stale_trials import SECONDS_BETWEEN_BEATS, Lease, own_lease
 from batchlab.search.storage import open_storage
 from batchlab.search.study import check_failures, check_fingerprint, done_trials, found_study, open_study
 from batchlab.search.sweeper_keys import sampler_traits
-from batchlab.search.time_objective import settle_time
+from batchlab.search.time_objective import fix_time_objective
 from batchlab.search.trial_configs import Composer, parse_space
-from batchlab.search.trial_launcher import Job, Jobs
-from batchlab.search.trial_queue import Slots
+from batchlab.search.trial_launcher import Job, TrialRunner
+from batchlab.search.trial_queue import TrialQueue
 from batchlab.search.trial_ref import UNTIL, WORKER
 from batchlab.search.workers import supervise, visible_gpus
 from batchlab.system.signals import check_stop, signals_wait
@@ -78,7 +79,7 @@ def search(
         storage = open_storage(settings.mlruns, settings.storage)
     except Exception as error:
         raise ConfigErrors(storage_error(settings, error)) from error
-    settings, space = settle_time(settings, space, master, found_study(settings, storage))
+    settings, space = fix_time_objective(settings, space, master, found_study(settings, storage))
     composer = Composer(context.config_loader, master, space)
     stamp = fingerprint(settings, space, composer.base())
     study = open_study(settings, storage, stamp)
@@ -87,9 +88,11 @@ def search(
     if WORKER not in os.environ:
         announce(study, settings, space)
     points = [] if is_grid else first_points(settings, space, composer.base())  # a grid has its points
-    slots = Slots(study, settings, own_lease(), points)
+    queue = TrialQueue(study, settings, own_lease(), points)
     try:
-        _work(study, settings, space, slots, composer, deadline, partial(Jobs, settings, context, task, launcher))
+        _work(
+            study, settings, space, queue, composer, deadline, partial(TrialRunner, settings, context, task, launcher)
+        )
     finally:
         if WORKER not in os.environ:
             write_solutions(Path(master.hydra.sweep.dir), study, settings, space)
@@ -101,19 +104,19 @@ def _work(
     study: Study,
     settings: Settings,
     space: Space,
-    slots: Slots,
+    queue: TrialQueue,
     composer: Composer,
     deadline: float,
-    make_jobs: Callable[[Composer, float], Jobs],
+    make_jobs: Callable[[Composer, float], TrialRunner],
 ) -> None:
     """Run trials in this process, or supervise the processes that do."""
     if settings.num_workers and WORKER not in os.environ:
         typed = OmegaConf.select(composer.base(), "device", default="auto")  # cuda:1 counts among all of them
-        supervise(study, settings, space, slots, deadline, visible_gpus() if typed in ("auto", "cuda") else ())
+        supervise(study, settings, space, queue, deadline, visible_gpus() if typed in ("auto", "cuda") else ())
     else:
         deadline = min(deadline, float(os.environ.get(UNTIL, "inf")))
         jobs = make_jobs(composer, deadline)
-        SearchLoop(study, settings, space, slots, composer, jobs).run(own_lease(), deadline)
+        SearchLoop(study, settings, space, queue, composer, jobs).run(own_lease(), deadline)
 
 
 def announce(study: Study, settings: Settings, space: Space) -> None:
@@ -138,11 +141,11 @@ class SearchLoop:
         study: Study,
         settings: Settings,
         space: Space,
-        slots: Slots,
+        queue: TrialQueue,
         composer: Composer,
-        jobs: Jobs,
+        jobs: TrialRunner,
     ) -> None:
-        self._study, self._settings, self._space, self._slots = study, settings, space, slots
+        self._study, self._settings, self._space, self._queue = study, settings, space, queue
         self._sampler, self._composer, self._jobs = sampler_of(settings, space), composer, jobs
         self._custom = get_method(settings.custom_search_space) if settings.custom_search_space else None
         self._batch = batch_dimension(space)
@@ -158,16 +161,16 @@ class SearchLoop:
             TooManyFailures: counted over the whole study.
             KeyboardInterrupt, SystemExit: see `check_stop`.
         """
-        with self._slots.held(), beating(self._study, lease) as active:
+        with self._queue.held(), beating(self._study, lease) as active:
             while time.monotonic() < deadline:
                 check_stop()
                 trials: list[Trial] = []
                 with signals_wait():  # a trial that has begun is somebody's
-                    while len(trials) < self._settings.num_jobs and (trial := self._slots.take(self._sampler)):
+                    while len(trials) < self._settings.num_jobs and (trial := self._queue.claim(self._sampler)):
                         trials.append(trial)
                 if not trials:
                     return
-                active[:] = [trial._trial_id for trial in trials]
+                active[:] = [trial_id_of(trial) for trial in trials]
                 has_crashed = self._work_on(trials)
                 active.clear()
                 if has_crashed:
@@ -182,20 +185,20 @@ class SearchLoop:
         except BaseException:
             with signals_wait():  # a worker gets two: its group's, and its supervisor's
                 for trial in trials:
-                    settle(self._study, trial._trial_id, Ending("stopped"))
+                    finalize(self._study, trial_id_of(trial), JobOutcome("stopped"))
             raise
         has_crashed = False
         for trial, ending in zip(trials, endings, strict=True):
-            has_crashed |= settle(self._study, trial._trial_id, ending)
-            self._slots.learn(trial, ending.values if has_values(self._study, ending) else ())
+            has_crashed |= finalize(self._study, trial_id_of(trial), ending)
+            self._queue.learn(trial, ending.values if has_values(self._study, ending) else ())
         return has_crashed
 
     def _ask(self, trial: Trial) -> Job:
         def ask(dimension: Dimension) -> Any:
-            return trial._suggest(dimension.name, dimension.distribution)
+            return suggest(trial, dimension.name, dimension.distribution)
 
         if self._batch is not None:
-            limit, slot = smallest_too_large(self._slots.known, self._batch), trial.user_attrs["slot"]
+            limit, slot = smallest_too_large(self._queue.known, self._batch), trial.user_attrs["slot"]
             if limit < math.inf:
                 again = partial(self._sampler, slot)
                 draw_one_that_fits(self._study, trial, self._batch, limit, again)
@@ -204,7 +207,7 @@ class SearchLoop:
             names = {each.name for each in self._space.dimensions}
             self._custom(self._composer.base(structural), trial)
             plain += [f"{name}={value}" for name, value in trial.params.items() if name not in names]
-        return Job(trial._trial_id, trial.number, structural, plain)
+        return Job(trial_id_of(trial), trial.number, structural, plain)
 
 
 @contextmanager
@@ -216,12 +219,12 @@ def beating(study: Study, lease: Lease) -> Iterator[list[int]]:
     def beat() -> None:
         """Count up in every trial's lease until the loop is over."""
         count = 0
-        with without_patience():  # the next beat comes soon enough, and the loop's end waits for this thread
+        with without_retries():  # the next beat comes soon enough, and the loop's end waits for this thread
             while not over.wait(SECONDS_BETWEEN_BEATS):
                 count += 1
                 for trial_id in list(active):
                     try:
-                        study._storage.set_trial_user_attr(trial_id, "lease", lease.as_attribute(count))
+                        storage_of(study).set_trial_user_attr(trial_id, "lease", lease.as_attribute(count))
                     except Exception:  # the trial has just ended, or the store is away for a moment
                         continue
 

@@ -12,7 +12,9 @@ from batchlab.search.space import Space
 from batchlab.search.study import metrics_of
 
 
-def settle_time(settings: Settings, space: Space, base: DictConfig, study: Study | None) -> tuple[Settings, Space]:
+def fix_time_objective(
+    settings: Settings, space: Space, base: DictConfig, study: Study | None
+) -> tuple[Settings, Space]:
     """Settings and space with the study's own seconds among the objectives, where a person typed none.
 
     Args:

@@ -16,6 +16,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from batchlab.search.finalize import RESULT
+from batchlab.search.optuna_internals import storage_of
 from batchlab.search.pareto_front import pareto_front
 from batchlab.search.pruning import Curve, Front, is_dominated
 from batchlab.search.storage import open_storage
@@ -37,10 +38,12 @@ def current_trial() -> "SearchTrial | None":
     """The trial that this job is; None outside a search."""
     if TRIAL not in os.environ:
         return None
-    handle = TrialRef(**json.loads(os.environ[TRIAL]))
+    trial_ref = TrialRef(**json.loads(os.environ[TRIAL]))
     address = HydraConfig.get().sweeper.storage
     address = OmegaConf.to_container(address, resolve=True) if OmegaConf.is_config(address) else address
-    return SearchTrial(_shared(handle.mlruns, json.dumps(address), handle.study, json.dumps(handle.pruner)), handle)
+    return SearchTrial(
+        _shared(trial_ref.mlruns, json.dumps(address), trial_ref.study, json.dumps(trial_ref.pruner)), trial_ref
+    )
 
 
 class Shared:
@@ -55,12 +58,12 @@ class Shared:
         self.digest: str | None = study.user_attrs.get("fingerprint", {}).get(DIGEST)
         self._fronts: dict[str, tuple[float, Front]] = {}
 
-    def front(self, handle: TrialRef, curve_key: str) -> Front:
+    def front(self, trial_ref: TrialRef, curve_key: str) -> Front:
         """Front and finished curves of one kind, at most `SECONDS_OF_A_FRONT` old."""
         known = self._fronts.get(curve_key)
         if known is None or time.monotonic() - known[0] > SECONDS_OF_A_FRONT:
             trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            known = (time.monotonic(), front_of(trials, handle, curve_key))
+            known = (time.monotonic(), front_of(trials, trial_ref, curve_key))
             self._fronts[curve_key] = known
         return known[1]
 
@@ -73,7 +76,7 @@ def _shared(mlruns: str, address: str, name: str, pruner: str) -> Shared:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownResult:
     """The values of a point that was measured before."""
 
     number: int
@@ -88,10 +91,10 @@ class SearchTrial:
         handle: which trial, and how it may stop.
     """
 
-    def __init__(self, shared: Shared, handle: TrialRef) -> None:
-        self._shared, self._study, self._handle, self._trial_id = shared, shared.study, handle, handle.trial_id
-        self.number, self.study_name, self.tried = handle.number, handle.study, handle.tried
-        seconds_left = math.inf if handle.deadline is None else handle.deadline - time.time()
+    def __init__(self, shared: Shared, trial_ref: TrialRef) -> None:
+        self._shared, self._study, self._trial_ref, self._trial_id = shared, shared.study, trial_ref, trial_ref.trial_id
+        self.number, self.study_name, self.tried = trial_ref.number, trial_ref.study, trial_ref.tried
+        seconds_left = math.inf if trial_ref.deadline is None else trial_ref.deadline - time.time()
         self._until = time.monotonic() + seconds_left  # however the host's clock is set meanwhile
         self._run_ids: list[str] = []
         self._points: list[EvalPoint] = []
@@ -100,16 +103,16 @@ class SearchTrial:
 
     @property
     def _storage(self) -> BaseStorage:
-        return self._study._storage
+        return storage_of(self._study)
 
-    def known(self, identity: str) -> Known | None:
+    def known(self, identity: str) -> KnownResult | None:
         """The result of the same runs, where another trial has it; waits for one that is measuring it now.
 
         Args:
             identity: of everything that decides what the trial's runs do.
         """
         self._identity = identity
-        if not self._handle.may_repeat:
+        if not self._trial_ref.may_repeat:
             return None
         self._write("point", {"identity": identity})
         while True:
@@ -118,7 +121,7 @@ class SearchTrial:
             for twin in twins:
                 result = twin.user_attrs.get(RESULT)
                 if twin.state.is_finished() and result and result["outcome"] not in ("stopped", "pruned"):
-                    return Known(twin.user_attrs.get("measured_by", twin.number), result)
+                    return KnownResult(twin.user_attrs.get("measured_by", twin.number), result)
             if not any(twin.state is TrialState.RUNNING and twin.number < self.number for twin in twins):
                 return None
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -162,20 +165,20 @@ class SearchTrial:
         if not point.is_due or len(self._run_ids) > 1 or point.val_accuracy is None:
             return ""
         self._points.append(point)
-        if point.is_last or not self._handle.prune:
+        if point.is_last or not self._trial_ref.prune:
             return ""
         return "pruned" if self._is_hopeless(point) else ""
 
     def _is_hopeless(self, point: EvalPoint) -> bool:
-        if len(self._handle.metrics) == 1:
-            attribute = SINGLE_CURVE.get(self._handle.metrics[0])
+        if len(self._trial_ref.metrics) == 1:
+            attribute = SINGLE_CURVE.get(self._trial_ref.metrics[0])
             value = getattr(point, attribute) if attribute else None
             if value is None:
                 return False
             trial = Trial(self._study, self._trial_id)
             trial.report(value, step=len(self._points))
             return trial.should_prune()
-        front = self._shared.front(self._handle, self._curve_key)
+        front = self._shared.front(self._trial_ref, self._curve_key)
         was_dominated, self._is_dominated = self._is_dominated, is_dominated(front, self.curve())
         return was_dominated and self._is_dominated
 
@@ -200,7 +203,7 @@ class SearchTrial:
         result |= {**costs, "identity": self._identity, "curve_key": self._curve_key}
         self._write(RESULT, result | self.curve().as_attribute())
 
-    def repeat(self, known: Known) -> None:
+    def repeat(self, known: KnownResult) -> None:
         """Leave the result of an earlier trial of the same point, marked as such."""
         self._write("measured_by", known.number)
         self._write(RESULT, known.result | {"curve_key": ""})
@@ -209,13 +212,13 @@ class SearchTrial:
         self._storage.set_trial_user_attr(self._trial_id, name, value)
 
 
-def front_of(trials: list[FrozenTrial], handle: TrialRef, curve_key: str) -> Front:
+def front_of(trials: list[FrozenTrial], trial_ref: TrialRef, curve_key: str) -> Front:
     """What finished trials teach of how far a curve can still rise, and which points it has to beat."""
     values = [tuple(trial.values) for trial in trials]
-    best = [values[place] for place in pareto_front(values, handle.directions)]
+    best = [values[place] for place in pareto_front(values, trial_ref.directions)]
     results = (trial.user_attrs.get(RESULT, {}) for trial in trials)
     curves = [Curve.of(each) for each in results if each.get("curve_key") == curve_key and each["progress"]]
-    return Front(tuple(handle.metrics), tuple(handle.directions), best, curves[-CURVES_OF_A_FRONT:])
+    return Front(tuple(trial_ref.metrics), tuple(trial_ref.directions), best, curves[-CURVES_OF_A_FRONT:])
 
 
 def _identity(trial: FrozenTrial) -> str | None:

@@ -14,7 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import OmegaConf, open_dict
 
 from batchlab.config.hydra_internals import is_in_process, job_error
-from batchlab.search.finalize import Ending
+from batchlab.search.finalize import JobOutcome
 from batchlab.search.retry import StorageUnavailable
 from batchlab.search.settings import Settings
 from batchlab.search.space import in_words
@@ -43,7 +43,7 @@ class Job:
     plain: Sequence[str]
 
 
-class Jobs:
+class TrialRunner:
     """Runs jobs.
 
     Args:
@@ -68,7 +68,7 @@ class Jobs:
         self._settings, self._deadline, self._may_repeat = settings, deadline, composer.space.is_discrete
         setup_globals()
 
-    def run(self, jobs: Sequence[Job], fixed: Sequence[str]) -> list[Ending]:
+    def run(self, jobs: Sequence[Job], fixed: Sequence[str]) -> list[JobOutcome]:
         """Run jobs to their end.
 
         Args:
@@ -82,21 +82,21 @@ class Jobs:
             DataChanged: where a job found the data set changed.
         """
         if is_in_process(self._launcher) and not self._needs_dirname():
-            return [_ending(self._run_here(job)) for job in jobs]
+            return [_outcome_of(self._run_here(job)) for job in jobs]
         lines = [[*fixed, *job.structural, *job.plain, *self._environment(job)] for job in jobs]
         try:
             returned = self._launcher.launch(lines, initial_job_idx=jobs[0].number)
         except Exception:
             # one job's process died and took the others' answers with it; what they left in the store counts
             log.warning("The launcher failed:\n%s", traceback.format_exc())
-            return [Ending("lost") for _ in jobs]
-        return [_ending(each) for each in returned]
+            return [JobOutcome("lost") for _ in jobs]
+        return [_outcome_of(each) for each in returned]
 
     def _needs_dirname(self) -> bool:
         sweep = OmegaConf.to_container(self._composer.base().hydra.sweep, resolve=False)
         return "override_dirname" in str(sweep)
 
-    def _handle(self, job: Job) -> str:
+    def _trial_ref(self, job: Job) -> str:
         tried = in_words([*job.structural, *job.plain]).replace("'", "")  # the handle stands in quotes
         deadline = time.time() + self._deadline - time.monotonic()  # a launcher's job may be on another host
         return TrialRef.of(self._settings, job.trial_id, job.number, deadline, tried, self._may_repeat).as_text()
@@ -104,14 +104,14 @@ class Jobs:
     def _environment(self, job: Job) -> list[str]:
         """What a job needs in its environment, on a machine that has not inherited this one's too."""
         sweep = os.environ.get(SWEEP_ID)  # of train.py alone
-        carried = {TRIAL: self._handle(job)} | ({SWEEP_ID: sweep} if sweep else {})
+        carried = {TRIAL: self._trial_ref(job)} | ({SWEEP_ID: sweep} if sweep else {})
         return [f"+hydra.job.env_set.{name}='{value}'" for name, value in carried.items()]
 
     def _run_here(self, job: Job) -> JobReturn:
         config = self._composer.job(job.structural, job.plain)
         with open_dict(config.hydra.job):
             config.hydra.job.num, config.hydra.job.id = job.number, str(job.number)
-            config.hydra.job.env_set[TRIAL] = self._handle(job)
+            config.hydra.job.env_set[TRIAL] = self._trial_ref(job)
         return run_job(
             hydra_context=self._context,
             task_function=self._task,
@@ -121,15 +121,15 @@ class Jobs:
         )
 
 
-def _ending(returned: JobReturn) -> Ending:
+def _outcome_of(returned: JobReturn) -> JobOutcome:
     if returned.status is JobStatus.FAILED:
         error = job_error(returned)
         if isinstance(error, RanksFailed):  # of the machine, not of the point that was tried
-            return Ending("lost")
+            return JobOutcome("lost")
         if isinstance(error, StorageUnavailable):  # the job could not say what it found; that is no fault of the point
-            return Ending("stopped")
+            return JobOutcome("stopped")
         if isinstance(error, DataChanged):
             raise error
-        return Ending("crashed", "".join(traceback.format_exception(error)))
+        return JobOutcome("crashed", "".join(traceback.format_exception(error)))
     values: Any = returned.return_value
-    return Ending("returned", values=values if isinstance(values, list | tuple) else [values])
+    return JobOutcome("returned", values=values if isinstance(values, list | tuple) else [values])

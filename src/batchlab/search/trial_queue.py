@@ -7,7 +7,6 @@ follows from the trials alone, so a process that dies at any point leaves nothin
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +16,10 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from batchlab.search.finalize import Ending, settle
+from batchlab.search.finalize import JobOutcome, finalize
+from batchlab.search.optuna_internals import completed, set_known_trials, storage_of, study_id_of, trial_id_of
 from batchlab.search.settings import Settings
-from batchlab.search.stale_trials import Lease, Undertaker
+from batchlab.search.stale_trials import Lease, StaleTrialDetector
 from batchlab.search.storage import study_lock
 from batchlab.search.study import is_done
 
@@ -28,7 +28,7 @@ LOT = 4
 
 
 @dataclass(frozen=True)
-class Place:
+class WaitingTrial:
     """A trial that waits.
 
     Attributes:
@@ -42,7 +42,7 @@ class Place:
     is_leased: bool
 
 
-class Slots:
+class TrialQueue:
     """Takes slots of a study, one process at a time.
 
     Args:
@@ -54,8 +54,8 @@ class Slots:
 
     def __init__(self, study: Study, settings: Settings, lease: Lease, first_points: Sequence[dict[str, Any]]) -> None:
         self._study, self._settings, self._lease = study, settings, lease
-        self._first_points, self._undertaker = first_points, Undertaker()
-        self._waiting: list[Place] = []
+        self._first_points, self._detector = first_points, StaleTrialDetector()
+        self._waiting: list[WaitingTrial] = []
         self._known: list[FrozenTrial] = []
         self._lot = LOT * settings.num_jobs
         # hosts that share a proxy have no lock between them: a slot that is queued may have got another's trial
@@ -63,12 +63,12 @@ class Slots:
 
     @property
     def _storage(self) -> BaseStorage:
-        return self._study._storage  # the storage is what a study is opened with, and offers no way back
+        return storage_of(self._study)  # the storage is what a study is opened with, and offers no way back
 
     def _lock(self) -> AbstractContextManager[None]:
         return study_lock(self._settings.mlruns, self._settings.storage, self._settings.study)
 
-    def take(self, sampler: Callable[[int, int], BaseSampler]) -> Trial | None:
+    def claim(self, sampler: Callable[[int, int], BaseSampler]) -> Trial | None:
         """A trial for an open slot, running and leased by this process; None where no slot is open.
 
         The sampler sees what this process measured at once, and what others measured since slots were last queued
@@ -82,7 +82,7 @@ class Slots:
                 while self._waiting:
                     place = self._waiting.pop(0)
                     if self._begin(place):
-                        self._study._thread_local.cached_all_trials = self._known  # what Study.ask sets to None
+                        set_known_trials(self._study, self._known)  # what Study.ask sets to None
                         self._study.sampler = sampler(place.slot, 0)
                         return Trial(self._study, place.trial_id)
                 if not self._fill():
@@ -100,14 +100,10 @@ class Slots:
             trial: settled.
             values: its objectives; empty where it has none.
         """
-        if values:
-            ended = copy(trial._cached_frozen_trial)  # has what was suggested
-            ended.state, ended._values = TrialState.COMPLETE, list(values)
-        else:
-            ended = self._storage.get_trial(trial._trial_id)
+        ended = completed(trial, values) if values else self._storage.get_trial(trial_id_of(trial))
         self._known.append(ended)
 
-    def _begin(self, place: "Place") -> bool:
+    def _begin(self, place: WaitingTrial) -> bool:
         try:
             if not self._storage.set_trial_state_values(place.trial_id, TrialState.RUNNING):
                 return False
@@ -120,7 +116,7 @@ class Slots:
     def _fill(self) -> bool:
         """Queue the next open slots; whether any waits now. The lock is held."""
         trials = self._study.get_trials(deepcopy=False)
-        if self._bury(trials):
+        if self._reap_stale(trials):
             trials = self._study.get_trials(deepcopy=False)
         taken, lost = set(), {}
         for trial in trials:
@@ -132,10 +128,12 @@ class Slots:
         self._known = [trial for trial in trials if trial.state is not TrialState.WAITING]
         missing = [slot for slot in range(self._settings.num_trials) if slot not in taken]
         queued = [(self._queue(slot, lost.get(slot)), slot) for slot in missing[: self._lot]]
-        self._waiting = [Place(trial_id, slot, self._is_exclusive) for trial_id, slot in queued]
+        self._waiting = [WaitingTrial(trial_id, slot, self._is_exclusive) for trial_id, slot in queued]
         if not queued:  # what others queued for themselves, mostly in vain, comes last
             waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
-            places = [Place(trial._trial_id, trial.user_attrs.get("slot", trial.number), False) for trial in waiting]
+            places = [
+                WaitingTrial(trial_id_of(trial), trial.user_attrs.get("slot", trial.number), False) for trial in waiting
+            ]
             self._waiting = [place for place in places if place.slot < self._settings.num_trials]
         return bool(self._waiting)
 
@@ -148,25 +146,25 @@ class Slots:
             attributes |= {name: value for name, value in lost.user_attrs.items() if name == "resumed_from_step"}
         fixed = {"fixed_params": params} if params else {}  # a grid takes an empty one for a point of ours
         template = create_trial(state=TrialState.WAITING, user_attrs=attributes, system_attrs=fixed)
-        return self._storage.create_new_trial(self._study._study_id, template)
+        return self._storage.create_new_trial(study_id_of(self._study), template)
 
-    def reap(self) -> int:
+    def reap_stale(self) -> int:
         """End the trials whose process is dead; their slots are open again.
 
         Returns:
             How many there were.
         """
         with self._lock():
-            return self._bury(self._study.get_trials(deepcopy=False))
+            return self._reap_stale(self._study.get_trials(deepcopy=False))
 
-    def _bury(self, trials: list[FrozenTrial]) -> int:
+    def _reap_stale(self, trials: list[FrozenTrial]) -> int:
         dead = [
             trial
             for trial in trials
-            if trial.state is TrialState.RUNNING and self._undertaker.is_dead(trial.user_attrs.get("lease"))
+            if trial.state is TrialState.RUNNING and self._detector.is_dead(trial.user_attrs.get("lease"))
         ]
         for trial in dead:
-            settle(self._study, trial._trial_id, Ending("lost"))
+            finalize(self._study, trial_id_of(trial), JobOutcome("lost"))
         return len(dead)
 
     @contextmanager
@@ -177,14 +175,14 @@ class Slots:
         finally:
             for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 if _owner(trial) == (self._lease.realm, self._lease.pid):
-                    settle(self._study, trial._trial_id, Ending("stopped"))
+                    finalize(self._study, trial_id_of(trial), JobOutcome("stopped"))
 
     def running_elsewhere(self) -> list[FrozenTrial]:
         """Trials that a living process other than this one works on."""
         own = (self._lease.realm, self._lease.pid)
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         others = [trial for trial in running if _owner(trial) != own]
-        return [trial for trial in others if not self._undertaker.is_dead(trial.user_attrs.get("lease"))]
+        return [trial for trial in others if not self._detector.is_dead(trial.user_attrs.get("lease"))]
 
 
 def _owner(trial: FrozenTrial) -> tuple[str, int] | None:

@@ -22,7 +22,7 @@ from batchlab.search.sampler import try_out
 from batchlab.search.search_plan import SearchPlan, typed_config
 from batchlab.search.settings import Settings, read_settings
 from batchlab.search.space import Dimension, Space
-from batchlab.search.time_objective import settle_time
+from batchlab.search.time_objective import fix_time_objective
 from batchlab.search.trial_configs import is_active, parse_space
 from batchlab.system.torchrun_env import torchrun_env
 from batchlab.training.build import made
@@ -33,7 +33,7 @@ from batchlab.validation.signature import without
 
 
 @dataclass(frozen=True)
-class Found:
+class ValidatedSpace:
     """What a survey found: configurations for gate 2, and the plan, None where there are errors."""
 
     corners: list[Config]
@@ -42,7 +42,7 @@ class Found:
 
 def validate_space(
     config_name: str, overrides: Sequence[str], extra: Sequence[str], base: DictConfig, is_multirun: bool
-) -> tuple[Found, list[ConfigError]]:
+) -> tuple[ValidatedSpace, list[ConfigError]]:
     """Compose the corners of a search and send them through gate 1.
 
     Args:
@@ -56,25 +56,27 @@ def validate_space(
         Corners and plan, and every error of gate 1.
     """
     if not (is_multirun or base.hydra.mode == RunMode.MULTIRUN):
-        return Found([], None), [ConfigError("hydra/sweeper", "batchlab", "a search needs a multirun", "-m in front")]
+        return ValidatedSpace([], None), [
+            ConfigError("hydra/sweeper", "batchlab", "a search needs a multirun", "-m in front")
+        ]
     try:
         if errors := check_source(typed_config(base)):
-            return Found([], None), errors
+            return ValidatedSpace([], None), errors
         settings = read_settings(base)
         space = parse_space(settings, overrides, GlobalHydra.instance().config_loader())
-        settings, space = settle_time(settings, space, base, None)
+        settings, space = fix_time_objective(settings, space, base, None)
         errors = [*_no_dimensions(space), *_launcher(settings, base), *check_first_points(settings, space, base)]
     except ConfigErrors as error:
-        return Found([], None), list(error.errors)
+        return ValidatedSpace([], None), list(error.errors)
     except COMPOSE_ERRORS as error:
-        return Found([], None), diagnose(config_name, list(overrides), list(extra), str(error))
+        return ValidatedSpace([], None), diagnose(config_name, list(overrides), list(extra), str(error))
     errors += _names(settings, space)
     corners, more = Corners(config_name, extra, space, overrides).checked()
     errors += more
     if errors:
-        return Found([], None), errors
+        return ValidatedSpace([], None), errors
     stamp = fingerprint(settings, space, base)
-    return Found(corners, SearchPlan(settings, space, stamp, config_name, extra)), []
+    return ValidatedSpace(corners, SearchPlan(settings, space, stamp, config_name, extra)), []
 
 
 def _no_dimensions(space: Space) -> Iterator[ConfigError]:

@@ -18,7 +18,7 @@ from batchlab.search.search_progress import Display
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
 from batchlab.search.study import check_failures, done_trials
-from batchlab.search.trial_queue import Slots
+from batchlab.search.trial_queue import TrialQueue
 from batchlab.search.trial_ref import UNTIL, WORKER
 from batchlab.system.signals import check_stop
 
@@ -50,7 +50,7 @@ class WorkersFailed(RuntimeError):
 
 
 def supervise(
-    study: Study, settings: Settings, space: Space, slots: Slots, deadline: float, gpus: Sequence[str] = ()
+    study: Study, settings: Settings, space: Space, queue: TrialQueue, deadline: float, gpus: Sequence[str] = ()
 ) -> None:
     """Have workers do the open slots; returns when they are done, or the time is over.
 
@@ -58,7 +58,7 @@ def supervise(
         study: what they work on.
         settings: how many there are.
         space: what is searched.
-        slots: of the study.
+        queue: of the study.
         deadline: time.monotonic() at which they stop.
         gpus: dealt out among them, see `visible_gpus`.
 
@@ -69,29 +69,29 @@ def supervise(
     fruitless, num_done = 0, len(done_trials(study, settings.num_trials))
     if num_done >= settings.num_trials:
         return
-    with Display(study, settings, space) as display, WorkerPool(settings, deadline, gpus) as crew:
-        crew.fill(settings.num_trials - num_done)
+    with Display(study, settings, space) as display, WorkerPool(settings, deadline, gpus) as pool:
+        pool.fill(settings.num_trials - num_done)
         while True:
             time.sleep(SECONDS_BETWEEN_LOOKS)
             check_stop()
             now_done = display.show()
             fruitless, num_done = (0, now_done) if now_done > num_done else (fruitless, num_done)
-            if died := crew.bury():
+            if died := pool.reap_dead():
                 if REFUSED in died:
-                    raise WorkersFailed(f"A worker refuses to go on. {crew.last_words()}", REFUSED)
+                    raise WorkersFailed(f"A worker refuses to go on. {pool.last_words()}", REFUSED)
                 display.say(f"A worker {', one '.join(map(death, died))}; its trial is run again.")
-                slots.reap()
+                queue.reap_stale()
                 check_failures(study, settings.max_failure_rate)
                 fruitless += sum(1 if code < 0 else KILLS_PER_ERROR for code in died)
                 if fruitless >= FRUITLESS:
-                    raise WorkersFailed(f"The workers die, no trial gets done. {crew.last_words()}")
-            if now_done >= settings.num_trials or time.monotonic() > deadline or crew.is_idle():
-                crew.wait()
+                    raise WorkersFailed(f"The workers die, no trial gets done. {pool.last_words()}")
+            if now_done >= settings.num_trials or time.monotonic() > deadline or pool.is_idle():
+                pool.wait()
                 display.show()
-                if time.monotonic() > deadline or not _is_left(study, settings, slots):
+                if time.monotonic() > deadline or not _is_left(study, settings, queue):
                     return
-            if died or crew.is_idle():
-                crew.fill(settings.num_trials - now_done)
+            if died or pool.is_idle():
+                pool.fill(settings.num_trials - now_done)
 
 
 def death(code: int) -> str:
@@ -102,11 +102,11 @@ def death(code: int) -> str:
     return f"was ended by {signal.Signals(-code).name}{cause}"
 
 
-def _is_left(study: Study, settings: Settings, slots: Slots) -> bool:
+def _is_left(study: Study, settings: Settings, queue: TrialQueue) -> bool:
     """Whether a slot is open that nobody works on."""
-    slots.reap()
+    queue.reap_stale()
     missing = settings.num_trials - len(done_trials(study, settings.num_trials))
-    return missing > len(slots.running_elsewhere())
+    return missing > len(queue.running_elsewhere())
 
 
 class WorkerPool:
@@ -148,7 +148,7 @@ class WorkerPool:
             if place not in self._workers:
                 self._workers[place] = self._start(place, cores)
 
-    def bury(self) -> list[int]:
+    def reap_dead(self) -> list[int]:
         """Forget workers that ended; returns the exit codes of those that died of something."""
         ended = {place: worker for place, worker in self._workers.items() if worker.poll() is not None}
         for place, worker in ended.items():

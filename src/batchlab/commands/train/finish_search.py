@@ -19,7 +19,7 @@ from batchlab.search.notes import write_note
 from batchlab.search.picks import Candidates, all_picks, candidates, keep, retrained
 from batchlab.search.retry import StorageUnavailable
 from batchlab.search.search_plan import SearchPlan
-from batchlab.search.stale_trials import Undertaker, own_lease
+from batchlab.search.stale_trials import StaleTrialDetector, own_lease
 from batchlab.search.storage import open_storage, study_lock
 from batchlab.search.study import FrozenTrial, Study, TrialState, done_trials, found_study
 from batchlab.search.workers import core_shares
@@ -94,7 +94,7 @@ def claimed(plan: SearchPlan, study: Study) -> Iterator[bool]:
     settings = plan.settings
     with study_lock(settings.mlruns, settings.storage, settings.study):
         holder = study.user_attrs.get(FINISHING)
-        is_mine = holder is None or Undertaker().is_dead(holder)
+        is_mine = holder is None or StaleTrialDetector().is_dead(holder)
         if is_mine:
             study.set_user_attr(FINISHING, own_lease().as_attribute())
     try:
