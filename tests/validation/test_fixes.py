@@ -10,7 +10,7 @@ from tests.search.test_search import WRONG
 from tests.validation import test_preflight
 from tests.validation.fixes import errors_of, key_of, retyped
 
-NOT_TYPED = ("other settings of ", "PYTHONPATH=. in front of python", "the value itself", "the name of a database")
+NOT_TYPED = ("other settings of ", "PYTHONPATH=. in front of python", "the value itself", "another range of ")
 """What mends where only a person knows the value, or where it is not typed behind the command."""
 NEEDS_A_NETWORK = "data.download=true"
 TABLES = [
@@ -70,7 +70,7 @@ def type_fixes(message_of, arguments: list[str]) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [case[0] for case in CASES], ids=" ".join)
+@pytest.mark.parametrize("arguments", [case[0] for case in CASES], ids=lambda words: ascii(" ".join(words)))
 def test_a_fix_that_is_typed_as_printed_mends_its_error(message_of, arguments):
     type_fixes(message_of, arguments)
 

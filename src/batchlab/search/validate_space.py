@@ -56,9 +56,7 @@ def validate_space(
         Corners and plan, and every error of gate 1.
     """
     if not (is_multirun or base.hydra.mode == RunMode.MULTIRUN):
-        return ValidatedSpace([], None), [
-            ConfigError("hydra/sweeper", "batchlab", "a search needs a multirun", "-m in front")
-        ]
+        return ValidatedSpace([], None), [ConfigError("hydra/sweeper", "batchlab", "a search needs a multirun", "-m")]
     try:
         if errors := check_source(typed_config(base)):
             return ValidatedSpace([], None), errors
@@ -70,7 +68,8 @@ def validate_space(
         return ValidatedSpace([], None), list(error.errors)
     except COMPOSE_ERRORS as error:
         return ValidatedSpace([], None), diagnose(config_name, list(overrides), list(extra), str(error))
-    errors += _names(settings, space)
+    if settings.metrics:  # without, the sampler would refuse what is wrong with the objectives
+        errors += _names(settings, space, overrides)
     corners, more = Corners(config_name, extra, space, overrides).checked()
     errors += more
     if errors:
@@ -92,7 +91,7 @@ def _no_dimensions(space: Space) -> Iterator[ConfigError]:
             yield ConfigError(key, each.described(), allowed, fix)
 
 
-def _names(settings: Settings, space: Space) -> Iterator[ConfigError]:
+def _names(settings: Settings, space: Space, overrides: Sequence[str]) -> Iterator[ConfigError]:
     """What sampler, pruner and suggesting function say of their settings, they say now."""
     try:
         try_out(settings, space)
@@ -101,7 +100,9 @@ def _names(settings: Settings, space: Space) -> Iterator[ConfigError]:
     except Exception as error:
         target = settings.sampler.get("_target_")
         allowed = f"refused its settings: {reason(error)}"
-        yield ConfigError("hydra.sweeper.sampler", target, allowed, "hydra/sweeper/sampler=tpe")
+        typed = [line.partition("=")[0] for line in overrides if line.lstrip("+").startswith("hydra.sweeper.sampler.")]
+        fix = f"the command without {typed[0]}" if typed else "hydra/sweeper/sampler=tpe"
+        yield ConfigError("hydra.sweeper.sampler", target, allowed, fix)
     if settings.pruner is not None:
         try:
             made(settings.pruner)
@@ -113,7 +114,8 @@ def _names(settings: Settings, space: Space) -> Iterator[ConfigError]:
             get_method(settings.custom_search_space)
         except Exception as error:
             key = "hydra.sweeper.custom_search_space"
-            yield ConfigError(key, settings.custom_search_space, raised(error), "package.module.function, or null")
+            fix = f"{key}=null, or {key}=package.module.function"
+            yield ConfigError(key, settings.custom_search_space, raised(error), fix)
 
 
 def _launcher(settings: Settings, base: DictConfig) -> Iterator[ConfigError]:

@@ -62,9 +62,8 @@ def _target(key: str, node: Any) -> Iterator[ConfigError]:
     takes = inspect.signature(found).parameters
     if not any(each.kind is each.VAR_KEYWORD for each in takes.values()):
         for name in (name for name in node if name not in takes and not name.startswith("_")):
-            yield ConfigError(
-                f"{key}.{name}", node[name], f"{target} does not take it", f"the command without {key}.{name}"
-            )
+            allowed = f"{target} does not take it"
+            yield ConfigError(f"{key}.{name}", node[name], allowed, f"the command without {key}._target_")
 
 
 def _is_text(value: object) -> bool:
