@@ -154,6 +154,8 @@ def mistakes_of(monkeypatch, capsys, tmp_path):
         (["data._target_=os.getcwd", *(f"~data.{key}" for key in ("val_fraction", "test_fraction", "split_seed",
           "resident"))], "must return a batchlab.data.dataset.Dataset, returned str"),
         (["model.width='\\${lr}'"], "would be read as a setting once more"),
+        (["search=joint", "hydra.sweeper.max_failure_rate=1,2"], "one value: settings of Hydra"),
+        (["-m", "hydra.sweep.dir=choice(a,b)"], "Type hydra.sweep.dir=a"),
         (["hydra.verbose=3"], "hydra.verbose=3: true, false, or names of loggers"),
         (["hydra.job.env_copy=[NO_SUCH]"], "KeyError: 'NO_SUCH'"),
         (["hydra.launcher._target_=nosuch.Launcher"], "cannot be imported: "),

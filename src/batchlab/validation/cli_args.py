@@ -34,7 +34,21 @@ def read_flags(arguments: Sequence[str]) -> tuple[Namespace, list[ConfigError]]:
         fix = shlex.join([*settings, *(word for word in arguments if word not in settings)])
         errors.append(ConfigError(scattered[0], "", "settings stand together, before or behind all flags", fix))
     errors += [not_a_setting(word) for word in unknown if word not in scattered]
-    return args, [*errors, *_not_followed(args)]
+    return args, [*errors, *_swept_settings_of_hydra(args.overrides), *_not_followed(args)]
+
+
+def _swept_settings_of_hydra(overrides: Sequence[str]) -> Iterator[ConfigError]:
+    """Lists and ranges for keys of Hydra's own node, which is one for all jobs of a command."""
+    for line in (line for line in overrides if line.lstrip("+").startswith("hydra.")):
+        try:
+            override = OverridesParser.create().parse_override(line)
+        except HydraException:
+            continue  # said with every other line that cannot be read
+        if override.is_sweep_override():
+            key, _, value = line.partition("=")
+            first = next(iter(override.sweep_string_iterator()), "") if override.is_discrete_sweep() else ""
+            fix = shlex.quote(f"{key}={first}") if first else f"the command without {key}"
+            yield ConfigError(key, value, "one value: settings of Hydra are those of the whole command", fix)
 
 
 def _key(word: str) -> str:
