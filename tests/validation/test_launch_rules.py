@@ -9,9 +9,9 @@ from batchlab.validation.rules import check_config
 @pytest.mark.parametrize(
     ("overrides", "key", "fix"),
     [
-        (["launch=horovod"], "launch", "launch=ddp num_processes=2"),
+        (["launch=horovod"], "launch", "launch=single"),
         (["launch=ddp"], "launch", "num_processes=2 too"),
-        (["num_processes=0"], "num_processes", "num_processes=2"),
+        (["num_processes=0"], "num_processes", "num_processes=1"),
         (["launch=single", "num_processes=2"], "num_processes", "launch=ddp too"),
         (["sync_batch_norm=true"], "sync_batch_norm", "num_processes=2 too"),
         (["num_processes=4", "batch_size=3"], "batch_size", "batch_size=4"),

@@ -9,7 +9,7 @@ from torch import nn
 
 from batchlab.commands.train.preflight import Request, preflight
 from batchlab.config.registration import register_schema
-from batchlab.validation.hydra_node import params_of
+from batchlab.validation.grid import params_of
 
 
 class NoParameters(nn.Module):

@@ -83,14 +83,14 @@ class Key:
 
     def is_allowed(self, value: Any) -> bool:
         """Tell whether the declaration allows a value."""
-        if value is None:
-            return self.is_optional
+        if value is None or not (self.numbers or self.words or self.pattern):  # types are OmegaConf's to check
+            return self.is_optional or value is not None or self.name.endswith(".*")
         if self.pattern:
             return isinstance(value, str) and re.fullmatch(self.pattern[0], value) is not None
         if any(type(value) is type(word) and value == word for word in self.words):
             return True
         if self.numbers is None:
-            return not self.words
+            return False
         is_number = isinstance(value, int if self.kind is int else int | float) and not isinstance(value, bool)
         return is_number and math.isfinite(value) and _is_in(value, self.numbers)
 

@@ -22,8 +22,8 @@ from batchlab.system.torchrun_env import torchrun_env
 from batchlab.training.build import build_model, load_dataset, make_schedule, pick_device
 from batchlab.training.plan import Plan, make_plan
 from batchlab.training.train_step import precise
-from batchlab.validation.contrastive import is_contrastive
 from batchlab.validation.first_step import check_first_step
+from batchlab.validation.launch_rules import is_contrastive
 from batchlab.validation.signature import check_signature
 
 

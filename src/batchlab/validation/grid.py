@@ -119,6 +119,18 @@ def _sweep_error(override: Override, allowed: str, fix: str) -> ConfigError:
     return ConfigError(key, value, allowed, fix)
 
 
+def params_of(composed: DictConfig, overrides: Sequence[str]) -> list[str]:
+    """List the overrides of a multirun that stand in hydra.sweeper.params, as Hydra's own sweeper reads them.
+
+    Args:
+        composed: with Hydra's node.
+        overrides: that were typed; they count above those of their key.
+    """
+    params = composed.hydra.sweeper.get("params") or {}
+    typed = {line.lstrip("+~").partition("=")[0] for line in overrides}
+    return [f"{key}={value}" for key, value in params.items() if key not in typed]
+
+
 def with_values(base: DictConfig, values: tuple[str, ...], parser: OverridesParser) -> DictConfig:
     """A configuration without Hydra's node, with plain values set on a copy."""
     config = deepcopy(base)

@@ -1,23 +1,16 @@
-"""What is wrong with how a run is spread over processes."""
+"""Gate 1 of what a whole batch is needed for: a run that is spread over processes, a loss of pairs of examples."""
 
 from collections.abc import Iterator
 
 from batchlab.config.schema import Config
+from batchlab.config.traits import LossTraits, declared
 from batchlab.errors import ConfigError
-from batchlab.validation.contrastive import is_contrastive
-
-LAUNCHES = ("single", "ddp")
-MOST_PROCESSES = 4096
 
 
 def check_launch(config: Config) -> Iterator[ConfigError]:
-    """Every wrong value of launch, num_processes and sync_batch_norm, and what does not go together with them."""
+    """Find what does not go together with launch, num_processes and sync_batch_norm."""
     num, launch = config.num_processes, config.launch
-    if launch not in LAUNCHES:
-        yield ConfigError("launch", launch, f"one of {', '.join(LAUNCHES)}", "launch=ddp num_processes=2")
-    elif not 1 <= num <= MOST_PROCESSES:
-        yield ConfigError("num_processes", num, f"an integer from 1 to {MOST_PROCESSES}", "num_processes=2")
-    elif launch == "single" and num > 1:
+    if launch == "single" and num > 1:
         yield ConfigError("num_processes", num, "has no effect with launch=single", "launch=ddp too")
     elif launch == "ddp" and num == 1:
         yield ConfigError("launch", "ddp", "has no effect with num_processes=1", "num_processes=2 too")
@@ -46,3 +39,29 @@ def _shared(config: Config) -> Iterator[ConfigError]:
     elif config.sync_batch_norm and config.micro_batch_size != "none":
         allowed = "needs every process's share in one part"
         yield ConfigError("sync_batch_norm", "true", allowed, "micro_batch_size=none")
+
+
+def is_contrastive(config: Config) -> bool:
+    """Tell whether the loss compares views, which takes a model that makes them."""
+    return declared(LossTraits, config.loss).task == "contrastive"
+
+
+def check_contrastive(config: Config) -> Iterator[ConfigError]:
+    """Find settings that take a batch's loss for the mean of its examples' losses, where it is not."""
+    if not is_contrastive(config):
+        return
+    if config.batch_size == 1:
+        yield ConfigError("batch_size", 1, "loss=contrastive needs other examples to compare with", "batch_size=128")
+    if config.micro_batch_size != "none":
+        allowed = "with loss=contrastive a part would have its own examples as negatives, not those of the batch"
+        yield ConfigError("micro_batch_size", config.micro_batch_size, allowed, "micro_batch_size=none")
+    if config.measure.gradient_noise or config.measure.sharpness:
+        allowed = "with loss=contrastive an example has no loss of its own that these could be measured on"
+        yield ConfigError("measure", "", allowed, "measure=none")
+
+
+def check_single_losses(config: Config) -> Iterator[ConfigError]:
+    """Find a loss of which single examples have no gradient noise; for scripts that measure nothing else."""
+    if is_contrastive(config):
+        allowed = "an example has no loss of its own, so its gradient noise cannot be measured"
+        yield ConfigError("loss", "contrastive", allowed, "loss=cross_entropy, and a model for it")

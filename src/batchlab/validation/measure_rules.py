@@ -1,68 +1,65 @@
-"""Gate 1 of the measure group: what is measured, on what, and with which settings."""
+"""Gate 1 of what is measured on a run, and of what a search makes better."""
 
-import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from batchlab.config.schema import REPOSITORY, Config
-from batchlab.errors import ConfigError, nearest
-
-POSITIVE = {"epsilon": 1e-3, "rho": 0.5, "tolerance": 0.01}
-"""Settings of our own measures that are lengths or shares, each with an example."""
-COUNTS = {"num_restarts": 3, "num_iterations": 10, "num_steps": 1, "num_vectors": 30, "num_dimensions": 100}
-"""Those that are counts; `num_dimensions` may be null."""
+from batchlab.config.objectives import CALIBRATED, check_objectives, parse_objective
+from batchlab.config.schema import REPOSITORY, Config, declared_key
+from batchlab.config.traits import OptimizerTraits, declared
+from batchlab.errors import ConfigError
 
 
 def check_measure(config: Config) -> Iterator[ConfigError]:
-    """Wrong values of `measure.*`, and those that have no effect."""
+    """Find settings of `measure.*` that have no effect or are missing, and measures without a function."""
     measure, has_measures = config.measure, bool(config.measure.sharpness)
     for name in ("num_examples", "every_evals", "batch_norm"):
         value, key = getattr(measure, name), f"measure.{name}"
-        if not has_measures:
-            if value is not None:
-                yield ConfigError(
-                    key, value, "has no effect: no measure of sharpness is asked for", "measure=brief too"
-                )
-        elif name == "batch_norm":
-            if value not in ("eval", "train"):
-                allowed = "eval (running statistics) or train (those of the sample)"
-                yield ConfigError(key, value, allowed, f"{key}={nearest(str(value), ('eval', 'train')) or 'eval'}")
-        elif value is not None and value < 1:
-            yield ConfigError(key, value, "null or an integer from 1", f"{key}={2000 if name == 'num_examples' else 1}")
+        if not has_measures and value is not None:
+            allowed = "has no effect: no measure of sharpness is asked for"
+            yield ConfigError(key, value, allowed, "measure=brief too")
+    if has_measures and measure.batch_norm is None:
+        error = replace(declared_key("measure.batch_norm"), is_optional=False).error(None)
+        assert error is not None
+        yield error
     for name, node in measure.sharpness.items():
-        yield from _node(f"measure.sharpness.{name}", node)
+        if not isinstance(node, dict) or not node.get("_target_"):
+            yield _no_function(name, node)
 
 
-def _node(key: str, node: Any) -> Iterator[ConfigError]:
-    if not isinstance(node, dict) or not node.get("_target_"):
-        allowed = "has no _target_: a function of (landscape, **settings)"
-        files = sorted((REPOSITORY / "conf" / "measure").glob("*.yaml"))
-        options = [file.stem for file in files if f"  {key.rpartition('.')[2]}:" in file.read_text()]
-        fix = f"measure={options[0]} too" if options else f"{key}._target_=package.module.function too"
-        yield ConfigError(key, node, allowed, fix)
+def _no_function(name: str, node: Any) -> ConfigError:
+    key, allowed = f"measure.sharpness.{name}", "has no _target_: a function of (landscape, **settings)"
+    files = sorted((REPOSITORY / "conf" / "measure").glob("*.yaml"))
+    options = [file.stem for file in files if f"  {name}:" in file.read_text()]
+    fix = f"measure={options[0]} too" if options else f"{key}._target_=package.module.function too"
+    return ConfigError(key, node, allowed, fix)
+
+
+def check_measured_objectives(config: Config) -> Iterator[ConfigError]:
+    """Find objectives that are no final metrics, or that this run does not measure."""
+    errors = check_objectives(config.objectives)
+    yield from errors
+    if errors:
         return
-    if not str(node["_target_"]).startswith("batchlab.measures."):
-        return
-    for name, value in node.items():
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if name in POSITIVE and not (is_number and 0 < value < math.inf):
-            yield ConfigError(f"{key}.{name}", value, "a finite number above 0", f"{key}.{name}={POSITIVE[name]:g}")
-        is_count = isinstance(value, int) and is_number and value >= 1
-        if name in COUNTS and not is_count and not (name == "num_dimensions" and value is None):
-            allowed = "null or an integer from 1" if name == "num_dimensions" else "an integer from 1"
-            yield ConfigError(f"{key}.{name}", value, allowed, f"{key}.{name}={COUNTS[name]}")
+    for objective in config.objectives:
+        name = parse_objective(objective)[0]
+        if name == CALIBRATED and (why := _no_step_time(config)):
+            why = f"the seconds of a search with several workers, which are {why}"
+            yield ConfigError("objectives", objective, why, "objectives=[cost/train_seconds,final/val_accuracy]")
+        if name.startswith("target/") and config.budget.kind != "target":
+            yield ConfigError("objectives", objective, "is measured with budget=target only", "budget=target")
+        if name.startswith("sharpness/") and name.removeprefix("sharpness/") not in (known := _sharpness(config)):
+            allowed = f"is not measured here; of sharpness there are {', '.join(known) or 'none'}"
+            yield ConfigError("objectives", objective, allowed, "measure=sharpness, or another objective")
 
 
-def check_measured(config: Config, objective: str, name: str) -> Iterator[ConfigError]:
-    """Whether a measure that is an objective is measured.
-
-    Args:
-        config: says what is measured.
-        objective: as typed.
-        name: its metric name, ``sharpness/...``.
-    """
+def _sharpness(config: Config) -> list[str]:
     names = list(config.measure.sharpness)
-    known = [*names, *(["train_loss"] if names else []), *(["lr_lambda_max"] if "lambda_max" in names else [])]
-    if name.removeprefix("sharpness/") not in known:
-        allowed = f"is not measured here; of sharpness there are {', '.join(known) or 'none'}"
-        yield ConfigError("objectives", objective, allowed, "measure=sharpness, or another objective")
+    return [*names, *(["train_loss"] if names else []), *(["lr_lambda_max"] if "lambda_max" in names else [])]
+
+
+def _no_step_time(config: Config) -> str:
+    """Say why nobody knows what a step takes alone; empty where that is known."""
+    if declared(OptimizerTraits, config.optimizer).multi_pass:
+        return "not known for an optimizer whose steps take as many passes as they need"
+    return "not known for steps that several processes share" if config.num_processes > 1 else ""

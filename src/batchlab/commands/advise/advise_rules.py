@@ -8,8 +8,8 @@ from batchlab.commands.advise.advise_keys import Advise
 from batchlab.config.schema import Budget, Config
 from batchlab.errors import ConfigError
 from batchlab.training.build import load_dataset
-from batchlab.validation.contrastive import check_single_losses
 from batchlab.validation.dry_run import check_data
+from batchlab.validation.launch_rules import check_single_losses
 
 METHODS = ("laws", "fill_then_reduce")
 

@@ -4,8 +4,8 @@ from batchlab.config.schema import Config
 from batchlab.errors import ConfigError
 from batchlab.profiling.micro_batch import check_memory
 from batchlab.profiling.noise_settings import Noise
-from batchlab.validation.contrastive import check_single_losses
 from batchlab.validation.dry_run import check_data
+from batchlab.validation.launch_rules import check_single_losses
 
 
 def check(keys: Noise, configs: list[Config]) -> list[ConfigError]:

@@ -27,8 +27,8 @@ from batchlab.system.secrets import in_files
 from batchlab.tracking.store_checks import check_stores
 from batchlab.validation.cli_args import folders_from_elsewhere, is_only_shown, read_flags, search_path
 from batchlab.validation.compose_errors import diagnose
-from batchlab.validation.grid import grid
-from batchlab.validation.hydra_node import check_hydra, params_of
+from batchlab.validation.grid import grid, params_of
+from batchlab.validation.signature import check_hydra
 
 if TYPE_CHECKING:
     from batchlab.search.search_plan import SearchPlan
