@@ -88,7 +88,7 @@ def make_study(mlruns: Path, num_runs: int) -> None:
     from batchlab.config.identity import environment
     from batchlab.config.registration import register_schema
     from batchlab.config.resolve import flat_params, resolved
-    from batchlab.tracking.recorder import open_store
+    from batchlab.tracking.mlflow_store import open_store
 
     register_schema()
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):

@@ -15,8 +15,9 @@ from batchlab.commands.report.report_keys import Report
 from batchlab.commands.report.report_rules import check
 from batchlab.config.schema import REPOSITORY
 from batchlab.search.storage import open_storage
+from batchlab.tracking.mlflow_tables import database_of, table_runs
 from batchlab.tracking.stores import optuna_artifacts, tracking_uri
-from batchlab.tracking.study_reader import curves_of, pages_of_client, rows_of_tables, study_runs
+from batchlab.tracking.study_reader import curves_of, pages_of_client, study_runs
 
 
 def report(tmp_path, *arguments):
@@ -51,8 +52,12 @@ def test_a_page_that_is_deleted_comes_back_byte_for_byte(multirun, tmp_path, typ
     experiment = client.get_experiment_by_name("two")
     assert experiment is not None
     runs = {}
-    for read in (rows_of_tables, pages_of_client):  # the quick way says what MLflow's own does
-        runs = {run["info"]["id"]: run for run in read(client, experiment.experiment_id)}
+    reads = (
+        table_runs(database_of(client), experiment.experiment_id),
+        pages_of_client(client, experiment.experiment_id),
+    )
+    for read in reads:  # the quick way says what MLflow's own does
+        runs = {run["info"]["id"]: run for run in read}
         assert {run_id: runs[run_id] for run_id in sorted(runs)} == known_runs(client, experiment.experiment_id)
     curves = curves_of(str(multirun), list(runs), ["val/accuracy", "not/measured"])
     assert set(curves) == {(run_id, "val/accuracy") for run_id in runs if runs[run_id]["params"]}

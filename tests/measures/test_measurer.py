@@ -13,8 +13,8 @@ from batchlab.config.identity import config_key
 from batchlab.measures.landscape import Landscape, held
 from batchlab.measures.measurer import Measurer
 from batchlab.run.training_run import run, run_to_end
-from batchlab.tracking.recorder import recorded_runs
 from batchlab.tracking.stores import tracking_uri
+from batchlab.tracking.study_reader import recorded_runs
 from batchlab.training.build import build
 from batchlab.validation.dry_run import check_data, check_grid
 

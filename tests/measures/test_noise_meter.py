@@ -9,8 +9,8 @@ from torch import nn
 from batchlab.commands.train.job import train
 from batchlab.measures import noise_meter
 from batchlab.run.training_run import run, run_to_end
-from batchlab.tracking.recorder import recorded_runs
 from batchlab.tracking.stores import tracking_uri
+from batchlab.tracking.study_reader import recorded_runs
 from batchlab.training.build import build
 
 NAME = "noise/gradient_noise_scale"

@@ -12,9 +12,10 @@ from batchlab.commands.train.job import train
 from batchlab.config.identity import config_key, environment
 from batchlab.config.resolve import flat_params
 from batchlab.run.training_run import run, run_to_end
-from batchlab.tracking.mlflow_store import client_of
-from batchlab.tracking.recorder import Recorder, open_store, recorded_runs
+from batchlab.tracking.mlflow_store import client_of, open_store
+from batchlab.tracking.recorder import Recorder
 from batchlab.tracking.stores import tracking_uri
+from batchlab.tracking.study_reader import recorded_runs
 from batchlab.training.build import build
 
 

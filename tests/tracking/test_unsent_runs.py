@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from batchlab.tracking.mlflow_store import TrackingUnavailable, client_of, open_store
-from batchlab.tracking.recorder import recorded_runs
 from batchlab.tracking.sink import RUN_ID, send
 from batchlab.tracking.spool import End, Header, Spool, Value, begin
+from batchlab.tracking.study_reader import recorded_runs
 from batchlab.tracking.unsent_runs import (
     send_at_end,
     send_at_start,

@@ -15,7 +15,7 @@ from batchlab.experiments.arm_results import CURVES, Arm, Curve, MeasuredRun
 from batchlab.experiments.arms import CLOCK, is_possible, probe_of
 from batchlab.experiments.experiment import Experiment
 from batchlab.experiments.probe_runs import probe_key
-from batchlab.tracking.study_reader import Recorded, curves_of, study_runs
+from batchlab.tracking.study_reader import RecordedRun, curves_of, study_runs
 from batchlab.training.build import load_dataset
 
 READ = (*CURVES, "progress/epochs", "progress/examples", "progress/train_seconds")
@@ -46,7 +46,7 @@ class ArmRun:
         return identity(self.config, self.probe), self.seed
 
 
-Known = Mapping[tuple[str, int], Recorded]
+Known = Mapping[tuple[str, int], RecordedRun]
 
 
 def identity(config: Config, probe: Mapping[str, Any] | None) -> str:
@@ -74,7 +74,7 @@ def known_runs(mlruns: str, studies: Iterable[str], sweep_id: str | None = None)
         studies: in which they are looked for.
         sweep_id: where only those of one command count.
     """
-    cpu, known = environment()["cpu"], dict[tuple[str, int], Recorded]()
+    cpu, known = environment()["cpu"], dict[tuple[str, int], RecordedRun]()
     for run in (run for study in sorted(set(studies)) for run in study_runs(mlruns, study, ("run", "probe"))):
         tags = run["tags"]
         is_usable = run["info"]["status"] == "FINISHED" and tags.get("outcome") in USABLE and tags.get("cpu") == cpu
@@ -115,18 +115,24 @@ def arms_of(experiment: Experiment, num_seeds: int, known: Known) -> dict[str, A
     clocks = [run["metrics"] for run in rows[CLOCK][0][:n]] if CLOCK in rows else []
     mlruns = next(iter(experiment.arms.values()))[0].mlruns
     return {
-        name: Arm(name, [[_measured(run, mlruns, clock) for run, clock in _with(row[:n], clocks)] for row in settings])
+        name: Arm(
+            name,
+            [
+                [_measured(run, mlruns, clocks[i] if clocks else {}) for i, run in enumerate(row[:n])]
+                for row in settings
+            ],
+        )
         for name, settings in rows.items()
     }
 
 
-def _each(rows: Mapping[str, list[list[Recorded]]]) -> Iterator[tuple[str, list[Recorded]]]:
+def _each(rows: Mapping[str, list[list[RecordedRun]]]) -> Iterator[tuple[str, list[RecordedRun]]]:
     return ((name, row) for name, settings in rows.items() for row in settings)
 
 
-def _row(config: Config, probe: Mapping[str, Any] | None, num_seeds: int, known: Known) -> list[Recorded]:
+def _row(config: Config, probe: Mapping[str, Any] | None, num_seeds: int, known: Known) -> list[RecordedRun]:
     """The setting's runs, in the order of seeds, up to the first that is missing."""
-    row: list[Recorded] = []
+    row: list[RecordedRun] = []
     for index in range(num_seeds):
         run = known.get((identity(config, probe), config.seed + index))
         if run is None:
@@ -135,11 +141,13 @@ def _row(config: Config, probe: Mapping[str, Any] | None, num_seeds: int, known:
     return row
 
 
-def _with(row: Sequence[Recorded], clocks: Sequence[Mapping[str, float]]) -> list[tuple[Recorded, Mapping[str, float]]]:
+def _with(
+    row: Sequence[RecordedRun], clocks: Sequence[Mapping[str, float]]
+) -> list[tuple[RecordedRun, Mapping[str, float]]]:
     return [(run, clocks[index] if clocks else {}) for index, run in enumerate(row)]
 
 
-def _measured(run: Recorded, mlruns: str, clock: Mapping[str, float]) -> MeasuredRun:
+def _measured(run: RecordedRun, mlruns: str, clock: Mapping[str, float]) -> MeasuredRun:
     finals, params = dict(run["metrics"]), run["params"]
     step_seconds = clock.get(f"step_seconds/{params['batch_size']}")
     if step_seconds is not None:

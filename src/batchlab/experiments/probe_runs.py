@@ -5,7 +5,7 @@ from typing import Any
 
 from batchlab.config.identity import by_name, config_key, hash_of
 from batchlab.config.schema import Config
-from batchlab.tracking.probe_recorder import record_probe
+from batchlab.tracking.finished_runs import record_probe
 from batchlab.training.build import bound, load_dataset
 
 

@@ -1,6 +1,5 @@
 """MLflow: the client, which is asked for seconds and not for minutes, and a study's experiment and parent run."""
 
-import logging
 import os
 import time
 from collections.abc import Iterator
@@ -9,14 +8,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import; it would call home on every run
-import mlflow.store.db.utils
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from batchlab.system.environment_errors import EnvironmentFailure, masked, reason_of
+from batchlab.tracking.mlflow_tables import create_tables, try_once
 from batchlab.tracking.stores import create_whole, locked, share_sqlite, sqlite_path, tracking_uri
 
 CLIENT = {
@@ -101,19 +100,12 @@ def client_of(mlruns: str) -> MlflowClient:
 def _client(address: str, mlruns: str) -> MlflowClient:
     for name, value in CLIENT.items():
         os.environ.setdefault(name, value)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # "Creating tables...", and tracebacks
-    mlflow.store.db.utils.MAX_RETRY_COUNT = 1  # else 100 s until a database counts as unreachable
+    try_once()
     share_sqlite()
     if (path := sqlite_path(address)) is not None:
         with locked(mlruns):
-            create_whole(path, _make_tables)
+            create_whole(path, create_tables)
     return MlflowClient(address)
-
-
-def _make_tables(address: str) -> None:
-    client = MlflowClient(address)
-    client.search_experiments(max_results=1)
-    client._tracking_client.store.engine.dispose()
 
 
 def open_store(mlruns: str, study: str) -> Store:

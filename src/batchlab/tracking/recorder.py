@@ -1,10 +1,9 @@
-"""What a run leaves behind: its curves, its settings, how it ended, its weights; in the spool first, then in MLflow."""
+"""Recorder of one run: curves, settings, how it ended, weights; into the spool first, then into MLflow."""
 
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,23 +12,32 @@ from uuid import uuid4
 import torch
 import yaml
 
-from batchlab.config.schema import Config
+from batchlab.config.identity import config_key, environment, load_average, origin
+from batchlab.config.resolve import flat_params
 from batchlab.run.training_run import RunResult
-from batchlab.system.environment_errors import cannot_write
+from batchlab.system.environment_errors import cannot_write, masked
 from batchlab.system.signals import signals_wait
-from batchlab.tracking.mlflow_store import TrackingUnavailable, client_of, open_store, tracking_errors
-from batchlab.tracking.run_header import RunClock, as_text, header_of
-from batchlab.tracking.sink import RUN_ID, sink_of
+from batchlab.tracking.sink import sink_of
 from batchlab.tracking.spool import End, Header, Spool, Value, begin
-from batchlab.tracking.unsent_runs import spool_folder, spooled_runs, store_address
+from batchlab.tracking.stores import spool_folder, store_address
 from batchlab.training.build import Built
 from batchlab.training.loop import EvalPoint
 
-__all__ = ["Recorder", "open_store", "record_finished", "recorded_runs"]
 SECONDS_BETWEEN_DRAINS = 2.0
 """Evaluations closer than this share one write to MLflow; the spool file has each at once."""
 MAX_TAG = 5000
 """Characters of a tag."""
+
+
+class RunClock:
+    """Milliseconds since 1970 as the run's first moment has them, however the host's clock is set meanwhile."""
+
+    def __init__(self) -> None:
+        self.began_ms, self._began = int(time.time() * 1000), time.monotonic()
+
+    def now(self) -> int:
+        """Now; never before an earlier now."""
+        return self.began_ms + int((time.monotonic() - self._began) * 1000)
 
 
 class Recorder:
@@ -143,39 +151,6 @@ def end_run(spool: Spool, clock: RunClock, status: str, tags: Mapping[str, str])
     spool.finish(End(status, clock.now(), {key: text[:MAX_TAG] for key, text in as_text(tags).items()}))
 
 
-def record_finished(
-    config: Config,
-    name: str,
-    tags: Mapping[str, str],
-    params: Mapping[str, Any],
-    values: Sequence[tuple[str, float, int]],
-    artifacts: Path | None = None,
-) -> None:
-    """Record something that has been measured as a run of its study.
-
-    Args:
-        config: says where, and in which study.
-        name: of the run.
-        tags: its identity, and what it is: batchlab.role.
-        params: settings by dotted key.
-        values: (metric, value, step); those that are not finite are left out.
-        artifacts: folder whose files go with it.
-    """
-    clock, mlruns = RunClock(), config.mlruns
-    described = as_text(tags), as_text(params)
-    header = Header(uuid4().hex, config.study, name, clock.began_ms, store_address(mlruns), *described)
-    with signals_wait(), closing(begin(spool_folder(mlruns), header)) as spool:
-        spool.append([Value(key, value, clock.began_ms, step) for key, value, step in values if math.isfinite(value)])
-        if artifacts is not None:
-            try:
-                shutil.copytree(artifacts, spool.artifacts)
-            except OSError as error:
-                lost = f"Lost: what MLflow would have of {artifacts}, which itself is kept."
-                raise cannot_write(spool.artifacts, error, lost) from error
-        end_run(spool, clock, "FINISHED", {})
-        sink_of(mlruns).drain(spool)
-
-
 def curve(point: EvalPoint) -> dict[str, float]:
     """The curve values of an evaluation by metric name; what was not measured is left out."""
     values = {
@@ -193,42 +168,68 @@ def curve(point: EvalPoint) -> dict[str, float]:
     return {key: value for key, value in values.items() if value is not None} | dict(point.sharpness)
 
 
-def recorded_runs(
-    config: Config, sweep_id: str, say: Callable[[str], object] = lambda line: None
-) -> list[dict[str, dict[str, Any]]]:
-    """Params, finals and tags of every run of a command, in the order in which they began; MLflow may be away.
+def header_of(built: Built, sweep_id: str, tags: Mapping[str, str], began_ms: int) -> Header:
+    """The header of a run.
 
     Args:
-        config: says where results are.
-        sweep_id: names the command.
-        say: hears where runs are missing, because MLflow is away and only those in the spool are known.
-
-    Returns:
-        For each run ``{"params": ..., "metrics": ..., "tags": ...}``.
+        built: the run.
+        sweep_id: names the command that it is part of.
+        tags: more of them.
+        began_ms: milliseconds since 1970.
     """
-    waiting = spooled_runs(config.mlruns, sweep_id)
-    known = {run["id"] for run in waiting}
-    try:
-        runs = [*waiting, *(run for run in _in_mlflow(config.mlruns, sweep_id) if run["id"] not in known)]
-    except TrackingUnavailable as error:
-        say(f"{error}. What follows is of the runs that wait in {spool_folder(config.mlruns)}.")
-        runs = waiting
-    return sorted(runs, key=lambda run: run["began"])
+    config = built.config
+    return Header(
+        uuid4().hex,
+        config.study,
+        f"B{built.plan.batch_size}-lr{built.settings['lr']:.3g}-s{built.seed}",
+        began_ms,
+        store_address(config.mlruns),
+        as_text(run_tags(built, sweep_id) | dict(tags)),
+        as_text(run_params(built)),
+        data_set_of(built),
+    )
 
 
-def _in_mlflow(mlruns: str, sweep_id: str) -> list[dict[str, Any]]:
-    where = f"tags.sweep_id = '{sweep_id}' AND tags.`batchlab.role` = 'run'"
-    client = client_of(mlruns)
-    with tracking_errors(mlruns):
-        experiments = [found.experiment_id for found in client.search_experiments()]
-        runs = client.search_runs(experiments, where, max_results=10_000, order_by=["attributes.start_time ASC"])
-    return [
-        {
-            "id": run.data.tags.get(RUN_ID),
-            "began": run.info.start_time,
-            "params": run.data.params,
-            "metrics": run.data.metrics,
-            "tags": run.data.tags,
-        }
-        for run in runs
-    ]
+def as_text(values: Mapping[str, Any]) -> dict[str, str]:
+    """As MLflow keeps them, without passwords."""
+    return {key: masked(str(value)) for key, value in values.items()}
+
+
+def run_params(built: Built) -> dict[str, Any]:
+    """Settings by dotted key, with batch size and used lr as numbers, for MLflow's columns and charts."""
+    params = {key: value for key, value in flat_params(built.config).items() if value is not None}
+    batch_size = built.plan.batch_size
+    return params | {
+        "batch_size": batch_size,
+        "log2_batch_size": round(math.log2(batch_size), 4),
+        "lr_used": built.settings["lr"],
+        "seed": built.seed,
+    }
+
+
+def run_tags(built: Built, sweep_id: str) -> dict[str, str]:
+    """Identity, host and load of a run."""
+    device = built.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else environment()["cpu"]
+    return environment() | {
+        "batchlab.role": "run",
+        "sweep_id": sweep_id,
+        "config_key": config_key(built.config),
+        "origin": origin(),
+        "data_digest": built.dataset.digest,
+        "device": f"{device.type}: {name}",
+        "load_average": load_average(),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def data_set_of(built: Built) -> dict[str, str]:
+    """The data set as MLflow lists it: name, digest, source, sizes of the splits."""
+    dataset = built.dataset
+    return {
+        "name": dataset.name,
+        "digest": dataset.digest[:16],
+        "source_type": "local",
+        "source": masked(str(built.config.data["_target_"])),
+        "profile": str({name: len(getattr(dataset, name)) for name in ("train", "val", "test")}),
+    }

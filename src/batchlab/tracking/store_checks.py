@@ -18,14 +18,13 @@ from urllib.parse import quote, urlsplit
 
 from batchlab.errors import ConfigError
 from batchlab.system.environment_errors import masked
+from batchlab.tracking.stores import SERVERS, TRACKING
 
-TRACKING = "MLFLOW_TRACKING_URI"
-SERVERS, DATABASES = ("http", "https"), ("sqlite", "postgresql", "mysql", "mssql")
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 OWN = (".lock", "spool", "artifacts", "artifacts-optuna", "reports", "hydra")
 """What commands write in a folder of results, beside the databases."""
 ENOUGH = 1 << 16
 """Bytes that must fit before anything begins: what a spool file and a page of each database take."""
-SECONDS_TO_ANSWER = 3.0
 ANOTHER = "mlruns=/a/folder/of/yours"
 
 
@@ -177,25 +176,3 @@ def _newest(owner: Owner) -> str | None:
     made = set(re.findall(r'^revision = "([^"]+)"', text, re.MULTILINE))
     heads = made - set(re.findall(r'^down_revision = "([^"]+)"', text, re.MULTILINE))
     return heads.pop() if len(heads) == 1 else None
-
-
-def is_server() -> bool:
-    """Whether MLflow is reached over HTTP."""
-    return os.environ.get(TRACKING, "").startswith(SERVERS)
-
-
-def why_unavailable() -> str:
-    """Why the MLflow server of MLFLOW_TRACKING_URI cannot be used just now; empty where it can, or where it is none."""
-    if not is_server():
-        return ""
-    import requests
-
-    try:
-        answer = requests.get(f"{os.environ[TRACKING].rstrip('/')}/version", timeout=SECONDS_TO_ANSWER)
-    except requests.Timeout:  # a connection that times out is both
-        return f"does not answer within {SECONDS_TO_ANSWER:.0f} s"
-    except requests.ConnectionError:
-        return "cannot be reached"
-    except requests.RequestException as error:
-        return masked(str(error))
-    return "" if answer.ok else f"answers with {answer.status_code} {answer.reason}"

@@ -9,24 +9,26 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
-from sqlalchemy.engine import Engine, ExceptionContext
-
 from batchlab.system.environment_errors import KEPT, cannot_write, masked
 
 SQLITE = "sqlite:///"
+TRACKING, SERVERS = "MLFLOW_TRACKING_URI", ("http", "https")
+SECONDS_TO_ANSWER = 3.0
 FAULTS = ("OperationalError", "DatabaseError", "InterfaceError")
 """What a database raises where it cannot work; its other errors are those of who asked."""
 
 
 def share_sqlite() -> None:
     """Have every SQLite connection of SQLAlchemy wait for others and write ahead; both stores go through it."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine  # seconds, and not where nothing is left to be sent
+
     if not event.contains(Engine, "connect", _set_pragmas):
         event.listen(Engine, "connect", _set_pragmas)
         event.listen(Engine, "handle_error", _name_store)
 
 
-def _name_store(context: ExceptionContext) -> None:
+def _name_store(context: Any) -> None:
     """Have an error of a database know which one it is of, see `fault.in_words`."""
     error, engine = context.original_exception, context.engine
     if engine is not None and type(error).__name__ in FAULTS:
@@ -88,7 +90,18 @@ def sqlite_path(address: str) -> Path | None:
 
 def tracking_uri(mlruns: str) -> str:
     """MLflow's store: MLFLOW_TRACKING_URI, else mlflow.db in the folder of results."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{Path(mlruns).absolute() / 'mlflow.db'}"
+    return os.environ.get(TRACKING) or f"{SQLITE}{Path(mlruns).absolute() / 'mlflow.db'}"
+
+
+def store_address(mlruns: str) -> str:
+    """Return the address of MLflow as a run's header has it: without its password, empty for mlflow.db in `mlruns`."""
+    address = masked(tracking_uri(mlruns))
+    return "" if address == f"{SQLITE}{Path(mlruns).absolute() / 'mlflow.db'}" else address
+
+
+def spool_folder(mlruns: str) -> Path:
+    """Return the folder with the files of runs that MLflow does not have yet."""
+    return Path(mlruns).absolute() / "spool"
 
 
 def optuna_url(mlruns: str) -> str:
@@ -110,3 +123,25 @@ def report_folder(mlruns: str, study: str) -> Path:
 def optuna_artifacts(mlruns: str) -> Path:
     """Folder of the files that the Optuna dashboard shows beside studies."""
     return Path(mlruns).absolute() / "artifacts-optuna"
+
+
+def is_server() -> bool:
+    """Whether MLflow is reached over HTTP."""
+    return os.environ.get(TRACKING, "").startswith(SERVERS)
+
+
+def why_unavailable() -> str:
+    """Why the MLflow server of MLFLOW_TRACKING_URI cannot be used just now; empty where it can, or where it is none."""
+    if not is_server():
+        return ""
+    import requests
+
+    try:
+        answer = requests.get(f"{os.environ[TRACKING].rstrip('/')}/version", timeout=SECONDS_TO_ANSWER)
+    except requests.Timeout:  # a connection that times out is both
+        return f"does not answer within {SECONDS_TO_ANSWER:.0f} s"
+    except requests.ConnectionError:
+        return "cannot be reached"
+    except requests.RequestException as error:
+        return masked(str(error))
+    return "" if answer.ok else f"answers with {answer.status_code} {answer.reason}"

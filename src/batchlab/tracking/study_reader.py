@@ -1,27 +1,24 @@
 """A study in bulk: every run of it at once, and what was drawn of it, laid beside them in MLflow."""
 
-import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import
 from mlflow import MlflowClient
-from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, SqlParam, SqlRun, SqlTag
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from sqlalchemy import select
 
-from batchlab.tracking.mlflow_store import client_of, open_store, tracking_errors
-from batchlab.tracking.stores import sqlite_path, tracking_uri
+from batchlab.config.schema import Config
+from batchlab.tracking.mlflow_store import TrackingUnavailable, client_of, open_store, tracking_errors
+from batchlab.tracking.mlflow_tables import RecordedRun, database_of, table_curves, table_runs
+from batchlab.tracking.sink import RUN_ID
+from batchlab.tracking.stores import spool_folder, sqlite_path, tracking_uri
+from batchlab.tracking.unsent_runs import spooled_runs
 
 RUNS_PER_PAGE = 1000
 
-Recorded = dict[str, dict[str, Any]]
-"""A run: params, metrics (of the last step), tags; info has its id, status, and when it began and ended, in ms."""
 
-
-def study_runs(mlruns: str, study: str, roles: Sequence[str] = ("run",)) -> list[Recorded]:
+def study_runs(mlruns: str, study: str, roles: Sequence[str] = ("run",)) -> list[RecordedRun]:
     """Every run of a study, in the order in which they began; nothing where there is no such study.
 
     Args:
@@ -39,13 +36,13 @@ def study_runs(mlruns: str, study: str, roles: Sequence[str] = ("run",)) -> list
         experiment = client.get_experiment_by_name(study)
         if experiment is None:
             return []
-        store = client._tracking_client.store
-        read = rows_of_tables if isinstance(store, SqlAlchemyStore) else pages_of_client
-        runs = [run for run in read(client, experiment.experiment_id) if run["tags"].get("batchlab.role") in roles]
+        database, number = database_of(client), experiment.experiment_id
+        found = pages_of_client(client, number) if database is None else table_runs(database, number)
+        runs = [run for run in found if run["tags"].get("batchlab.role") in roles]
     return sorted(runs, key=lambda run: (run["info"]["began"], run["info"]["id"]))
 
 
-def pages_of_client(client: MlflowClient, experiment_id: str) -> Iterator[Recorded]:
+def pages_of_client(client: MlflowClient, experiment_id: str) -> Iterator[RecordedRun]:
     """Runs through MLflow's API, a thousand at a time: 6 ms each and more."""
     token: str | None = None
     while True:
@@ -59,24 +56,45 @@ def pages_of_client(client: MlflowClient, experiment_id: str) -> Iterator[Record
             return
 
 
-def rows_of_tables(client: MlflowClient, experiment_id: str) -> Iterator[Recorded]:
-    """The same from the tables of a database: one query for each, a twentieth of the time."""
-    where = (SqlRun.experiment_id == int(experiment_id)) & (SqlRun.lifecycle_stage == "active")
-    columns = SqlRun.run_uuid, SqlRun.status, SqlRun.start_time, SqlRun.end_time
-    found: dict[str, Recorded] = {}
-    with client._tracking_client.store.engine.connect() as connection:
-        for run_id, status, began, ended in connection.execute(select(*columns).where(where)):
-            info = {"id": run_id, "status": status, "began": began, "ended": ended}
-            found[run_id] = {"params": {}, "metrics": {}, "tags": {}, "info": info}
-        ids = select(SqlRun.run_uuid).where(where)
-        for name, table in (("params", SqlParam), ("tags", SqlTag)):
-            rows = select(table.run_uuid, table.key, table.value).where(table.run_uuid.in_(ids))
-            for run_id, key, value in connection.execute(rows):
-                found[run_id][name][key] = value
-        latest = select(SqlLatestMetric.run_uuid, SqlLatestMetric.key, SqlLatestMetric.value, SqlLatestMetric.is_nan)
-        for run_id, key, value, is_nan in connection.execute(latest.where(SqlLatestMetric.run_uuid.in_(ids))):
-            found[run_id]["metrics"][key] = math.nan if is_nan else value
-    yield from found.values()
+def recorded_runs(
+    config: Config, sweep_id: str, say: Callable[[str], object] = lambda line: None
+) -> list[dict[str, dict[str, Any]]]:
+    """Params, finals and tags of every run of a command, in the order in which they began; MLflow may be away.
+
+    Args:
+        config: says where results are.
+        sweep_id: names the command.
+        say: hears where runs are missing, because MLflow is away and only those in the spool are known.
+
+    Returns:
+        For each run ``{"params": ..., "metrics": ..., "tags": ...}``.
+    """
+    waiting = spooled_runs(config.mlruns, sweep_id)
+    known = {run["id"] for run in waiting}
+    try:
+        runs = [*waiting, *(run for run in _runs_in_mlflow(config.mlruns, sweep_id) if run["id"] not in known)]
+    except TrackingUnavailable as error:
+        say(f"{error}. What follows is of the runs that wait in {spool_folder(config.mlruns)}.")
+        runs = waiting
+    return sorted(runs, key=lambda run: run["began"])
+
+
+def _runs_in_mlflow(mlruns: str, sweep_id: str) -> list[dict[str, Any]]:
+    where = f"tags.sweep_id = '{sweep_id}' AND tags.`batchlab.role` = 'run'"
+    client = client_of(mlruns)
+    with tracking_errors(mlruns):
+        experiments = [found.experiment_id for found in client.search_experiments()]
+        runs = client.search_runs(experiments, where, max_results=10_000, order_by=["attributes.start_time ASC"])
+    return [
+        {
+            "id": run.data.tags.get(RUN_ID),
+            "began": run.info.start_time,
+            "params": run.data.params,
+            "metrics": run.data.metrics,
+            "tags": run.data.tags,
+        }
+        for run in runs
+    ]
 
 
 def study_names(mlruns: str) -> list[str]:
@@ -112,8 +130,8 @@ def curves_of(mlruns: str, run_ids: Sequence[str], metrics: Sequence[str]) -> di
         metrics: names.
     """
     client, curves = client_of(mlruns), dict[tuple[str, str], dict[int, float]]()
-    store = client._tracking_client.store
-    points = curves_of_tables(store, run_ids, metrics) if isinstance(store, SqlAlchemyStore) else (
+    database = database_of(client)
+    points = table_curves(database, run_ids, metrics) if database is not None else (
         (run_id, metric, point.step, point.value)
         for run_id in run_ids
         for metric in metrics
@@ -123,18 +141,6 @@ def curves_of(mlruns: str, run_ids: Sequence[str], metrics: Sequence[str]) -> di
         for run_id, metric, step, value in points:
             curves.setdefault((run_id, metric), {})[step] = value
     return curves
-
-
-def curves_of_tables(
-    store: SqlAlchemyStore, run_ids: Sequence[str], metrics: Sequence[str]
-) -> Iterator[tuple[str, str, int, float]]:
-    """(id of a run, metric, step, value) of each point, in one query."""
-    columns = SqlMetric.run_uuid, SqlMetric.key, SqlMetric.step, SqlMetric.value, SqlMetric.is_nan
-    where = SqlMetric.run_uuid.in_(run_ids) & SqlMetric.key.in_(metrics)
-    order = SqlMetric.run_uuid, SqlMetric.key, SqlMetric.step, SqlMetric.timestamp
-    with store.engine.connect() as connection:
-        for run_id, key, step, value, is_nan in connection.execute(select(*columns).where(where).order_by(*order)):
-            yield run_id, key, step, math.nan if is_nan else value
 
 
 def attach(mlruns: str, study: str, paths: Sequence[Path]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from batchlab.system.environment_errors import masked
 from batchlab.tracking.spool import Content, End, Spool, read, reopen
-from batchlab.tracking.store_checks import TRACKING, is_server, why_unavailable
+from batchlab.tracking.stores import TRACKING, is_server, spool_folder, store_address, why_unavailable
 
 DIED = "its process died"
 SECONDS_BETWEEN_TRIES, SECONDS_AT_END = 0.5, 5.0
@@ -40,19 +40,6 @@ class UnsentRuns:
     cut: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     elsewhere: Counter[str] = field(default_factory=Counter)
-
-
-def spool_folder(mlruns: str) -> Path:
-    """Where the files of runs lie that MLflow does not have yet."""
-    return Path(mlruns).absolute() / "spool"
-
-
-def store_address(mlruns: str) -> str:
-    """The address of MLflow as a run's header has it: without its password, empty for mlflow.db in `mlruns`."""
-    from batchlab.tracking.stores import tracking_uri  # sqlalchemy: not where nothing is left behind
-
-    address = masked(tracking_uri(mlruns))
-    return "" if address == f"sqlite:///{Path(mlruns).absolute() / 'mlflow.db'}" else address
 
 
 def send_at_start(mlruns: str) -> None:

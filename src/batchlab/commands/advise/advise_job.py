@@ -15,7 +15,7 @@ from batchlab.commands.advise.fill_then_reduce import Filled, fill_then_reduce
 from batchlab.commands.command_line import Command
 from batchlab.report.run_progress import job_bar, make_console
 from batchlab.system.signals import check_stop
-from batchlab.tracking.script_recorder import record_study
+from batchlab.tracking.finished_runs import record_study
 
 
 def run(command: Command[Advise]) -> tuple[Measured, Advice | Filled]:

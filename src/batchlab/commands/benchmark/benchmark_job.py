@@ -30,7 +30,7 @@ from batchlab.report.step_time_table import (
     size_rows,
     verdicts_in_words,
 )
-from batchlab.tracking.script_recorder import record_study
+from batchlab.tracking.finished_runs import record_study
 from batchlab.tracking.stores import report_folder
 
 

@@ -23,7 +23,7 @@ from batchlab.experiments.experiment import Experiment, experiment_names, possib
 from batchlab.experiments.outcome import Outcome, judge_experiment
 from batchlab.experiments.verdict import LOOKS, OPEN
 from batchlab.report.run_progress import make_console
-from batchlab.tracking.recorder import open_store
+from batchlab.tracking.mlflow_store import open_store
 from batchlab.validation.dry_run import check_data
 
 

@@ -12,7 +12,7 @@ from batchlab.profiling.micro_batch import settle
 from batchlab.profiling.noise_profile import NoiseProfile, NothingMeasured, profile_noise
 from batchlab.profiling.noise_settings import Noise
 from batchlab.report.run_progress import make_console
-from batchlab.tracking.script_recorder import record_study
+from batchlab.tracking.finished_runs import record_study
 
 
 def job(command: Command[Noise]) -> int:

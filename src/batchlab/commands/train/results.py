@@ -8,7 +8,7 @@ from batchlab.report.convergence_table import convergence_in_words, draw_targets
 from batchlab.report.run_progress import make_console
 from batchlab.report.sharpness_figure import describe_sharpness, draw_sharpness
 from batchlab.tracking.mlflow_store import TrackingUnavailable
-from batchlab.tracking.recorder import recorded_runs
+from batchlab.tracking.study_reader import recorded_runs
 from batchlab.tracking.unsent_runs import spooled_runs
 
 
