@@ -1,4 +1,4 @@
-"""What a person typed wrong, said so that it can be mended."""
+"""Errors of what a person typed, each with the fix to type instead."""
 
 import traceback
 from collections.abc import Iterable
@@ -39,12 +39,12 @@ class ConfigErrors(ValueError):
 
 
 def config_error(key: str, value: object, allowed: str, fix: str) -> ConfigErrors:
-    """The error for one wrong setting; see `ConfigError` for the four parts."""
+    """Make the error of one wrong setting; see `ConfigError` for the four parts."""
     return ConfigErrors(ConfigError(key, value, allowed, fix))
 
 
 def raised(error: BaseException) -> str:
-    """What an exception says and where it was raised, e.g. ``raised KeyError: 'x' (mine.py line 3)``.
+    """Say what an exception says and where it was raised, e.g. ``raised KeyError: 'x' (mine.py line 3)``.
 
     The place is the last one that is no library's; an exception of Hydra's stands for the one that it wraps.
     """
@@ -54,18 +54,18 @@ def raised(error: BaseException) -> str:
 
 
 def place_of(error: BaseException) -> str:
-    """Where an exception was raised, ``mine.py line 3``: the last place that is no library's, if there is one."""
+    """Say where an exception was raised, ``mine.py line 3``: the last place that is no library's, if there is one."""
     places = traceback.extract_tb(error.__traceback__)
     place = next((each for each in reversed(places) if "site-packages" not in each.filename), places[-1])
     return f"{place.filename.rsplit('/', 1)[-1]} line {place.lineno}"
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what an exception says, or its name where it says nothing."""
+    """Return the first line of what an exception says, or its name where it says nothing."""
     return str(error).strip().split("\n", 1)[0] or type(error).__name__
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` was probably meant to be, or None."""
+    """Find the known word that `word` was probably meant to be, or None."""
     matches = get_close_matches(word, list(known), n=1, cutoff=0.5)
     return matches[0] if matches else None

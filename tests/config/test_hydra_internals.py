@@ -1,4 +1,4 @@
-"""What batchlab relies on of Hydra's private parts: if one of these fails after an upgrade, mend hydra_internals.py."""
+"""What batchlab relies on of Hydra's private parts; what fails after an upgrade is fixed in hydra_internals.py."""
 
 import pytest
 from hydra import compose, initialize_config_dir

@@ -94,7 +94,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("overrides", "key"), WRONG, ids=[" ".join(overrides) for overrides, _ in WRONG])
-def test_a_wrong_value_is_one_mistake_that_names_its_key_and_a_mend(config_of, overrides, key):
+def test_a_wrong_value_is_one_error_that_names_its_key_and_a_fix(config_of, overrides, key):
     errors = check_config(config_of(*overrides))
     assert [error.key for error in errors] == [key]
     assert errors[0].fix
@@ -132,7 +132,7 @@ def test_what_is_allowed_passes(config_of, overrides):
     assert check_config(config_of(*overrides)) == []
 
 
-def test_several_mistakes_are_reported_together(config_of):
+def test_several_errors_are_reported_together(config_of):
     config = config_of("batch_size=0", "lr=-1", "epochs=0", "precision=half", "objectives=[x]")
     assert len(check_config(config)) == 5
 
@@ -146,6 +146,6 @@ def test_a_value_that_must_be_given_is_asked_for(config_of):
     ("typed", "num_bytes"),
     [("2GiB", 2 * 1024**3), ("1.5g", 1_500_000_000), ("512 MB", 512_000_000), ("x", 2 * 1024**3)],
 )
-def test_a_size_in_words_is_mended_to_bytes(config_of, typed, num_bytes):
+def test_the_fix_of_a_size_in_words_is_bytes(config_of, typed, num_bytes):
     [error] = check_config(config_of("micro_batch_size=auto", f"memory.limit_bytes={typed}"))
     assert error.fix == f"memory.limit_bytes={num_bytes}"

@@ -1,4 +1,4 @@
-"""Hydra's compose for one command: each command line once, and one kind of error whatever was typed."""
+"""Composition of one command's configurations: each command line once, and one kind of error whatever was typed."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -14,14 +14,14 @@ COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
 
 def compose(config_name: str, lines: Sequence[str]) -> DictConfig:
-    """The configuration of some overrides, with Hydra's node; the same object for the same lines, not to be changed.
+    """Compose the configuration of some overrides, with Hydra's node; equal lines share one object, not to be changed.
 
     Args:
         config_name: primary configuration; Hydra is initialised.
         lines: overrides.
 
     Raises:
-        HydraException, OmegaConfBaseException: `COMPOSE_ERRORS`, whatever Hydra stumbled over.
+        HydraException, OmegaConfBaseException: `COMPOSE_ERRORS`, whatever Hydra cannot read.
     """
     return _composed(GlobalHydra.instance().config_loader(), config_name, tuple(lines))
 
@@ -38,7 +38,7 @@ def _composed(_loader: ConfigLoader, config_name: str, lines: tuple[str, ...]) -
 
 
 def without_hydra(base: DictConfig) -> DictConfig:
-    """A copy of a composed configuration without Hydra's node, which is most of it."""
+    """Copy a composed configuration without Hydra's node, which is most of it."""
     config = base.copy()
     with open_dict(config):
         del config["hydra"]

@@ -83,7 +83,7 @@ def by_name(key: str, value: Any) -> Any:
 
 @lru_cache(maxsize=1)
 def environment() -> dict[str, str]:
-    """Commit, whether files differ from it, versions and host; read once per process."""
+    """Read commit, whether files differ from it, versions and host; once per process."""
     packages = ("torch", "hydra-core", "optuna", "mlflow", "numpy")
     return {
         "commit": _git("rev-parse", "HEAD") or "unknown",
@@ -98,7 +98,7 @@ def environment() -> dict[str, str]:
 
 
 def origin() -> str:
-    """The command that trains this job's configuration alone, quoted for a shell; empty outside of a Hydra job.
+    """Return the command that trains this job's configuration alone, quoted for a shell; empty outside of a Hydra job.
 
     Of an experiment it is the arm, with all of its settings.
     """
@@ -116,7 +116,7 @@ def origin() -> str:
 
 
 def load_average() -> str:
-    """Processes that wanted a core in the last minute, e.g. ``0.25``; empty where the system does not say."""
+    """Return the load average of the last minute, e.g. ``0.25``; empty where the system does not say."""
     return f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else ""
 
 

@@ -73,8 +73,13 @@ class Key:
     fix: Any = None
 
     @property
+    def is_limited(self) -> bool:
+        """Tell whether not every value of its type is allowed."""
+        return bool(self.numbers or self.words or self.pattern)
+
+    @property
     def allowed(self) -> str:
-        """What a value may be, in words, e.g. ``null or an integer from 1``."""
+        """Say what a value may be, e.g. ``null or an integer from 1``."""
         parts = ["null"] if self.is_optional else []
         parts += [f"{KINDS[self.kind]}{_bounds(self.numbers)}"] if self.numbers else []
         parts += [self.pattern[1]] if self.pattern else list(map(value_text, self.words))
@@ -83,7 +88,7 @@ class Key:
 
     def is_allowed(self, value: Any) -> bool:
         """Tell whether the declaration allows a value."""
-        if value is None or not (self.numbers or self.words or self.pattern):  # types are OmegaConf's to check
+        if value is None or not self.is_limited:  # types are OmegaConf's to check
             return self.is_optional or value is not None or self.name.endswith(".*")
         if self.pattern:
             return isinstance(value, str) and re.fullmatch(self.pattern[0], value) is not None

@@ -47,7 +47,7 @@ TEST_METRICS = ("final/test_accuracy",)
 
 
 def parse_objective(objective: str) -> tuple[str, str]:
-    """Name and direction of an objective: ``x``, or ``minimize:x`` / ``maximize:x`` to override its own.
+    """Split an objective into name and direction: ``x``, or ``minimize:x`` / ``maximize:x`` to override its own.
 
     Raises:
         KeyError: for a name that is not a final metric (`check_objectives` says it to the person).
@@ -57,22 +57,22 @@ def parse_objective(objective: str) -> tuple[str, str]:
 
 
 def direction_of(name: str) -> str:
-    """The natural direction of a final metric; KeyError where it is none."""
+    """Return the natural direction of a final metric; KeyError where it is none."""
     return "minimize" if name.startswith(SHARPNESS) else DIRECTIONS[name]
 
 
 def is_final(objective: str) -> bool:
-    """Whether the direction of an objective is known: it is typed, or that of a final metric."""
+    """Tell whether the direction of an objective is known: it is typed, or that of a final metric."""
     return ":" in objective or objective in DIRECTIONS or objective.startswith(SHARPNESS)
 
 
 def is_measured(objectives: Iterable[str]) -> bool:
-    """Whether one of them is a measure of sharpness, so that its settings decide the objective's value."""
+    """Tell whether one of them is a measure of sharpness, so that its settings decide the objective's value."""
     return any(objective.rpartition(":")[2].startswith(SHARPNESS) for objective in objectives)
 
 
 def check_objectives(objectives: list[str]) -> list[ConfigError]:
-    """Every objective that is not a final metric, or is measured on the test split."""
+    """Find objectives that are no final metrics, or that are measured on the test split."""
     errors = []
     for objective in objectives:
         direction, colon, name = objective.rpartition(":")

@@ -1,6 +1,7 @@
 """The schema and its resolvers as Hydra knows them, and what a command's sweeper says of it."""
 
 import os
+import textwrap
 from dataclasses import fields, make_dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from batchlab.config.keys import Key, keys_of
 from batchlab.config.objectives import CALIBRATED, MEASURED
 from batchlab.config.schema import OPEN_GROUPS, REPOSITORY, Config
 
@@ -28,17 +30,31 @@ def register_schema(more: type | None = None) -> None:
     OmegaConf.register_new_resolver("repository", lambda: str(REPOSITORY), replace=True)
     OmegaConf.register_new_resolver("process_id", os.getpid, replace=True)
     OmegaConf.register_new_resolver("default_study", default_study, replace=True)
+    OmegaConf.register_new_resolver("help_of_keys", help_of_keys, replace=True)
     OmegaConf.register_new_resolver("launch_of", launch_of, replace=True)
     OmegaConf.register_new_resolver("time_objective", time_objective, replace=True)
 
 
+def help_of_keys() -> str:
+    """Return the keys of a run with what they mean and what they may be, for --help."""
+    keys = [each for each in keys_of(Config) if each.kind is not dict]
+    keys.sort(key=lambda each: "." in each.name)
+    margin = 2 + max(len(each.name) for each in keys)
+    texts = [f"{each.name:<{margin}}{each.help}{_values(each)}" for each in keys]
+    return "\n".join(textwrap.fill(text, 118, subsequent_indent=" " * margin) for text in texts)
+
+
+def _values(each: Key) -> str:
+    return f" [{each.allowed.removeprefix('null or ')}]" if each.is_limited else ""
+
+
 def launch_of(num_processes: Any) -> str:
-    """How a run is spread where it is not typed: ddp with several processes."""
+    """Choose how a run is spread where it is not typed: ddp with several processes."""
     return "ddp" if isinstance(num_processes, int) and num_processes > 1 else "single"
 
 
 def default_study() -> str:
-    """Where none is typed: ``experiment-<name>``, hydra.sweeper.study_name, ``<search or runs>-<data>-<model>``."""
+    """Name a study: ``experiment-<name>``, hydra.sweeper.study_name or ``<search or runs>-<data>-<model>``."""
     hydra = HydraConfig.get()
     if experiment := hydra.runtime.choices.get("experiment"):
         return f"experiment-{experiment}"
@@ -51,12 +67,12 @@ def default_study() -> str:
 
 
 def time_objective() -> str:
-    """Where none is typed: seconds as they are measured; of trials side by side, as if each had the host alone."""
+    """Choose the seconds of an objective: measured; of trials side by side, as if each had the host alone."""
     return CALIBRATED if shares_host() else MEASURED
 
 
 def shares_host() -> bool:
-    """Whether trials of this command's search train side by side on a host."""
+    """Tell whether trials of this command's search train side by side on a host."""
     if not HydraConfig.initialized():
         return False
     hydra = HydraConfig.get()
@@ -67,10 +83,10 @@ def shares_host() -> bool:
 
 
 def is_search_sweeper(sweeper: DictConfig) -> bool:
-    """Whether the node hydra.sweeper is that of our own sweeper."""
+    """Tell whether the node hydra.sweeper is that of our own sweeper."""
     return str(sweeper._target_).startswith("hydra_plugins.batchlab_sweeper.")
 
 
 def is_arms_sweeper(sweeper: DictConfig) -> bool:
-    """Whether the node hydra.sweeper is that of an experiment."""
+    """Tell whether the node hydra.sweeper is that of an experiment."""
     return str(sweeper._target_).startswith("hydra_plugins.batchlab_arms.")

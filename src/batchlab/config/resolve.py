@@ -12,7 +12,7 @@ from batchlab.errors import ConfigError, ConfigErrors
 
 
 def resolved(config: DictConfig) -> Config:
-    """The configuration as plain typed objects, interpolations resolved, without Hydra's own node.
+    """Make plain typed objects of a composed configuration, interpolations resolved, without Hydra's own node.
 
     Args:
         config: what Hydra composed.
@@ -38,13 +38,13 @@ def resolved(config: DictConfig) -> Config:
 
 
 def typed(settings: dict[str, Any]) -> Config:
-    """The configuration of plain settings, as `asdict` gives them; their types were checked against the schema."""
+    """Make a configuration of plain settings, as `asdict` gives them; their types were checked against the schema."""
     groups = {"budget": Budget, "eval": Eval, "memory": Memory, "measure": Measure, "checkpoint": Checkpoint}
     return Config(**settings | {name: group(**settings[name]) for name, group in groups.items()})
 
 
 def _missing(key: str) -> ConfigError:
-    """A key of an open group waits for its value; of another group it stands in one of the group's files."""
+    """Return the error of a missing value; where a closed group misses one, the group itself was deleted."""
     group, _, name = key.partition(".")
     if name and group not in OPEN_GROUPS:
         return _deleted(group)
@@ -65,7 +65,7 @@ def _added(key: str, value: Any) -> ConfigError:
 
 
 def flat_params(config: Config) -> dict[str, Any]:
-    """Every setting of a run under its dotted key, e.g. ``{"batch_size": 128, "model.width": 64, ...}``.
+    """List every setting of a run under its dotted key, e.g. ``{"batch_size": 128, "model.width": 64, ...}``.
 
     Without what an option declares of itself (`traits`). A measure with its settings is one of them: MLflow takes 100
     in one write.

@@ -120,7 +120,9 @@ class Config:
         (COUNT, "none", "auto"),
         RUN | STEP_TIME | BATCH,
     )
-    lr: float = key(MISSING, "base learning rate, at lr_scaling.base_batch_size", POSITIVE, IDENTITY, fix=0.1)
+    lr: float = key(
+        MISSING, "base learning rate; each optimizer brings its own, lr_scaling moves it", POSITIVE, IDENTITY, fix=0.1
+    )
     epochs: float | None = key(None, "passes over the training split (budget=epochs)", POSITIVE, IDENTITY, fix=10)
     seed: int = key(  # NumPy takes 32 bits; later seeds of a run, and fresh ones of a search, follow
         0, "first seed: initialisation, order of examples, augmentation", Interval(ge=0, le=2**32 - 2**16), SEEDS
@@ -135,7 +137,11 @@ class Config:
     )
     precision: str = key("float32", "type of the numbers in a pass", ("float32", "bfloat16", "float16"), STEP)
     num_threads: int | None = key(
-        None, "threads of a CPU; null = torch's choice, one per core", Interval(ge=1, le=1024), STEP, fix=1
+        None,
+        "threads of a CPU; null = one per core; 1 is faster for small models",
+        Interval(ge=1, le=1024),
+        STEP,
+        fix=1,
     )
     compile: bool = key(False, "whether torch.compile compiles the model", None, STEP)
     launch: str = key("single", "one process, or ddp: num_processes share every batch", ("single", "ddp"), STEP)

@@ -1,4 +1,4 @@
-"""Who may come in: a `_target_` in a configuration runs code, so that files from elsewhere need trust=[package].
+"""Trusted `_target_`s: one in a configuration runs code, so that files from elsewhere need trust=[package].
 
 Trusted are the targets that are typed and those that stand in conf/ or in the options of installed plugins: exactly
 these, and not their packages, because torch.load runs what its file says. Files from elsewhere (-cd, hydra.searchpath,
@@ -52,7 +52,7 @@ class Foreign:
 
 
 def check_trust(config: Config) -> Iterator[ConfigError]:
-    """Names in `trust` that are no packages."""
+    """Find names in `trust` that are no packages."""
     for name in config.trust:
         if not all(part.isidentifier() for part in name.split(".")):
             yield ConfigError("trust", name, "packages or modules, as they are imported", "trust=[mypackage]")
@@ -61,7 +61,7 @@ def check_trust(config: Config) -> Iterator[ConfigError]:
 def untrusted(
     composed: DictConfig, config_name: str, lines: Sequence[str], overrides: Sequence[str]
 ) -> list[ConfigError]:
-    """What files from elsewhere would run without being trusted, in one composition.
+    """Find what files from elsewhere would run without being trusted, in one composition.
 
     Args:
         composed: with Hydra's node.
@@ -85,7 +85,7 @@ def untrusted(
 
 
 def untrusted_jobs(configs: Iterable[Config], overrides: Sequence[str]) -> list[ConfigError]:
-    """The same for targets that ranges, lists and arms of files from elsewhere put into jobs.
+    """Find targets without trust that ranges, lists and arms of files from elsewhere put into jobs.
 
     Args:
         configs: of the jobs.
@@ -99,13 +99,13 @@ def untrusted_jobs(configs: Iterable[Config], overrides: Sequence[str]) -> list[
 
 
 def packages_to_trust(config: Config) -> list[str]:
-    """Packages that a configuration needs to be trusted as a file from elsewhere; for commands that are recommended."""
+    """List the packages that a configuration needs to be trusted where it is a file from elsewhere."""
     targets = [str(target) for key, target in _leaves(asdict(config)) if _is_target(key)]
     return sorted({target.partition(".")[0] for target in targets if target not in _own_targets()})
 
 
 def has_folders_from_elsewhere(composed: DictConfig) -> bool:
-    """Whether files of other folders than conf/ can be chosen; `composed` has Hydra's node."""
+    """Tell whether files of other folders than conf/ can be chosen; `composed` has Hydra's node."""
     sources = composed.hydra.runtime.config_sources
     return any(_is_foreign(each.provider, f"{each.schema}://{each.path}") for each in sources)
 
@@ -124,7 +124,7 @@ def _foreign_files(config_name: str, lines: Sequence[str]) -> Iterator[Foreign]:
 
 
 def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value below a node that is no dict or list, with its dotted key."""
+    """List every value below a node that is no dict or list, with its dotted key."""
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else None
     if items is None:
         yield key, node
@@ -138,7 +138,7 @@ def _is_target(key: str) -> bool:
 
 
 def _forbidden(file: Foreign) -> Iterator[ConfigError]:
-    """What no file from elsewhere may do, trusted or not: trust itself, or make settings out of text."""
+    """Find what no file from elsewhere may do, trusted or not: trust itself, or make settings out of text."""
     for key, value in file.settings.items():
         if key.partition(".")[0] == "trust":
             fix = f"'trust=[{value}]' on the command line"
@@ -158,7 +158,7 @@ def _commands(file: Foreign) -> Iterator[ConfigError]:
 
 
 def _is_command(key: str, value: Any) -> bool:
-    """Whether Hydra itself runs a command, writes a file or sets the environment as a setting says."""
+    """Tell whether Hydra itself runs a command, writes a file or sets the environment as a setting says."""
     if key.startswith((PARAMS, *ARMS)):
         line = key.removeprefix(PARAMS) if key.startswith(PARAMS) else str(value)
         return line.lstrip("+~").startswith("hydra")
@@ -189,13 +189,13 @@ def _is_trusted(target: str, trust: Sequence[str]) -> bool:
 
 
 def _is_in(target: str, lines: Sequence[str]) -> bool:
-    """Whether a target stands in one of the lines as a whole."""
+    """Tell whether a target stands in one of the lines as a whole."""
     return any(re.search(rf"(?<![\w.]){re.escape(target)}(?![\w.])", line) for line in lines)
 
 
 @lru_cache(maxsize=1)
 def _own_targets() -> frozenset[str]:
-    """Every target that stands in conf/, or in an option that an installed plugin registered."""
+    """List every target that stands in conf/, or in an option that an installed plugin registered."""
     nodes = [yaml.safe_load(path.read_text()) for path in sorted(CONF.rglob("*.yaml"))]
     nodes += [OmegaConf.to_container(node, resolve=False) for node in _registered(ConfigStore.instance().repo)]
     targets = {str(value) for node in nodes for key, value in _leaves(node) if _is_target(key)}

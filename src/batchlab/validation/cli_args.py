@@ -17,7 +17,7 @@ SEARCHPATH = "hydra.searchpath="
 
 
 def read_flags(arguments: Sequence[str]) -> tuple[Namespace, list[ConfigError]]:
-    """What Hydra reads in a command line, and every flag that cannot be followed.
+    """Read Hydra's flags of a command line, and find those that cannot be followed.
 
     Args:
         arguments: after the program's name.
@@ -38,7 +38,7 @@ def read_flags(arguments: Sequence[str]) -> tuple[Namespace, list[ConfigError]]:
 
 
 def _swept_settings_of_hydra(overrides: Sequence[str]) -> Iterator[ConfigError]:
-    """Lists and ranges for keys of Hydra's own node, which is one for all jobs of a command."""
+    """Find lists and ranges for keys of Hydra's own node, which is one for all jobs of a command."""
     for line in (line for line in overrides if line.lstrip("+").startswith("hydra.")):
         try:
             override = OverridesParser.create().parse_override(line)
@@ -56,12 +56,12 @@ def _key(word: str) -> str:
 
 
 def is_only_shown(args: Namespace) -> bool:
-    """Whether the command only asks to be shown something (--help, --cfg) and runs nothing."""
+    """Tell whether the command only asks to be shown something (--help, --cfg) and runs nothing."""
     return bool(args.help or args.hydra_help or args.cfg or args.info or args.shell_completion)
 
 
 def folders_from_elsewhere(args: Namespace) -> list[str]:
-    """Addresses of the folders that -cd and hydra.searchpath add, in the order in which Hydra looks into them."""
+    """List the addresses of the folders that -cd and hydra.searchpath add, in the order of Hydra's search."""
     folders = [f"file://{Path(args.config_dir).absolute()}"] if args.config_dir else []
     for line in args.overrides:
         if line.startswith(SEARCHPATH):
@@ -74,7 +74,7 @@ def folders_from_elsewhere(args: Namespace) -> list[str]:
 
 
 def search_path(folders: Sequence[str]) -> list[str]:
-    """The override that has Hydra look into folders; empty for none."""
+    """Return the override that has Hydra look into folders; empty for none."""
     quoted = (address.replace("\\", "\\\\").replace('"', '\\"') for address in folders)
     return [SEARCHPATH + "[" + ",".join(f'"{address}"' for address in quoted) + "]"] if folders else []
 

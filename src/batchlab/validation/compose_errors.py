@@ -37,7 +37,7 @@ SYNONYMS = {
 
 
 def diagnose(config_name: str, overrides: list[str], extra: list[str], message: str) -> list[ConfigError]:
-    """Each override that cannot be composed, one by one, and what gate 1 says of the others.
+    """Find each override that cannot be composed, one by one, and what gate 1 says of the others.
 
     Args:
         config_name: primary configuration.
@@ -68,12 +68,12 @@ def diagnose(config_name: str, overrides: list[str], extra: list[str], message: 
     except ConfigErrors as error:
         errors += error.errors
     except COMPOSE_ERRORS:
-        pass  # the others do not stand alone; what was found is enough to mend
+        pass  # the others do not stand alone; what was found is enough to fix
     return errors
 
 
 def joined(overrides: list[str]) -> Iterator[tuple[str, str]]:
-    """Overrides with the words that a space cut off from their list, and the list as one word where that happened."""
+    """Join overrides with the words that a space cut off from their list; the list as one word where that happened."""
     words = list(overrides)
     while words:
         line, rest = words.pop(0), []
@@ -84,14 +84,14 @@ def joined(overrides: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _sweeper_lines(config_name: str, overrides: list[str], extra: list[str]) -> list[str]:
-    """What was typed that chooses a sweeper: only with it are there its keys."""
+    """List what was typed that chooses a sweeper, without which there are none of its keys."""
     lines = [line for line in overrides if line.startswith(("search=", "hydra/sweeper="))]
     default = compose(config_name, extra)
     return [line for line in lines if not _errors_of(config_name, line, extra, default)]
 
 
 def _values(line: str) -> list[str]:
-    """An override with each of its values; none where it is an interval."""
+    """List an override with each of its values; none where it is an interval."""
     override = OverridesParser.create().parse_override(line)
     if not override.is_sweep_override():
         return [line]
@@ -120,7 +120,7 @@ def _errors_of(config_name: str, line: str, extra: list[str], default: DictConfi
 
 
 def not_a_setting(word: str) -> ConfigError:
-    """The error for a word on the command line that is no setting."""
+    """Return the error for a word on the command line that is no setting."""
     fix = "python train.py --help" if word.strip("-") in ("h", "help") else f"the command without {word}"
     return ConfigError(word, "", "is no setting; settings are key=value, lists have no spaces", fix)
 

@@ -27,7 +27,7 @@ from batchlab.validation.rules import check_config
 def grid(
     config_name: str, overrides: list[str], extra: list[str], is_multirun: bool, typed: Sequence[str] | None = None
 ) -> tuple[list[Config], list[ConfigError]]:
-    """One configuration per job of the grid; group choices are composed, plain values set on a copy.
+    """Compose one configuration per job of the grid; group choices are composed, plain values set on a copy.
 
     Args:
         config_name: primary configuration.
@@ -77,7 +77,7 @@ def grid(
 
 
 def _grid_errors(parsed: list[Override]) -> list[ConfigError]:
-    """Keys that were typed several times, and intervals, which have no values to go through."""
+    """Find keys that were typed several times, and intervals, which have no values to go through."""
     keys = [override.get_key_element() for override in parsed]
     errors = []
     for at, override in enumerate(parsed):
@@ -97,7 +97,7 @@ def _grid_errors(parsed: list[Override]) -> list[ConfigError]:
 
 
 def is_structural(override: Override) -> bool:
-    """Whether an override changes which files are composed, or which keys there are."""
+    """Tell whether an override changes which files are composed, or which keys there are."""
     is_group = _is_group(GlobalHydra.instance().config_loader(), override.key_or_group)
     return is_group or override.is_add() or override.is_delete() or override.package is not None
 
@@ -108,7 +108,7 @@ def _is_group(loader: ConfigLoader, key: str) -> bool:
 
 
 def swept_lines(override: Override) -> list[str]:
-    """An override for each value of a list; of one value, itself."""
+    """List an override for each value of a list; of one value, itself."""
     if not override.is_sweep_override():
         return [override.input_line or ""]
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
@@ -132,7 +132,7 @@ def params_of(composed: DictConfig, overrides: Sequence[str]) -> list[str]:
 
 
 def with_values(base: DictConfig, values: tuple[str, ...], parser: OverridesParser) -> DictConfig:
-    """A configuration without Hydra's node, with plain values set on a copy."""
+    """Set plain values on a copy of a configuration without Hydra's node."""
     config = deepcopy(base)
     for line in values:
         override = parser.parse_override(line)
@@ -141,7 +141,7 @@ def with_values(base: DictConfig, values: tuple[str, ...], parser: OverridesPars
 
 
 def gate_one(config: DictConfig) -> tuple[list[Config], list[ConfigError]]:
-    """The typed configuration where every value is given, and what gate 1 says of it."""
+    """Check a configuration by gate 1; typed where every value is given."""
     try:
         typed = resolved(config)
     except ConfigErrors as error:

@@ -38,7 +38,7 @@ def check_config(config: Config) -> list[ConfigError]:
 
 
 def _targets(config: Config) -> Iterator[ConfigError]:
-    """Open groups whose `_target_` is no name of a function or class; nothing else can be said of them then."""
+    """Find open groups whose `_target_` is no name; nothing else can be said of them then."""
     for group in OPEN_GROUPS:
         target = getattr(config, group).get("_target_")
         if not isinstance(target, str) or not target:
@@ -51,7 +51,7 @@ def _targets(config: Config) -> Iterator[ConfigError]:
 
 
 def _ranges(config: Config) -> Iterator[ConfigError]:
-    """Values that the declarations of their keys do not allow."""
+    """Find values that the declarations of their keys do not allow."""
     for key, value in settings_of(config):
         key_declared = declared_key(key)
         if (error := key_declared.error(value, key)) is not None:
@@ -74,7 +74,7 @@ def settings_of(config: Config) -> Iterator[tuple[str, Any]]:
 
 
 def _with_own_fix(error: ConfigError) -> ConfigError:
-    """The error with a fix that keeps what was meant: a list of batch sizes, a size in GiB."""
+    """Give an error a fix that keeps what was meant: a list of batch sizes, a size in GiB."""
     if error.key == "batch_size" and isinstance(error.value, list):
         return replace(error, fix=f"-m batch_size={','.join(map(str, error.value))}")
     size = re.fullmatch(r"(\d+(?:\.\d+)?) *([kmgt])(i?)b?", str(error.value).lower())
