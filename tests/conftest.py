@@ -1,7 +1,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,19 @@ from batchlab.config.schema import REPOSITORY, Config
 from scripts.bench.postgres import NoPostgres, Postgres, serving
 
 torch.set_num_threads(1)  # tiny models: threads only wait for each other, all the more on a shared machine
-SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--allow-skips", action="store_true", help="a test that this machine cannot run is no failure")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Report a skipped test as failed: what is never run is not tested."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and not item.config.getoption("allow_skips"):
+        report.outcome, report.longrepr = "failed", f"skipped, which --allow-skips lets pass: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,15 +3,15 @@
 import json
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from batchlab.config.schema import REPOSITORY
 from batchlab.laws.convergence import fit_convergence, olympic_mean, pooled_spread, usable
 
-RCP = REPOSITORY / ".." / "shared" / "data" / "mlperf_rcp"
-"""mlcommons/logging, training reference convergence points; Apache-2.0."""
+RCP = Path(__file__).parent / "mlperf_rcp"
+"""Training reference convergence points of mlcommons/logging."""
 
 
 def reference_runs(task: str) -> dict[int, list[float]]:
@@ -20,7 +20,6 @@ def reference_runs(task: str) -> dict[int, list[float]]:
     return {point["BS"]: point["Epochs to converge"] for point in points.values()}
 
 
-@pytest.mark.skipif(not RCP.exists(), reason="needs ../shared/data/mlperf_rcp")
 @pytest.mark.parametrize(
     ("task", "critical", "explained"), [("resnet", 46_800, 0.991), ("rnnt", 3590, 0.997), ("bert", 12_000, 0.948)]
 )
