@@ -1,6 +1,5 @@
 """The sweeper's keys, read once and checked against `study` and `objectives`."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import psutil
 from omegaconf import DictConfig, OmegaConf
 
+from batchlab.config.keys import keys_of
 from batchlab.config.objectives import is_final, parse_objective
 from batchlab.errors import ConfigError, ConfigErrors, config_error, nearest
 from batchlab.search.sweeper_keys import BatchlabSweeperConf, sampler_traits
@@ -129,18 +129,13 @@ def _errors(sweeper: dict[str, Any]) -> Iterator[ConfigError]:
     def error(key: str, allowed: str, typed: str) -> ConfigError:
         return ConfigError(f"hydra.sweeper.{key}", sweeper[key], allowed, f"hydra.sweeper.{key}={typed}")
 
-    if sweeper["n_trials"] < 1:
-        yield error("n_trials", "an integer from 1: trials of the study in total", "40")
-    if sweeper["timeout"] is not None and not 0 < sweeper["timeout"] < math.inf:
-        yield error("timeout", "null or a finite number of seconds above 0", "600")
+    for declared in keys_of(BatchlabSweeperConf):
+        if (wrong := declared.error(sweeper[declared.name], f"hydra.sweeper.{declared.name}")) is not None:
+            yield wrong
     most = max(1, psutil.virtual_memory().total // BYTES_OF_A_WORKER)
     if not 0 <= sweeper["num_workers"] <= most:
         allowed = f"an integer from 0 to {most}: processes side by side, each of about 1 GiB; 0 = in this one"
         yield error("num_workers", allowed, "2")
-    if sweeper["n_jobs"] < 1:
-        yield error("n_jobs", "an integer from 1", "1")
-    if not 0 <= sweeper["max_failure_rate"] <= 1:
-        yield error("max_failure_rate", "a share from 0 to 1", "0.5")
     if unknown := [each for each in _listed(sweeper["first_points"]) if each not in FIRST_POINTS]:
         yield error("first_points", f"{unknown[0]} is none of {', '.join(FIRST_POINTS)}", "[default]")
     if sweeper["search_space"] is not None:

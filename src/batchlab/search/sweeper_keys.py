@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from annotated_types import Interval
 from omegaconf import DictConfig, OmegaConf
 
+from batchlab.config.keys import COUNT, POSITIVE, key
 from batchlab.config.traits import of_target
 
 
@@ -27,16 +29,12 @@ class BatchlabSweeperConf:
     """Optuna's address, a journal file, grpc://host:port or a node; null = optuna.db in mlruns."""
     study_name: str | None = None
     """Read only: must agree with study; where study has its default, it names the study."""
-    n_trials: int = 20
-    """Trials of the study in total, over all commands that work on it."""
-    timeout: float | None = None
-    """Seconds after which this command ends; null = none."""
+    n_trials: int = key(20, "trials of the study in total, over all commands that work on it", COUNT)
+    timeout: float | None = key(None, "seconds after which this command ends; null = none", POSITIVE, fix=600)
     num_workers: int = 0
     """Processes that train side by side; 0 = in this process."""
-    n_jobs: int = 1
-    """Jobs handed to a Hydra launcher at once; has no effect on the basic launcher."""
-    max_failure_rate: float = 0.5
-    """Largest share of crashed trials in the whole study."""
+    n_jobs: int = key(1, "jobs handed to a Hydra launcher at once; no effect on the basic launcher", COUNT)
+    max_failure_rate: float = key(0.5, "largest share of crashed trials in the whole study", Interval(ge=0, le=1))
     first_points: Any = field(default_factory=list)
     """Points to try first: default, and linear or sqrt for the line of that lr-scaling rule through it."""
     params: dict[str, Any] | None = None
