@@ -13,9 +13,7 @@ import yaml
 from hydra.utils import get_object
 from mkdocs.structure.files import File, Files
 
-from batchlab.commands.advise.advise_keys import Advise
-from batchlab.commands.claims.claims_keys import Claims
-from batchlab.commands.report.report_keys import Report
+from batchlab.commands.command_keys import Advise, Claims, Report
 from batchlab.config.keys import Affects, Key, keys_of
 from batchlab.config.objectives import DIRECTIONS
 from batchlab.config.schema import OPEN_GROUPS, Config

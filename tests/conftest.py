@@ -64,13 +64,13 @@ def type_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[st
 
 @pytest.fixture
 def refused_by_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """A function: a script's name, keys, check and arguments -> what it says of wrong input; nothing is written."""
+    """A function: a command's name and arguments -> what it says of wrong input; nothing is written."""
     from batchlab.commands.command_line import read_command
 
-    def refused(name: str, kind: type, check, *arguments: str) -> str:
+    def refused(name: str, *arguments: str) -> str:
         monkeypatch.setenv("BATCHLAB_MLRUNS", str(tmp_path / "mlruns"))
         with pytest.raises(SystemExit) as stopped:
-            read_command(name, kind, list(arguments), check)
+            read_command(name, arguments)
         assert stopped.value.code == 2
         assert not (tmp_path / "mlruns").exists()
         return capsys.readouterr().err

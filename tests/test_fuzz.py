@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 import batchlab.training.build
-import train
+from batchlab.commands.train import train_command
 from batchlab.config.registration import register_schema
 from batchlab.config.schema import REPOSITORY
 from batchlab.tracking.mlflow_store import _client, forget_stores
@@ -201,7 +201,7 @@ def typed(words: list[str], folder: Path) -> tuple[int, str]:
     shown = StringIO()
     with a_process_of_its_own(words, folder), redirect_stdout(shown), redirect_stderr(shown):
         try:
-            code = train.start()
+            code = train_command.start()
         except SystemExit as stopped:
             code = int(stopped.code or 0)
     return code, shown.getvalue()

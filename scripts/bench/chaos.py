@@ -38,7 +38,7 @@ from batchlab.config.schema import REPOSITORY
 from batchlab.report.result_files import write_results
 from batchlab.search.storage import open_storage
 from batchlab.search.study import is_done
-from batchlab.search.trial_ref import WORKER
+from batchlab.system.child_processes import WORKER
 from batchlab.system.signals import heed_signals
 
 STUDY, NUM_WORKERS = "chaos", 4

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from batchlab.commands.benchmark.benchmark_rules import check
 from batchlab.config.schema import REPOSITORY
 from batchlab.profiling.benchmark_settings import Benchmark
 from batchlab.profiling.benchmark_sizes import coulom_sizes, sizes_of, with_images
@@ -31,7 +30,7 @@ def typed(tmp_path, *arguments):
     ],
 )
 def test_wrong_input_costs_nothing(refused_by_script, arguments, said):
-    assert said in refused_by_script("benchmark", Benchmark, check, *arguments)
+    assert said in refused_by_script("benchmark", *arguments)
 
 
 def test_lists_are_compared_and_everything_is_written(tmp_path):
@@ -89,7 +88,7 @@ def test_image_size_makes_images_enough_for_the_largest_batch(config_of):
     ],
 )
 def test_several_processes_are_compared_with_one_and_nothing_else(refused_by_script, arguments, said):
-    assert said in refused_by_script("benchmark", Benchmark, check, *arguments)
+    assert said in refused_by_script("benchmark", *arguments)
 
 
 @pytest.mark.slow

@@ -7,11 +7,9 @@ import sys
 
 import pytest
 
-from batchlab.commands.noise.noise_rules import check
 from batchlab.config.schema import REPOSITORY
 from batchlab.laws.gradient_noise import cosine_law
 from batchlab.profiling.micro_batch import KNOWN
-from batchlab.profiling.noise_settings import Noise
 
 
 def typed(tmp_path, *arguments):
@@ -21,15 +19,15 @@ def typed(tmp_path, *arguments):
 
 
 def test_wrong_input_costs_nothing(refused_by_script):
-    said = refused_by_script("noise", Noise, check, "checkpoint.every_seconds=60")
-    assert "checkpoint.every_seconds: has no effect: only train.py keeps checkpoints" in said
-    assert "3 errors" in refused_by_script("noise", Noise, check, "num_examples=3", "num_draws=1", "output=csv")
+    said = refused_by_script("noise", "checkpoint.every_seconds=60")
+    assert "checkpoint.every_seconds: has no effect: only train keeps checkpoints" in said
+    assert "3 errors" in refused_by_script("noise", "num_examples=3", "num_draws=1", "output=csv")
 
 
 @pytest.mark.slow
 def test_a_memory_in_which_nothing_fits_is_refused(refused_by_script, monkeypatch):
     monkeypatch.setenv(KNOWN, "null")
-    said = refused_by_script("noise", Noise, check, "micro_batch_size=auto", "memory.limit_bytes=300000000")
+    said = refused_by_script("noise", "micro_batch_size=auto", "memory.limit_bytes=300000000")
     assert "0.27 of 0.30 GB may be used" in said
 
 

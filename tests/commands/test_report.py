@@ -11,8 +11,6 @@ from mlflow import MlflowClient
 from optuna import load_study
 from optuna.artifacts import get_all_artifact_meta
 
-from batchlab.commands.report.report_keys import Report
-from batchlab.commands.report.report_rules import check
 from batchlab.config.schema import REPOSITORY
 from batchlab.search.storage import open_storage
 from batchlab.tracking.mlflow_tables import database_of, table_runs
@@ -95,7 +93,7 @@ WRONG = {
 
 @pytest.mark.parametrize("typed", WRONG)
 def test_wrong_input_costs_nothing(refused_by_script, typed):
-    assert WRONG[typed] in refused_by_script("report", Report, check, *typed.split())
+    assert WRONG[typed] in refused_by_script("report", *typed.split())
 
 
 @pytest.mark.slow

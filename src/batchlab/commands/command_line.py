@@ -1,144 +1,162 @@
-"""The command line of a script: the keys of a run beside the script's own, composed and checked together."""
+"""The command line of every command: read, composed and checked before anything is written."""
 
 import sys
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from importlib import import_module
-from pathlib import Path
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from batchlab.commands.train.preflight import stop
+from batchlab.commands.command_keys import KEYS
+from batchlab.config.compose import compose, without_hydra
+from batchlab.config.installation import CONF, program
 from batchlab.config.registration import register_schema
-from batchlab.config.schema import REPOSITORY, Config
+from batchlab.config.schema import Config
+from batchlab.config.trusted_targets import untrusted_jobs
 from batchlab.errors import ConfigError, ConfigErrors
-from batchlab.system.exit_codes import exit_code
+from batchlab.experiments.experiment import Experiment
+from batchlab.system.environment_errors import masked
 from batchlab.system.secrets import hide_passwords
-from batchlab.system.signals import heed_signals, ignore_signals
+from batchlab.system.signals import heed_signals
 from batchlab.tracking.store_checks import check_stores
 from batchlab.tracking.unsent_runs import send_at_end, send_at_start
+from batchlab.validation.cli_args import folders_from_elsewhere, read_flags, search_path
 from batchlab.validation.grid import grid
 
-Keys = TypeVar("Keys")
+if TYPE_CHECKING:
+    from batchlab.search.search_plan import SearchPlan
 
 
 @dataclass(frozen=True)
-class Command(Generic[Keys]):
-    """What was typed.
+class Request:
+    """What a command line asks for.
 
     Attributes:
-        keys: the script's own.
-        configs: of runs; one for each combination of the lists that were typed.
-        overrides: those of a run's keys, as they were typed.
+        configs: of runs, one per job of a grid; empty for a search, and where something is only to be shown.
+        search: of `train`, or None.
+        experiment: of `train`, or None.
+        keys: the command's own; None for `train`.
+        overrides: those of a run's keys, as they were typed; empty for `train`.
     """
 
-    keys: Keys
     configs: list[Config]
-    overrides: list[str]
+    search: "SearchPlan | None" = None
+    experiment: Experiment | None = None
+    keys: Any = None
+    overrides: tuple[str, ...] = ()
 
 
-def run_script(name: str, kind: Callable[..., Any]) -> NoReturn:
-    """What every script does: read the command line, do its job, end with its exit code; 130 on Ctrl-C.
+def composing(job_name: str = "train") -> AbstractContextManager[None]:
+    """Return a context in which configurations are composed from conf/."""
+    return initialize_config_dir(str(CONF), version_base="1.3", job_name=job_name)
+
+
+def stop(errors: Sequence[ConfigError]) -> NoReturn:
+    """Print every error once, to stderr, and exit with code 2."""
+    lines = list(dict.fromkeys(masked(str(error)) for error in errors))
+    count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
+    print(f"{count}; nothing was run, nothing was written.", *(f"  {line}" for line in lines),
+          sep="\n", file=sys.stderr)  # fmt: skip
+    raise SystemExit(2)
+
+
+def run_script(name: str) -> int:
+    """Read the command line of any command but `train`, do its work and return its exit code; 130 on Ctrl-C.
 
     Args:
-        name: of the package batchlab.commands.<name>; its <name>_rules.check and <name>_job.job are called (they
-            import torch: not for --help), and of conf/<name>.yaml.
-        kind: dataclass of the script's own keys.
+        name: of the module batchlab.commands.<name>.<name>_command, whose `check` and `run` are called (they import
+            torch: not for --help), and of conf/<name>.yaml.
     """
     if errors := hide_passwords():
         stop(errors)
 
-    def check(keys: Any, configs: list[Config]) -> list[ConfigError]:
-        return import_module(f"batchlab.commands.{name}.{name}_rules").check(keys, configs)
-
-    def work() -> int:
-        heed_signals()
-        try:
-            command = read_command(name, kind, sys.argv[1:], check)
-            code = import_module(f"batchlab.commands.{name}.{name}_job").job(command)
-        except KeyboardInterrupt:
-            print("Stopped; nothing was written.", file=sys.stderr)
-            return 130
-        return code or send_at_end(command.configs[0].mlruns)
-
-    code = exit_code(work)
-    ignore_signals()
-    sys.exit(code)
+    heed_signals()
+    try:
+        request = read_command(name, sys.argv[1:])
+        code = _module(name).run(request)
+    except KeyboardInterrupt:
+        print("Stopped; nothing was written.", file=sys.stderr)
+        return 130
+    return code or send_at_end(request.configs[0].mlruns)
 
 
-def read_command(
-    name: str, kind: Callable[..., Keys], arguments: list[str], check: Callable[[Keys, list[Config]], list[ConfigError]]
-) -> Command[Keys]:
-    """Compose and check a script's command line; exits with code 2 and every error, 0 after --help or --cfg job.
+def _module(name: str) -> Any:
+    return import_module(f"batchlab.commands.{name}.{name}_command")
+
+
+def read_command(name: str, arguments: Sequence[str]) -> Request:
+    """Compose and check a command line; exits with code 2 and every error, with 0 after --help or --cfg job.
 
     Args:
-        name: primary configuration in conf/.
-        kind: dataclass of the script's own keys; a value list for one of them needs no brackets.
-        arguments: after the script's name.
-        check: the script's own checks; called where nothing else is wrong.
-
-    Returns:
-        Keys and configurations that passed gate 1.
+        name: of the command, its keys and its primary configuration in conf/.
+        arguments: behind the command's name; words without = are `names` of claims. A value list for one of the
+            command's own keys needs no brackets.
     """
-    assert isinstance(kind, type)
-    register_schema(kind)
-    own = [each.name for each in fields(kind)]  # pyright: ignore[reportArgumentType]
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3", job_name=name):
-        shown = [word for word in arguments if word.startswith("-")]
-        overrides = [_in_brackets(word, own) for word in arguments if not word.startswith("-") and word != "job"]
-        _show(name, shown, overrides)
-        configs, errors = grid(name, overrides, [], is_multirun=True)
-        errors += _one_process(name, configs)
+    register_schema(KEYS[name])
+    own = [each.name for each in fields(KEYS[name])]
+    args, errors = read_flags(_with_names(arguments) if "names" in own else arguments)
+    if errors := errors or _not_of_a_script(name, args):
+        stop(errors)
+    extra = search_path(folders := folders_from_elsewhere(args))
+    with composing(name):
+        overrides = [_in_brackets(word, own) for word in args.overrides]
+        if args.help or args.cfg:
+            shown = compose(name, [*extra, *([] if args.help else overrides)])
+            print(shown.hydra.help.header.strip() if args.help else OmegaConf.to_yaml(without_hydra(shown)).rstrip())
+            sys.exit(0)
+        configs, errors = grid(name, overrides, extra, is_multirun=True, typed=args.overrides)
+        errors += _without_effect(name, configs) + (untrusted_jobs(configs, args.overrides) if folders else [])
         if errors:
             stop(errors)
-        composed = compose(name, [each for each in overrides if each.partition("=")[0] in own])
+        composed = compose(name, [*extra, *(each for each in overrides if each.partition("=")[0] in own)])
         values: Any = OmegaConf.to_container(OmegaConf.masked_copy(composed, own), resolve=True)
-    if any(config.checkpoint.every_seconds is not None for config in configs):
-        key = "checkpoint.every_seconds"
-        stop([ConfigError(key, "", "has no effect: only train.py keeps checkpoints", f"the command without {key}")])
-    keys = kind(**values)
-    errors = check_stores(configs[0].mlruns)
-    if not errors:
+        keys = KEYS[name](**values)
+    if not (errors := check_stores(configs[0].mlruns)):
         send_at_start(configs[0].mlruns)  # a check may look for a study whose runs were left behind
         try:
-            errors = check(keys, configs)
+            errors = _module(name).check(keys, configs)
         except ConfigErrors as error:  # data that cannot be read shows where it is first asked for
             errors = list(error.errors)
     if errors:
         stop(errors)
-    return Command(keys, configs, [each for each in overrides if each.partition("=")[0] not in own])
+    return Request(configs, keys=keys, overrides=tuple(w for w in overrides if w.partition("=")[0] not in own))
 
 
-def _one_process(name: str, configs: list[Config]) -> list[ConfigError]:
-    """Only the benchmark measures what several processes do; another script would not say that it does not."""
-    most = max((config.num_processes for config in configs), default=1)
-    if name == "benchmark" or most == 1:
-        return []
-    return [ConfigError("num_processes", most, "this script measures in one process", "num_processes=1")]
+def _with_names(arguments: Sequence[str]) -> list[str]:
+    names = [word for word in arguments if "=" not in word and not word.startswith("-") and word != "job"]
+    rest = [word for word in arguments if word not in names]
+    return [*rest, f"names=[{','.join(names)}]"] if names else rest
 
 
-def _show(name: str, shown: list[str], overrides: list[str]) -> None:
-    """Answer --help and --cfg job, and refuse other words with a dash."""
-    if not shown:
-        return
-    if shown[0] in ("--help", "-h"):
-        config = compose(name, return_hydra_config=True)
-        print(OmegaConf.masked_copy(config.hydra.help, ["header"]).header.strip())
-    elif shown[0] in ("--cfg", "-c"):
-        print(OmegaConf.to_yaml(compose(name, overrides)), end="")
-    else:
-        allowed = "is no option of a script; lists are compared without it"
-        stop([ConfigError(word, "", allowed, f"scripts/{Path(sys.argv[0]).name} --help") for word in shown])
-    sys.exit(0)
+def _not_of_a_script(name: str, args: Namespace) -> list[ConfigError]:
+    """Flags of Hydra that only `train` follows."""
+    typed = {"-m": args.multirun, "--run": args.run, "--info": args.info, "--hydra-help": args.hydra_help}
+    typed |= {"--config-name": args.config_name, "-sc": args.shell_completion, "--package": args.package}
+    allowed = "is an option of train alone; lists are compared without -m"
+    return [ConfigError(flag, "", allowed, f"{program(name)} --help") for flag, value in typed.items() if value]
 
 
-def _in_brackets(word: str, own: list[str]) -> str:
-    """A list, a choice or a range of one of the script's own keys as a list; any other word as it is."""
+def _without_effect(name: str, configs: Sequence[Config]) -> list[ConfigError]:
+    """Keys of a run that only `train`, or only it and the benchmark, heed."""
+    errors, most = [], max((config.num_processes for config in configs), default=1)
+    if name != "benchmark" and most > 1:
+        allowed = "this command measures in one process"
+        errors.append(ConfigError("num_processes", most, allowed, "num_processes=1"))
+    if any(config.checkpoint.every_seconds is not None for config in configs):
+        key = "checkpoint.every_seconds"
+        errors.append(ConfigError(key, "", "has no effect: only train keeps checkpoints", f"the command without {key}"))
+    return errors
+
+
+def _in_brackets(word: str, own: Sequence[str]) -> str:
+    """Return a list, a choice or a range of one of the command's own keys as a list; any other word as it is."""
     key, _, value = word.partition("=")
     if key not in own or value.startswith("["):
         return word

@@ -13,9 +13,10 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
+from batchlab.config.installation import IS_CLONE, REPOSITORY, program
 from batchlab.config.keys import Affects
 from batchlab.config.resolve import flat_params
-from batchlab.config.schema import REPOSITORY, Config, declared_key
+from batchlab.config.schema import Config, declared_key
 from batchlab.system.environment_errors import masked
 
 NOT_ORIGIN = ("study", "search", "objectives")
@@ -86,8 +87,8 @@ def environment() -> dict[str, str]:
     """Read commit, whether files differ from it, versions and host; once per process."""
     packages = ("torch", "hydra-core", "optuna", "mlflow", "numpy")
     return {
-        "commit": _git("rev-parse", "HEAD") or "unknown",
-        "dirty": str(bool(_git("status", "--porcelain"))).lower(),
+        "commit": (_git("rev-parse", "HEAD") or "unknown") if IS_CLONE else f"v{version('batchlab')}",
+        "dirty": str(IS_CLONE and bool(_git("status", "--porcelain"))).lower(),
         "python": platform.python_version(),
         **{f"version.{package}": version(package) for package in packages},
         "host": platform.node(),
@@ -106,7 +107,7 @@ def origin() -> str:
         return ""
     hydra = HydraConfig.get()
     added = [each for each in hydra.runtime.config_sources if each.provider not in OWN_SOURCES]
-    words = ["python", "train.py", *(["-cd", added[0].path] if len(added) == 1 else [])]
+    words = [*program().split(), *(["-cd", added[0].path] if len(added) == 1 else [])]
     words += ["-cn", str(hydra.job.config_name)] if hydra.job.config_name != "train" else []
     arm = hydra.sweeper.get("arm")
     own = {line.partition("=")[0] for line in hydra.sweeper.arms[arm]} if arm else set()

@@ -9,9 +9,10 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from batchlab.config.installation import REPOSITORY, program, usage
 from batchlab.config.keys import Key, keys_of
 from batchlab.config.objectives import CALIBRATED, MEASURED
-from batchlab.config.schema import OPEN_GROUPS, REPOSITORY, Config
+from batchlab.config.schema import OPEN_GROUPS, Config
 
 
 def register_schema(more: type | None = None) -> None:
@@ -28,6 +29,8 @@ def register_schema(more: type | None = None) -> None:
     OmegaConf.set_struct(node.measure.sharpness, False)
     ConfigStore.instance().store(name="schema", node=node)
     OmegaConf.register_new_resolver("repository", lambda: str(REPOSITORY), replace=True)
+    OmegaConf.register_new_resolver("program", program, replace=True)
+    OmegaConf.register_new_resolver("usage", usage, replace=True)
     OmegaConf.register_new_resolver("process_id", os.getpid, replace=True)
     OmegaConf.register_new_resolver("default_study", default_study, replace=True)
     OmegaConf.register_new_resolver("help_of_keys", help_of_keys, replace=True)

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from annotated_types import Interval
 
+from batchlab.config.installation import REPOSITORY  # noqa: F401  (tests ask here)
 from batchlab.config.keys import COUNT, MISSING, POSITIVE, Affects, Key, key, keys_of, split
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 BUDGETS = {
     "epochs": (),
     "steps": ("num_steps",),

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
-from batchlab.config.schema import REPOSITORY, Config
+from batchlab.config.installation import CONF
+from batchlab.config.schema import Config
 from batchlab.errors import ConfigError, nearest
 
 TASKS = ("classification", "regression", "contrastive", "any")
@@ -130,6 +130,6 @@ def check_traits(config: Config) -> Iterator[ConfigError]:
 
 @lru_cache
 def _shipped(group: str) -> tuple[dict[str, Any], ...]:
-    files = sorted(Path(REPOSITORY, "conf", group).glob("*.yaml"))
+    files = sorted((CONF / group).glob("*.yaml"))
     nodes = [yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)) for file in files]
     return tuple(node.get(group, node) for node in nodes)

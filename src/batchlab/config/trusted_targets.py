@@ -18,10 +18,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.hydra_internals import chosen_files
-from batchlab.config.schema import REPOSITORY, Config
+from batchlab.config.installation import CONF
+from batchlab.config.schema import Config
 from batchlab.errors import ConfigError
 
-CONF = REPOSITORY / "conf"
 TARGET, SUGGEST = "_target_", "hydra.sweeper.custom_search_space"
 """Keys whose value names a function or class that is called."""
 HARMLESS = ("hydra.sweeper.", "hydra.callbacks.", "hydra.mode", "hydra.help.")

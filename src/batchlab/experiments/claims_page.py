@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from batchlab.config.schema import REPOSITORY
+from batchlab.config.installation import REPOSITORY
 from batchlab.experiments.arm_results import MeasuredRun
 from batchlab.experiments.claim_figure import claim_panel
 from batchlab.experiments.claims_table import numbers_of, shown_p, summary
@@ -81,7 +81,7 @@ def section(outcome: Outcome, folder: Path) -> list[str]:
     experiment, claim = outcome.experiment, outcome.experiment.claim
     runs = _runs(outcome)
     lines = [f'<a id="{experiment.name}"></a>', "", f"## {claim.number}. {claim.says}", ""]
-    lines += [f"Source: {claim.source}. CheckVerdict: **{outcome.said}**.", ""]
+    lines += [f"Source: {claim.source}. Verdict: **{outcome.said}**.", ""]
     panel = claim_panel(outcome)
     if panel is not None:
         export_panel(panel, folder, ("png",))

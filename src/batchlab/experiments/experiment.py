@@ -9,11 +9,12 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from batchlab.config.schema import REPOSITORY, Config
+from batchlab.config.installation import CONF
+from batchlab.config.schema import Config
 from batchlab.errors import ConfigError, ConfigErrors
 from batchlab.experiments.arms import compose_arms, is_possible
 
-FOLDER = REPOSITORY / "conf" / "experiment"
+FOLDER = CONF / "experiment"
 
 
 @dataclass(frozen=True)

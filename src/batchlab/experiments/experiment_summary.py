@@ -1,5 +1,6 @@
 """What a multirun of an experiment says of its claim, from its own runs alone."""
 
+from batchlab.config.installation import program
 from batchlab.experiments.arm_runs import arms_of, known_runs
 from batchlab.experiments.claims_table import draw_claims, summary
 from batchlab.experiments.experiment import Experiment, possible_configs
@@ -21,7 +22,7 @@ def show_experiment(experiment: Experiment, sweep_id: str) -> None:
     try:
         known = known_runs(first.mlruns, [first.study], sweep_id)
     except TrackingUnavailable as error:
-        console.print(f"No verdict: {error}. Later: python scripts/claims.py {experiment.name}")
+        console.print(f"No verdict: {error}. Later: {program('claims')} {experiment.name}")
         return
     outcome = judge_experiment(experiment, arms_of(experiment, first.num_seeds, known))
     console.print(f"Claim {claim.number} ({claim.source}): {claim.says}")

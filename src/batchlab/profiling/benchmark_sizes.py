@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from batchlab.config.schema import REPOSITORY, Config
+from batchlab.config.installation import CONF
+from batchlab.config.schema import Config
 from batchlab.profiling.benchmark_settings import Benchmark
 from batchlab.training.build import load_dataset, pick_device
 
@@ -62,7 +63,7 @@ def with_images(keys: Benchmark, configs: list[Config]) -> list[Config]:
     if keys.image_size is None:
         return configs
     listed = [size for size in keys.batch_sizes if isinstance(size, int)] if isinstance(keys.batch_sizes, list) else []
-    node: Any = OmegaConf.to_container(OmegaConf.load(REPOSITORY / "conf" / "data" / "synthetic_images.yaml"))
+    node: Any = OmegaConf.to_container(OmegaConf.load(CONF / "data" / "synthetic_images.yaml"))
     train_fraction = 1 - node["val_fraction"] - node["test_fraction"]
     needed = math.ceil(max(listed, default=0) / train_fraction) + 10  # the other splits are rounded up
     data = node | {"image_size": keys.image_size, "num_examples": max(node["num_examples"], needed)}

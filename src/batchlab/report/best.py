@@ -1,4 +1,4 @@
-"""A trial as a file that runs it: `python train.py -cd mlruns/reports/<study> +best=<name>`."""
+"""A trial as a file that runs it: `batchlab train -cd mlruns/reports/<study> +best=<name>`."""
 
 import shlex
 from collections.abc import Mapping
@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from batchlab.config.schema import REPOSITORY, Config, declared_key
+from batchlab.config.installation import CONF, program
+from batchlab.config.schema import Config, declared_key
 from batchlab.config.trusted_targets import packages_to_trust
 
 
@@ -30,7 +31,7 @@ def write_best(folder: Path, name: str, about: str, config: Config, choices: Map
         del settings["data"]["root"]
     groups = {group: option for group, option in choices.items() if group not in ("search",) and "/" not in group}
     own = {  # an option from elsewhere is not found again without its folder; all that it says stands below
-        group: option if (REPOSITORY / "conf" / group / f"{option}.yaml").exists() else None
+        group: option if (CONF / group / f"{option}.yaml").exists() else None
         for group, option in groups.items()
         if option
     }
@@ -52,4 +53,4 @@ def best_command(folder: Path, name: str, config: Config) -> str:
     """
     packages = packages_to_trust(config)
     trust = [f"trust=[{','.join(packages)}]"] if packages else []
-    return shlex.join(["python", "train.py", "-cd", str(folder), f"+best={name}", *trust])
+    return shlex.join([*program().split(), "-cd", str(folder), f"+best={name}", *trust])

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from batchlab.config.identity import environment, load_average
-from batchlab.config.schema import REPOSITORY
+from batchlab.config.installation import REPOSITORY
 
 
 def hardware() -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from batchlab.config.installation import program
 from batchlab.report.contents import Contents, contents_of
 from batchlab.report.export import export_panel
 from batchlab.report.page import FIGURES, page_of
@@ -52,7 +53,7 @@ def write_whole(path: Path, text: str) -> None:
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise cannot_write(path, error, "Lost: this page; scripts/report.py makes it again.") from error
+        raise cannot_write(path, error, f"Lost: this page; `{program('report')}` makes it again.") from error
 
 
 def write_figures(contents: Contents, folder: Path) -> list[Path]:

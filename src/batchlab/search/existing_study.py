@@ -6,6 +6,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from batchlab.config.installation import program
 from batchlab.errors import ConfigError, reason
 from batchlab.search.fingerprint import fingerprint
 from batchlab.search.search_plan import SearchPlan
@@ -19,7 +20,7 @@ from batchlab.tracking.stores import optuna_url
 FIXES = {
     "password": "PGPASSWORD=... in front of python, or write a line into ~/.pgpass",
     "does not exist": "the name of a database that is there, or make it with createdb",
-    "GRPC connection": "the address at which scripts/proxy.py listens, when it runs",
+    "GRPC connection": f"the address at which `{program('proxy')}` listens, when it runs",
     "refused": "the address at which the server listens, when it runs",
     "dialects:postgres": "postgresql+psycopg:// at its beginning",
 }

@@ -10,8 +10,9 @@ from omegaconf import DictConfig
 from optuna.trial import FrozenTrial
 
 from batchlab.config.compose import without_hydra
+from batchlab.config.installation import CONF
 from batchlab.config.resolve import resolved
-from batchlab.config.schema import REPOSITORY, Config
+from batchlab.config.schema import Config
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
 
@@ -37,7 +38,7 @@ class SearchPlan:
     def composed(self, trial: FrozenTrial) -> tuple[Config, dict[str, str]]:
         """The typed configuration of a trial, and the option that was chosen in each group."""
         overrides = [*self.space.fixed, *self.space.lines(trial.params)]
-        with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3", job_name="train"):
+        with initialize_config_dir(str(CONF), version_base="1.3", job_name="train"):
             config = compose(self.config_name, [*self.extra, *overrides], return_hydra_config=True)
         HydraConfig.instance().set_config(config)
         choices = {key: value for key, value in config.hydra.runtime.choices.items() if not key.startswith("hydra/")}

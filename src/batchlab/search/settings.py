@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 from omegaconf import DictConfig, OmegaConf
 
+from batchlab.config.installation import program
 from batchlab.config.keys import keys_of
 from batchlab.config.objectives import is_final, parse_objective
 from batchlab.errors import ConfigError, ConfigErrors, config_error, nearest
@@ -121,7 +122,7 @@ def _not_nodes(sweeper: dict[str, Any]) -> Iterator[ConfigError]:
         yield ConfigError("hydra.sweeper.pruner", pruner, "null or a node of an Optuna pruner", fix)
     for key in sorted(set(sweeper) - {each.name for each in fields(BatchlabSweeperConf)}):
         close = nearest(key, [each.name for each in fields(BatchlabSweeperConf)])
-        fix = f"hydra.sweeper.{close}={sweeper[key]}" if close else "python train.py search=joint --help"
+        fix = f"hydra.sweeper.{close}={sweeper[key]}" if close else f"{program()} search=joint --help"
         yield ConfigError(f"hydra.sweeper.{key}", sweeper[key], "no such key; nothing reads it", fix)
 
 

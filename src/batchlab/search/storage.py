@@ -20,7 +20,8 @@ from batchlab.search.retry import is_unavailable, taken_again, with_retries, wit
 from batchlab.search.retrying_storage import RetryingStorage
 from batchlab.search.server_storage import ServerStorage, engine_settings
 from batchlab.search.stale_trials import own_lease
-from batchlab.search.trial_ref import TRIAL, WORKER
+from batchlab.search.trial_ref import TRIAL
+from batchlab.system.child_processes import WORKER
 from batchlab.tracking.stores import create_whole, locked, optuna_url, share_sqlite, sqlite_path
 
 SECONDS_TO_ANSWER = 10.0

@@ -41,8 +41,8 @@ from batchlab.search.time_objective import fix_time_objective
 from batchlab.search.trial_configs import Composer, parse_space
 from batchlab.search.trial_launcher import Job, TrialRunner
 from batchlab.search.trial_queue import TrialQueue
-from batchlab.search.trial_ref import UNTIL, WORKER
 from batchlab.search.workers import supervise, visible_gpus
+from batchlab.system.child_processes import UNTIL, WORKER
 from batchlab.system.signals import check_stop, signals_wait
 
 

@@ -20,7 +20,8 @@ from batchlab.search.settings import Settings
 from batchlab.search.space import in_words
 from batchlab.search.study import DataChanged
 from batchlab.search.trial_configs import Composer
-from batchlab.search.trial_ref import SWEEP_ID, TRIAL, TrialRef
+from batchlab.search.trial_ref import TRIAL, TrialRef
+from batchlab.system.child_processes import SWEEP_ID
 from batchlab.system.torchrun_env import RanksFailed
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ class TrialRunner:
 
     def _environment(self, job: Job) -> list[str]:
         """What a job needs in its environment, on a machine that has not inherited this one's too."""
-        sweep = os.environ.get(SWEEP_ID)  # of train.py alone
+        sweep = os.environ.get(SWEEP_ID)
         carried = {TRIAL: self._trial_ref(job)} | ({SWEEP_ID: sweep} if sweep else {})
         return [f"+hydra.job.env_set.{name}='{value}'" for name, value in carried.items()]
 

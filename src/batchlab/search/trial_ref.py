@@ -9,10 +9,6 @@ from batchlab.search.settings import Settings
 
 TRIAL = "BATCHLAB_TRIAL"
 """Environment variable in which a job finds its `TrialRef`."""
-SWEEP_ID = "BATCHLAB_SWEEP_ID"
-"""Environment variable that tells every process of one command of train.py which command it is."""
-WORKER, UNTIL = "BATCHLAB_WORKER", "BATCHLAB_UNTIL"
-"""Environment of a worker: its place, and time.monotonic() at which to stop: one clock for all of a host."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from batchlab.search.settings import Settings
 from batchlab.search.space import Space
 from batchlab.search.study import check_failures, done_trials
 from batchlab.search.trial_queue import TrialQueue
-from batchlab.search.trial_ref import UNTIL, WORKER
+from batchlab.system.child_processes import UNTIL, WORKER
 from batchlab.system.signals import check_stop
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""This process's place among those of one run, where torchrun started it, and what the command line becomes there."""
+"""The rank that torchrun gave this process, and what the command line becomes there."""
 
 import os
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ class RanksFailed(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a process stands.
+class TorchrunRank:
+    """A process among those of one run.
 
     Attributes:
         rank: from 0, over all hosts; 0 leads.
@@ -25,29 +25,29 @@ class Place:
     local_rank: int
 
 
-def torchrun_env() -> Place | None:
-    """The place that torchrun gave this process; None where it was not started by torchrun, or alone."""
+def torchrun_env() -> TorchrunRank | None:
+    """Return the rank that torchrun gave this process; None where it was not started by torchrun, or alone."""
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
     if not all(name in os.environ for name in names) or int(os.environ["WORLD_SIZE"]) == 1:
         return None
-    return Place(*(int(os.environ[name]) for name in names[:3]))
+    return TorchrunRank(*(int(os.environ[name]) for name in names[:3]))
 
 
-def with_torchrun(arguments: list[str], place: Place) -> list[str]:
-    """A command line that says how many processes torchrun started.
+def with_torchrun(arguments: list[str], rank: TorchrunRank) -> list[str]:
+    """Return a command line that says how many processes torchrun started.
 
     Args:
         arguments: after the program's name.
-        place: of this process.
+        rank: of this process.
 
     Raises:
         ConfigErrors: where another number or another launch was typed.
     """
-    given = {"launch": "ddp", "num_processes": str(place.num_processes)}
+    given = {"launch": "ddp", "num_processes": str(rank.num_processes)}
     typed = {key: value for key, _, value in (word.partition("=") for word in arguments)}
     errors = [
         ConfigError(
-            key, typed[key], f"torchrun started {place.num_processes} processes", f"it without {key}=, or {key}={value}"
+            key, typed[key], f"torchrun started {rank.num_processes} processes", f"it without {key}=, or {key}={value}"
         )
         for key, value in given.items()
         if typed.get(key, value) != value

@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from batchlab.config.hydra_internals import args_parser
-from batchlab.config.schema import REPOSITORY
+from batchlab.config.installation import CONF
 from batchlab.errors import ConfigError, nearest
 from batchlab.validation.compose_errors import not_a_setting
 
@@ -90,7 +90,7 @@ def _not_followed(args: Namespace) -> Iterator[ConfigError]:
         )
     if args.config_dir is not None and not Path(args.config_dir).is_dir():
         yield ConfigError("--config-dir", args.config_dir, "there is no such folder", "-cd /a/folder/of/yours")
-    known = sorted(path.stem for path in (REPOSITORY / "conf").glob("*.yaml"))
+    known = sorted(path.stem for path in (CONF).glob("*.yaml"))
     if args.config_name is not None and args.config_name.removesuffix(".yaml") not in known:
         close = nearest(args.config_name, known) or "train"
         allowed = f"conf/ has {', '.join(known)}; a file of yours is an option of a group, -cd FOLDER +group=name"

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
 from batchlab.config.hydra_internals import keys_of
+from batchlab.config.installation import program
 from batchlab.config.override_text import override_text
 from batchlab.config.resolve import resolved
 from batchlab.errors import ConfigError, ConfigErrors, nearest, reason
@@ -121,7 +122,7 @@ def _errors_of(config_name: str, line: str, extra: list[str], default: DictConfi
 
 def not_a_setting(word: str) -> ConfigError:
     """Return the error for a word on the command line that is no setting."""
-    fix = "python train.py --help" if word.strip("-") in ("h", "help") else f"the command without {word}"
+    fix = f"{program()} --help" if word.strip("-") in ("h", "help") else f"the command without {word}"
     return ConfigError(word, "", "is no setting; settings are key=value, lists have no spaces", fix)
 
 

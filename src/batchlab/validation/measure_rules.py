@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from batchlab.config.installation import CONF
 from batchlab.config.objectives import CALIBRATED, check_objectives, parse_objective
-from batchlab.config.schema import REPOSITORY, Config, declared_key
+from batchlab.config.schema import Config, declared_key
 from batchlab.config.traits import OptimizerTraits, declared
 from batchlab.errors import ConfigError
 
@@ -29,7 +30,7 @@ def check_measure(config: Config) -> Iterator[ConfigError]:
 
 def _no_function(name: str, node: Any) -> ConfigError:
     key, allowed = f"measure.sharpness.{name}", "has no _target_: a function of (landscape, **settings)"
-    files = sorted((REPOSITORY / "conf" / "measure").glob("*.yaml"))
+    files = sorted((CONF / "measure").glob("*.yaml"))
     options = [file.stem for file in files if f"  {name}:" in file.read_text()]
     fix = f"measure={options[0]} too" if options else f"{key}._target_=package.module.function too"
     return ConfigError(key, node, allowed, fix)

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.hydra_internals import locate
-from batchlab.config.schema import REPOSITORY
+from batchlab.config.installation import CONF
 from batchlab.errors import ConfigError, nearest, reason
 
 GIVEN = {
@@ -122,7 +122,7 @@ def _hydra_target(key: str, node: Any) -> Iterator[ConfigError]:
 def without(group: str, key: str) -> str:
     """Say what to type where no setting has nearly the name: the command without it, or an option that has it."""
     having = []
-    for file in sorted((REPOSITORY / "conf" / group).glob("*.yaml")):
+    for file in sorted((CONF / group).glob("*.yaml")):
         node = OmegaConf.to_container(OmegaConf.load(file))
         assert isinstance(node, dict)
         having += [file.stem] if key in node.get(group, node) else []

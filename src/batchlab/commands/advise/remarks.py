@@ -4,6 +4,7 @@ import math
 
 from batchlab.commands.advise.advise_measurements import Measured, power_of_two
 from batchlab.commands.advise.trainings import Trainings
+from batchlab.config.installation import program
 from batchlab.laws.convergence import Convergence
 
 
@@ -32,7 +33,7 @@ def remarks_on(measured: Measured, law: Convergence | None, best: float) -> list
     if alpha.low <= 0.0:
         remarks.append(
             f"the overhead of a step cannot be told from 0 here (at most {alpha.high * 1e3:.3g} ms): B* may be "
-            f"anything up to its upper end; time steps again on a quiet machine (scripts/benchmark.py)"
+            f"anything up to its upper end; time steps again on a quiet machine ({program('benchmark')})"
         )
     if power_of_two(best) < measured.step.smallest:
         remarks.append(f"B* lies below {measured.step.smallest}, the smallest batch size that was timed")

@@ -1,4 +1,4 @@
-"""Every error of a command line of scripts/claims.py."""
+"""Checks of the command line of `batchlab claims`, and the experiments that it asks for."""
 
 import math
 import multiprocessing
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from hydra import initialize_config_dir
-
-from batchlab.commands.claims.claims_keys import Claims
+from batchlab.commands.command_keys import Claims
+from batchlab.commands.command_line import composing
+from batchlab.config.installation import program
 from batchlab.config.registration import register_schema
-from batchlab.config.schema import REPOSITORY, Config
+from batchlab.config.schema import Config
 from batchlab.errors import ConfigError, nearest
 from batchlab.experiments.experiment import Experiment, compose_experiment, experiment_names, presets_of
 from batchlab.experiments.verdict import LOOKS
@@ -31,9 +31,9 @@ def _keys(keys: Claims, configs: list[Config]) -> Iterator[ConfigError]:
     known = experiment_names()
     for name in [name for name in keys.names if name not in known]:
         close = nearest(str(name), known)
-        yield ConfigError("names", name, f"one of {', '.join(known)}", f"scripts/claims.py {close or known[0]}")
+        yield ConfigError("names", name, f"one of {', '.join(known)}", f"{program('claims')} {close or known[0]}")
     for name in sorted({name for name in keys.names if keys.names.count(name) > 1}):
-        yield ConfigError("names", name, "each experiment once: Holm counts them", f"scripts/claims.py {name}")
+        yield ConfigError("names", name, "each experiment once: Holm counts them", f"{program('claims')} {name}")
     if keys.preset not in ("small", "full"):
         yield ConfigError("preset", keys.preset, "small or full", "preset=small")
     if not 0 <= keys.budget_minutes < math.inf:
@@ -63,5 +63,5 @@ def compose_all(keys: Claims, overrides: list[str]) -> list[Experiment]:
 
 def _composed(name: str, overrides: list[str], preset: str) -> Experiment:
     register_schema()
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3", job_name="train"):
+    with composing():
         return compose_experiment(name, overrides, preset)

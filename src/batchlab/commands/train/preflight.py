@@ -4,25 +4,24 @@ Hydra composes and validates one job at a time, after it has made folders; here 
 search, go through Hydra's own parser and compose API first, so that every error is found together and costs nothing.
 """
 
-import sys
 from argparse import Namespace
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NoReturn
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
+from batchlab.commands.command_line import Request, composing, stop
 from batchlab.config.compose import COMPOSE_ERRORS, compose
+from batchlab.config.installation import program
 from batchlab.config.registration import is_arms_sweeper, is_search_sweeper
-from batchlab.config.schema import REPOSITORY, Config
+from batchlab.config.schema import Config
 from batchlab.config.trusted_targets import has_folders_from_elsewhere, untrusted, untrusted_jobs
 from batchlab.errors import ConfigError, ConfigErrors
 from batchlab.experiments.arms import compose_arms
 from batchlab.experiments.experiment import Experiment, experiment_of, possible_configs
-from batchlab.system.environment_errors import masked
 from batchlab.system.secrets import in_files
 from batchlab.tracking.store_checks import check_stores
 from batchlab.validation.cli_args import folders_from_elsewhere, is_only_shown, read_flags, search_path
@@ -32,21 +31,6 @@ from batchlab.validation.signature import check_hydra
 
 if TYPE_CHECKING:
     from batchlab.search.search_plan import SearchPlan
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a command line asks for.
-
-    Attributes:
-        configs: one per job of a grid; empty for a search, and where something is only to be shown.
-        search: the search, or None.
-        experiment: the experiment, or None.
-    """
-
-    configs: list[Config]
-    search: "SearchPlan | None"
-    experiment: Experiment | None = None
 
 
 def preflight(arguments: list[str], config_name: str = "train") -> Request:
@@ -64,16 +48,16 @@ def preflight(arguments: list[str], config_name: str = "train") -> Request:
         stop(errors)
     folders = folders_from_elsewhere(args)
     if is_only_shown(args) and not args.cfg and not folders:
-        return Request([], None)
+        return Request([])
     name, extra = args.config_name or config_name, search_path(folders)
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3", job_name="train"):
+    with composing():
         base, errors = _base(name, args.overrides, extra)
         if errors:
             stop(errors)
         if is_only_shown(args):  # what files from elsewhere say may be resolved to be shown
             if base is None:
                 stop(diagnose(name, args.overrides, extra, "it cannot be composed"))
-            return Request([], None)
+            return Request([])
         found, errors = _found(name, args, extra, base)
     if base is not None and has_folders_from_elsewhere(base):
         errors += untrusted_jobs(found.configs, args.overrides)
@@ -107,20 +91,7 @@ def _found(name: str, args: Namespace, extra: list[str], base: DictConfig | None
         return Request(possible_configs(experiment) if experiment else [], None, experiment), errors
     params = params_of(base, args.overrides) if base is not None and args.multirun else []
     configs, errors = grid(name, [*args.overrides, *params], extra, args.multirun, args.overrides)
-    return Request(configs, None), errors
-
-
-def stop(errors: list[ConfigError]) -> NoReturn:
-    """Print every error once, to stderr, and exit with code 2."""
-    lines = list(dict.fromkeys(masked(str(error)) for error in errors))
-    count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
-    print(
-        f"{count}; nothing was run, nothing was written.",
-        *(f"  {line}" for line in lines),
-        sep="\n",
-        file=sys.stderr,
-    )
-    raise SystemExit(2)
+    return Request(configs), errors
 
 
 def _two_sweepers(overrides: list[str]) -> list[ConfigError]:
@@ -129,7 +100,7 @@ def _two_sweepers(overrides: list[str]) -> list[ConfigError]:
     typed = {key: value for key, _, value in words}
     names = [name for key, _, value in words if key == "experiment" for name in value.split(",")]
     if len(names) > 1:
-        several = f"one experiment; `python scripts/claims.py {' '.join(names)}` runs several"
+        several = f"one experiment; `{program('claims')} {' '.join(names)}` runs several"
         return [ConfigError("experiment", ",".join(names), several, f"-m experiment={names[0]}")]
     if names and names[0].startswith("_"):
         allowed = "what experiments share, and none itself"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from batchlab.config.installation import program
 from batchlab.config.schema import Config
 from batchlab.report.comparison import comparison_rows, draw_table, time_spent, verdict
 from batchlab.report.convergence_table import convergence_in_words, draw_targets, targets_of
@@ -40,7 +41,7 @@ def show_comparison(configs: list[Config], sweep_id: str) -> None:
     for said in filter(None, (time_spent(runs), verdict(rows))):
         console.print(said)
     waiting = any(spooled_runs(folder, sweep_id) for folder in {config.mlruns for config in configs})
-    where = "written down, but not in MLflow yet" if waiting else "`make ui` shows curves and every setting"
+    where = "written down, but not in MLflow yet" if waiting else f"`{program('ui')}` shows curves and every setting"
     console.print(f"Recorded in {configs[0].mlruns}: {where}.")
     if len(configs) > 1:
         for mlruns, study in dict.fromkeys((config.mlruns, config.study) for config in configs):
@@ -62,7 +63,7 @@ def show_page(mlruns: str, study: str, storage: Any = None) -> None:
     try:
         written = write_study_page(mlruns, study, storage)
     except TrackingUnavailable as error:
-        later = f"python scripts/report.py study={study}"
+        later = f"{program('report')} study={study}"
         make_console().print(f"No report page: {error}. Later: {later}", soft_wrap=True)
         return
     if written is not None:

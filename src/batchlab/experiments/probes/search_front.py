@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from batchlab.config.schema import REPOSITORY, Config
+from batchlab.config.schema import Config
 from batchlab.search.storage import find_study
 from batchlab.search.study import TrialState
 
@@ -39,9 +39,10 @@ def search_front(
         RuntimeError: where the search failed, or the timeout left too few training seconds.
     """
     with TemporaryDirectory() as folder:
-        command = [sys.executable, str(REPOSITORY / "train.py"), "search=joint", f"mlruns={folder}", "study=front",
-                   f"seed={seed}", f"data_root={config.data_root}", f"num_threads={config.num_threads or 1}",
-                   "measure=none", "hydra.sweeper.prune=false", "hydra.sweeper.n_trials=1000",
+        command = [sys.executable, "-m", "batchlab.commands.main", "train", "search=joint", f"mlruns={folder}",
+                   "study=front", f"seed={seed}", f"data_root={config.data_root}",
+                   f"num_threads={config.num_threads or 1}", "measure=none", "hydra.sweeper.prune=false",
+                   "hydra.sweeper.n_trials=1000",
                    f"hydra.sweeper.timeout={timeout}", *words]  # fmt: skip
         with (Path(folder) / "stderr").open("w+") as said:
             search = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)

@@ -6,13 +6,12 @@ import time
 from collections.abc import Sequence
 from uuid import uuid4
 
-from batchlab.commands.claims.claims_keys import Claims
 from batchlab.commands.claims.claims_progress import ClaimsProgress
-from batchlab.commands.claims.claims_rules import compose_all
+from batchlab.commands.claims.claims_rules import check, compose_all  # noqa: F401  (check: as of every command)
 from batchlab.commands.claims.task_pool import run_tasks
-from batchlab.commands.command_line import Command
-from batchlab.commands.train.preflight import stop
-from batchlab.config.schema import REPOSITORY
+from batchlab.commands.command_keys import Claims
+from batchlab.commands.command_line import Request, stop
+from batchlab.config.installation import IS_CLONE, REPOSITORY
 from batchlab.errors import ConfigErrors
 from batchlab.experiments.arm_runs import ArmRun, Known, arms_of, is_known, known_runs, runs_needed
 from batchlab.experiments.arms import is_possible
@@ -27,11 +26,11 @@ from batchlab.tracking.mlflow_store import open_store
 from batchlab.validation.dry_run import check_data
 
 
-def job(command: Command[Claims]) -> int:
+def run(request: Request) -> int:
     """Run, judge, show and write; returns the exit code."""
-    keys, mlruns = command.keys, command.configs[0].mlruns
+    keys, mlruns = request.keys, request.configs[0].mlruns
     try:
-        experiments = compose_all(keys, command.overrides)
+        experiments = compose_all(keys, list(request.overrides))
     except ConfigErrors as error:
         stop(list(error.errors))
     measurement = Measurement(experiments, mlruns, keys)
@@ -47,8 +46,8 @@ def job(command: Command[Claims]) -> int:
         make_console().print(summary(outcomes, measurement.failures))
     if keys.write and not keys.names and keys.preset == "small":
         page = write_page(outcomes, measurement.failures)
-        renewed = renew_tables(REPOSITORY, records_of(outcomes))
-        make_console().print(f"Written to {page}; its table in short, to {' and '.join(map(str, renewed))}")
+        renewed = renew_tables(REPOSITORY, records_of(outcomes)) if IS_CLONE else []
+        make_console().print(f"Written to {' and, its table in short, to '.join(map(str, [page, *renewed]))}")
     return 1 if measurement.failures else 0
 
 

@@ -1,12 +1,74 @@
-"""What scripts/noise.py found: as a table with sentences, and as a record for machines."""
+"""`batchlab noise`: the gradient noise of a trained model, as a table, a file and a run in MLflow."""
 
+import json
+import sys
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from batchlab.commands.command_line import Request
+from batchlab.config.schema import Config
+from batchlab.errors import ConfigError
 from batchlab.laws.gradient_noise import cosine_law, variance_law
-from batchlab.profiling.noise_profile import PARTS, NoiseProfile
+from batchlab.profiling.micro_batch import check_memory, settle
+from batchlab.profiling.noise_profile import PARTS, NoiseProfile, NothingMeasured, profile_noise
+from batchlab.profiling.noise_settings import Noise
+from batchlab.report.run_progress import make_console
+from batchlab.tracking.finished_runs import record_study
+from batchlab.validation.dry_run import check_data
+from batchlab.validation.launch_rules import check_single_losses
+
+
+def check(keys: Noise, configs: list[Config]) -> list[ConfigError]:
+    """Mistakes of the script's keys, then those that show when the run is built, or tested against memory."""
+    errors = list(check_single_losses(configs[0]))
+    if len(configs) > 1:
+        errors.append(ConfigError("the command line", "", "lists: one model is measured", "one value for each key"))
+    if keys.num_examples < 64:
+        errors.append(ConfigError("num_examples", keys.num_examples, "an integer from 64", "num_examples=2000"))
+    if keys.num_draws < 16:
+        errors.append(ConfigError("num_draws", keys.num_draws, "an integer from 16", "num_draws=512"))
+    if keys.output not in ("text", "json"):
+        errors.append(ConfigError("output", keys.output, "text or json", "output=text"))
+    errors = errors or check_data(configs[0])
+    return errors or check_memory(configs)
+
+
+def run(request: Request) -> int:
+    """Train, measure, write and show; returns the exit code."""
+    keys, settled = request.keys, settle(request.configs[0])
+    try:
+        found = profile_noise(keys, settled.config)
+    except NothingMeasured as error:
+        print(error, file=sys.stderr)
+        return 1
+    answer = noise_record(found)
+    path = record(keys, settled.config, found, answer)
+    if keys.output == "json":
+        print(json.dumps(answer, indent=1))
+        return 0
+    console = make_console()
+    if settled.found:
+        console.print(f"micro_batch_size=auto: {settled.found}", soft_wrap=True)
+    show_noise(console, found)
+    console.print(f"Written to {path}")
+    return 0
+
+
+def record(keys: Noise, config: Config, found: NoiseProfile, answer: dict[str, Any]) -> Path:
+    """The answer as a file and as a run in MLflow; returns the file."""
+    curves = {
+        f"noise/{name}": [(each["size"], each[name]) for each in answer["batches"]]
+        for name in ("variance", "cosine_squared")
+    }
+    finals = {
+        "noise/exact": found.exact.noise.scale.value,
+        "noise/two_batch": found.two_batch.scale.value,
+        "noise/slope": found.slope.value,
+    }
+    return record_study(config, "noise", vars(keys), finals, curves, "noise", answer)
 
 
 def noise_record(found: NoiseProfile) -> dict[str, Any]:

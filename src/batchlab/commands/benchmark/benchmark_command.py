@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from batchlab.commands.command_line import Command
+from batchlab.commands.benchmark.benchmark_rules import check  # noqa: F401  (as of every command)
+from batchlab.commands.command_line import Request
 from batchlab.config.identity import environment
 from batchlab.config.schema import Config
 from batchlab.laws.equivalence import MARGIN, MIN_NEIGHBOURS, WINDOW
@@ -105,9 +106,9 @@ def caveats(timings: Timings, keys: Benchmark) -> list[str]:
     return lines
 
 
-def write(command: Command[Benchmark], what: str, series: list[Series], records: list[dict[str, Any]]) -> Path:
+def write(request: Request, what: str, series: list[Series], records: list[dict[str, Any]]) -> Path:
     """The page, the numbers, and a run in MLflow; returns the page."""
-    config = command.configs[0]
+    config = request.configs[0]
     page = report_folder(config.mlruns, config.study) / "step_time.html"
     write_figure(series, config.study, what, page)
     curves = {
@@ -126,31 +127,31 @@ def write(command: Command[Benchmark], what: str, series: list[Series], records:
         if each.law
         for name in ("alpha_seconds", "beta_seconds", "half_speed")
     }
-    record_study(config, "benchmark", vars(command.keys), finals, curves, "step_time", records)
+    record_study(config, "benchmark", vars(request.keys), finals, curves, "step_time", records)
     return page
 
 
-def job(command: Command[Benchmark]) -> int:
+def run(request: Request) -> int:
     """Time, fit, write and show; returns the exit code."""
-    console, is_text = make_console(), command.keys.output == "text"
-    with job_bar(console, command.keys.output) as bar:
+    console, is_text = make_console(), request.keys.output == "text"
+    with job_bar(console, request.keys.output) as bar:
         task = bar.add_task("warm-up and blocks", total=1.0)
-        with sharing(variants_of(command.keys, command.configs)) as variants:
-            timings, measured = time_variants(command.keys, variants, lambda share: bar.update(task, completed=share))
+        with sharing(variants_of(request.keys, request.configs)) as variants:
+            timings, measured = time_variants(request.keys, variants, lambda share: bar.update(task, completed=share))
     if len(timings.seconds) < MIN_BLOCKS:
-        print(too_few(timings, command.keys), file=sys.stderr)
+        print(too_few(timings, request.keys), file=sys.stderr)
         return 1
     series = [series_of(each) for each in measured if each.batch_sizes]
     scaling = scaling_of(measured)
     records = [record for each in series for record in records_of(each)] + scaling_records(scaling)
     what = facts_of(variants)
-    page = write(command, what, series, records)
+    page = write(request, what, series, records)
     if is_text:
-        show(what, series, timings, command.keys)
+        show(what, series, timings, request.keys)
         if scaling:
             console.print(draw_scaling(scaling))
             console.print(scaling_in_words(scaling))
-        console.print(f"Written to {page}; recorded in MLflow under {command.configs[0].study}.")
+        console.print(f"Written to {page}; recorded in MLflow under {request.configs[0].study}.")
     else:
         print(json.dumps(records, indent=1))
     return 0

@@ -1,0 +1,130 @@
+"""`batchlab advise`: measures, recommends a batch size with its learning rate, writes and shows."""
+
+import json
+import math
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from batchlab.commands.advise.advice import Advice, advise
+from batchlab.commands.advise.advise_measurements import Measured, measure, train_at_sizes
+from batchlab.commands.advise.advise_tables import advice_record, filled_record, show_advice, show_filled
+from batchlab.commands.advise.fill_then_reduce import Filled, fill_then_reduce
+from batchlab.commands.command_keys import Advise
+from batchlab.commands.command_line import Request
+from batchlab.config.installation import program
+from batchlab.config.schema import Budget, Config
+from batchlab.errors import ConfigError
+from batchlab.report.run_progress import job_bar, make_console
+from batchlab.system.signals import check_stop
+from batchlab.tracking.finished_runs import record_study
+from batchlab.training.build import load_dataset
+from batchlab.validation.dry_run import check_data
+from batchlab.validation.launch_rules import check_single_losses
+
+METHODS = ("laws", "fill_then_reduce")
+
+
+def check(keys: Advise, configs: list[Config]) -> list[ConfigError]:
+    """Every error of the keys, then of the configuration at the smallest and largest batch that may be tried."""
+    errors = [*_keys(keys, configs)]
+    if errors:
+        return errors
+    config, num_train = configs[0], len(load_dataset(configs[0].data).train)
+    if load_dataset(config.data).num_classes is None and keys.budget_seconds > 0:
+        allowed = "trainings go to a validation accuracy, and this data has numbers as targets"
+        return [ConfigError("budget_seconds", keys.budget_seconds, allowed, "budget_seconds=0")]
+    for size in (min(8, num_train), num_train):
+        errors += check_data(replace(config, batch_size=size, budget=Budget("epochs"), epochs=1.0))
+    return errors
+
+
+def _keys(keys: Advise, configs: list[Config]) -> Iterator[ConfigError]:
+    if len(configs) > 1:
+        yield ConfigError("the command line", "", "lists: advice is about one configuration", "one value for each key")
+    if not 0 <= keys.budget_seconds < math.inf:
+        yield ConfigError("budget_seconds", keys.budget_seconds, "a finite number from 0", "budget_seconds=60")
+    if keys.target is not None and not 0 < keys.target <= 1:
+        yield ConfigError("target", keys.target, "a share of the examples, above 0 and at most 1", "target=0.9")
+    if keys.target is not None and keys.budget_seconds == 0:
+        yield ConfigError("target", keys.target, "has no effect with budget_seconds=0", "budget_seconds=60")
+    if keys.price_per_hour is not None and not 0 < keys.price_per_hour < math.inf:
+        yield ConfigError("price_per_hour", keys.price_per_hour, "a finite number above 0", "price_per_hour=2.5")
+    if keys.method not in METHODS:
+        yield ConfigError("method", keys.method, f"one of {', '.join(METHODS)}", "method=laws")
+    elif keys.method == "fill_then_reduce" and keys.budget_seconds == 0:
+        allowed = "has to train: it reduces the batch until it converges"
+        yield ConfigError("method", keys.method, allowed, "budget_seconds=60")
+    if keys.output not in ("text", "json"):
+        yield ConfigError("output", keys.output, "text or json", "output=text")
+    yield from check_single_losses(configs[0])
+
+
+def measured_answer(request: Request) -> tuple[Measured, Advice | Filled]:
+    """Measure, behind a progress bar, and draw the conclusion."""
+    keys, config = request.keys, request.configs[0]
+    with job_bar(make_console(), keys.output) as bar:
+        task, told = bar.add_task("step time", total=1.0), []
+
+        def tell(what: str, share: float) -> None:
+            check_stop()
+            if bar.disable and what not in told:
+                told.append(what)
+                print(f"{what} ...", file=sys.stderr)
+            bar.update(task, description=what, completed=min(share, 1.0))
+
+        measured = measure(keys, config, tell)
+        if keys.method == "fill_then_reduce":
+            if measured.trainings is None:
+                raise ValueError("; ".join(measured.remarks) or "the first training found no target")
+            base = measured.num_train if config.batch_size == "full" else int(config.batch_size)
+            return measured, fill_then_reduce(measured, base)
+        if measured.trainings is not None:
+            train_at_sizes(measured, config)
+        return measured, advise(measured, keys.price_per_hour)
+
+
+def record(request: Request, answer: dict[str, Any]) -> Path:
+    """The answer as a file and as a run in MLflow; returns the file."""
+    finals = {}
+    for name in ("optimal_batch_size", "critical_batch_size", "gradient_noise_scale", "alpha_seconds", "beta_seconds"):
+        for end, value in (answer.get(name) or {}).items():
+            if value is not None:
+                finals[f"advice/{name}" if end == "value" else f"advice/{name}_{end}"] = float(value)
+    for name in ("batch_size", "lr"):
+        if answer.get(name) is not None:
+            finals[f"advice/{name}"] = float(answer[name])
+    return record_study(request.configs[0], "advise", vars(request.keys), finals, {}, "advice", answer)
+
+
+def run(request: Request) -> int:
+    """Measure, conclude, write and show; returns the exit code."""
+    try:
+        measured, found = measured_answer(request)
+    except ValueError as error:
+        print(f"No advice: {error}.", file=sys.stderr)
+        return 1
+    target = measured.trainings.target if measured.trainings else float("nan")
+    answer = advice_record(found, measured) if isinstance(found, Advice) else filled_record(found, target)
+    path = record(request, answer)
+    if request.keys.output == "json":
+        print(json.dumps(answer, indent=1))
+        return 0
+    console = make_console()
+    if isinstance(found, Advice):
+        show_advice(console, found, measured)
+        kept = [
+            word for word in sys.argv[1:] if word.partition("=")[0] not in (*vars(request.keys), "batch_size", "lr")
+        ]
+        lengths = {word.partition("=")[0] for word in kept} & {"epochs", "budget"}
+        kept += [f"epochs={found.epochs:g}"] if math.isfinite(found.epochs) and not lengths else []
+        line = shlex.join([*kept, f"batch_size={found.batch_size}", f"lr={found.lr:.3g}"])
+        console.print(f"Next: {program()} {line}")
+        console.print(f"Written to {path}; recorded in MLflow under {request.configs[0].study}.")
+    else:
+        assert measured.trainings is not None
+        show_filled(console, found, measured.trainings)
+    return 0
