@@ -152,7 +152,7 @@ def test_the_table_says_what_was_measured_where_and_when(like, timer):
     assert [each["batch_size"] for each in entry["timed"]] == [8, 16, 32, 64, 128]
     assert {"date", "commit", "load_average", "is_alone"} <= set(entry["measured"])
     assert entry["facts"]["device"] == "cpu"
-    assert {"cpu", "cores", "torch", "precision", "input_shape", "num_threads"} <= set(entry["facts"])
+    assert {"cpu", "cores", "torch", "model.width", "input_shape", "num_threads"} <= set(entry["facts"])
 
 
 def test_an_entry_is_read_as_it_was_written_and_leaves_the_others(like, timer):
