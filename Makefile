@@ -1,9 +1,12 @@
 # Needs python3 and make. Everything else is installed into .venv from requirements.lock.
 PYTHON ?= python3
 RUN = .venv/bin/python
+QUICK = tests/config tests/laws tests/optim tests/tasks tests/data/test_expression.py tests/data/test_stream.py \
+	tests/models/test_losses.py tests/training/test_grad_norm_accumulator.py tests/training/test_loop.py \
+	tests/training/test_plan.py tests/validation/test_launch_rules.py tests/validation/test_rules.py
 READY = .venv/.ready
 
-.PHONY: help demo test proofs long fuzz check chaos docs ui lock clean
+.PHONY: help demo test quick coverage hooks proofs long fuzz check chaos docs ui lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -18,8 +21,18 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)  ## set up, then compare three batch sizes on data that needs no download
 	$(RUN) train.py -m batch_size=32,128,512 num_seeds=3 num_threads=1
 
+quick: $(READY)  ## unit tests of what is changed most, in a minute
+	$(RUN) -m pytest -q -n 2 $(QUICK)
+
 test: $(READY)  ## the tests, without the slow proofs, on two cores
 	$(RUN) -m pytest -n 2
+
+coverage: $(READY)  ## the tests, and which lines they ran, child processes included; htmlcov/index.html
+	$(RUN) -m coverage erase
+	$(RUN) -m coverage run -m pytest -n 2
+	$(RUN) -m coverage combine --quiet
+	$(RUN) -m coverage html --quiet
+	$(RUN) -m coverage report --skip-covered
 
 proofs: $(READY)  ## the slow proofs
 	$(RUN) -m pytest -m "slow and not long" -n 2 --dist loadfile
@@ -42,6 +55,9 @@ docs: $(READY)  ## the documentation as a site, site/index.html; a broken link i
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict
 	@echo 'site/index.html opens from a disk; with its search: $(RUN) -m http.server -b 127.0.0.1 -d site'
 
+hooks: $(READY)  ## have git run ruff and pyright before a commit, make quick before a push
+	.venv/bin/pre-commit install --hook-type pre-commit --hook-type pre-push
+
 ui: $(READY)  ## MLflow UI and Optuna dashboard on 127.0.0.1
 	$(RUN) scripts/ui.py
 
@@ -49,5 +65,5 @@ lock: $(READY)  ## write requirements.lock anew
 	.venv/bin/uv pip compile pyproject.toml --all-extras --universal --upgrade -o requirements.lock
 
 clean:  ## remove the environment and caches; results in mlruns/ stay
-	rm -rf .venv .pytest_cache .ruff_cache
+	rm -rf .venv .pytest_cache .ruff_cache .coverage* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
