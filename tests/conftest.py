@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from batchlab.config.registration import register_schema
 from batchlab.config.resolve import resolved
 from batchlab.config.schema import REPOSITORY, Config
+from batchlab.training.evaluation import Evaluation
 from scripts.bench.postgres import NoPostgres, Postgres, serving
 
 torch.set_num_threads(1)  # tiny models: threads only wait for each other, all the more on a shared machine
@@ -103,7 +104,7 @@ def train_resumable(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list
                     if checkpointer is not None:
                         checkpointer.remove()
                     return points, stop.value, said
-                if points[-1].counts.steps == stop_at:
+                if getattr(points[-1], "point", points[-1]).counts.steps == stop_at:
                     training.close()
                     return points, None, said
 
@@ -116,9 +117,9 @@ def facts_of() -> Callable[[list[Any], Any], dict[str, str]]:
     timed = ("seconds", "cost/examples_per_second", "cost/peak_memory_bytes")
 
     def facts(points: list[Any], result: Any) -> dict[str, str]:
-        curve = [asdict(point) for point in points if point.is_due]
+        curve = [asdict(each) for each in points if isinstance(each, Evaluation)]
         for each in curve:
-            each["counts"].pop("seconds")
+            each["point"]["counts"].pop("seconds")
         finals = {name: value for name, value in result.finals.items() if not name.endswith(timed)}
         weights = {name: value.numpy().tobytes().hex() for name, value in result.weights.items()}
         return {"curve": repr(curve), "finals": repr(finals), "outcome": result.outcome} | weights

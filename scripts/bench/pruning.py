@@ -27,7 +27,8 @@ from batchlab.run.training_run import run, run_to_end
 from batchlab.search.pareto_front import pareto_front
 from batchlab.search.pruning import Curve, Front, is_dominated
 from batchlab.training.build import build
-from batchlab.training.loop import EvalPoint
+from batchlab.training.evaluation import Evaluation
+from batchlab.training.loop import LoopPoint
 
 SCHEDULES = ("constant", "cosine", "linear", "step", "wsd")
 DATA = (["data=digits"], ["data=synthetic", "data.num_examples=6000"])
@@ -50,14 +51,14 @@ def record(point: dict[str, float], overrides: list[str], seed: int) -> dict[str
     lines = [f"{key}={value}" for key, value in point.items()]
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         config = resolved(compose("train", [*overrides, *lines, "num_threads=1", "study=bench", "mlruns=mlruns"]))
-    points: list[EvalPoint] = []
+    points: list[LoopPoint | Evaluation] = []
     result = run_to_end(run(build(config, seed)), points.append)
-    due = [each for each in points if each.is_due and each.val_accuracy is not None]
+    due = [each for each in points if isinstance(each, Evaluation) and each.val_accuracy is not None]
     return {
         "point": point,
         "outcome": result.outcome,
-        "progress": [each.progress for each in due],
-        "seconds": [each.counts.seconds for each in due],
+        "progress": [each.point.progress for each in due],
+        "seconds": [each.point.counts.seconds for each in due],
         "accuracy": [each.val_accuracy for each in due],
     }
 

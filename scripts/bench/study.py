@@ -37,7 +37,8 @@ from batchlab.search.trial import SearchTrial, Shared
 from batchlab.search.trial_launcher import Job
 from batchlab.search.trial_queue import TrialQueue
 from batchlab.search.trial_ref import TrialRef
-from batchlab.training.loop import EvalPoint
+from batchlab.training.evaluation import VAL_ACCURACY, Evaluation
+from batchlab.training.loop import LoopPoint
 from batchlab.training.plan import Counts
 
 SPACE = ("batch_size=tag(pow2,int(interval(16,8192)))", "lr=tag(log,interval(0.0001,1))", "epochs=int(interval(2,40))")
@@ -81,7 +82,8 @@ class ConstantJobs:
             trial.begin_run("0123456789abcdef", "key")
             for place in (1, 2, 3):
                 counts = Counts(place, place, place, 0.1 * place)
-                trial.why_stop(EvalPoint(counts, place, place / 3, 1, 0.1, 0.5, True, place == 3, val_accuracy=0.9))
+                point = LoopPoint(counts, place, place / 3, 1, 0.1, 0.5, is_due=True, is_last=place == 3)
+                trial.why_stop(Evaluation(point, {VAL_ACCURACY: 0.9}, point.is_last))
             trial.finish("done", "", [1.0, 0.9], {"step_seconds": 0.1, "peak_memory_bytes": 1.0})
         return [JobOutcome("returned", values=(1.0, 0.9)) for _ in jobs]
 

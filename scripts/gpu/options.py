@@ -24,7 +24,7 @@ def train(*typed):
     if mistakes := check_data(here):
         raise ValueError("; ".join(map(str, mistakes)))
     losses = []
-    result = run_to_end(run(build(here, 0)), lambda point: losses.append(point.train_loss))
+    result = run_to_end(run(build(here, 0)), lambda at: losses.append(getattr(at, "point", at).train_loss))
     return result, losses
 
 

@@ -21,6 +21,7 @@ from batchlab.run.training_run import run, run_to_end
 from batchlab.system.torchrun_env import RanksFailed
 from batchlab.training.build import build
 from batchlab.training.checkpoint import open_checkpointer
+from batchlab.training.evaluation import Evaluation
 from batchlab.training.gradient import whole_gradient
 from batchlab.training.plan import share_of
 
@@ -52,7 +53,8 @@ def curve(config, seed=0):
     points = []
     with leader.shared(build(config, seed)) as built:
         result = run_to_end(run(built), points.append)
-    return [(p.counts.drawn, p.train_loss, p.val_loss) for p in points if p.is_due], result
+    evaluations = [each for each in points if isinstance(each, Evaluation)]
+    return [(e.point.counts.drawn, e.point.train_loss, e.metrics["val/loss"]) for e in evaluations], result
 
 
 @pytest.mark.parametrize("num", [1, 2, 3, 7])
@@ -164,7 +166,7 @@ def resumable(config, stop_at=None):
                 points.append(next(training))
             except StopIteration as end:
                 return points, end.value, checkpointer.resumed_from if checkpointer else None
-            if points[-1].counts.steps == stop_at:
+            if getattr(points[-1], "point", points[-1]).counts.steps == stop_at:
                 training.close()
                 return points, None, None
 

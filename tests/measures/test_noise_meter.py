@@ -12,6 +12,7 @@ from batchlab.run.training_run import run, run_to_end
 from batchlab.tracking.stores import tracking_uri
 from batchlab.tracking.study_reader import recorded_runs
 from batchlab.training.build import build
+from batchlab.training.evaluation import Evaluation
 
 NAME = "noise/gradient_noise_scale"
 
@@ -19,11 +20,11 @@ NAME = "noise/gradient_noise_scale"
 def run_all(built):
     points = []
     result = run_to_end(run(built), points.append)
-    return [point for point in points if point.is_due], result
+    return [each for each in points if isinstance(each, Evaluation)], result
 
 
 def scales(points):
-    return [point.gradient_noise_scale for point in points]
+    return [each.metrics.get(NAME) for each in points]
 
 
 @pytest.mark.parametrize(
@@ -34,8 +35,8 @@ def test_measuring_changes_no_bit_of_the_run(config_of, overrides):
     (with_noise, first), (without, second) = (
         run_all(build(config_of(f"measure={name}", *overrides), seed=3)) for name in ("brief", "none")
     )
-    assert [point.train_loss for point in with_noise] == [point.train_loss for point in without]
-    assert [point.val_loss for point in with_noise] == [point.val_loss for point in without]
+    assert [each.point.train_loss for each in with_noise] == [each.point.train_loss for each in without]
+    assert [each.metrics["val/loss"] for each in with_noise] == [each.metrics["val/loss"] for each in without]
     assert all(torch.equal(value, second.weights[name]) for name, value in first.weights.items())
     assert first.finals[NAME] > 0
     assert scales(without) == [None] * len(without)
@@ -66,10 +67,10 @@ def test_an_end_without_a_model_is_nan_with_a_reason(config_of):
 
 def test_a_run_is_measured_about_ten_times_and_at_its_end(config_of):
     points, result = run_all(build(config_of("epochs=4", "eval.every_examples=130"), seed=0))
-    taken = [point for point in points if point.gradient_noise_scale is not None]
+    taken = [each.point for each in points if NAME in each.metrics]
     assert len(points) > 30
     assert 10 <= len(taken) <= 12
-    assert points[-1].gradient_noise_scale == result.finals[NAME]
+    assert points[-1].metrics[NAME] == result.finals[NAME]
     steps = [point.progress for point in taken]
     assert max(late - early for early, late in pairwise(steps)) < 0.15
 
@@ -77,7 +78,7 @@ def test_a_run_is_measured_about_ten_times_and_at_its_end(config_of):
 def test_a_run_that_reaches_its_target_is_measured_there(config_of):
     config = config_of("budget=target", "budget.val_accuracy=0.9", "batch_size=32")
     points, result = run_all(build(config, seed=0))
-    assert points[-1].gradient_noise_scale == result.finals[NAME] > 0
+    assert points[-1].metrics[NAME] == result.finals[NAME] > 0
 
 
 def test_accumulated_steps_are_read_at_every_evaluation_and_the_end_is_a_sample(config_of):

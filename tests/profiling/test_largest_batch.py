@@ -19,6 +19,7 @@ from batchlab.run.training_run import run, run_to_end
 from batchlab.system.device_memory import reset_peak
 from batchlab.tracking.stores import tracking_uri
 from batchlab.training.build import build
+from batchlab.training.evaluation import Evaluation
 
 MODELS = """
 import os, signal, time
@@ -150,7 +151,7 @@ def test_the_effective_batch_stays_and_the_run_is_that_of_the_typed_number(confi
 def trained(config):
     points = []
     weights = run_to_end(run(build(config, 0)), points.append).weights
-    return weights, sorted({point.batch_size for point in points if point.is_due})
+    return weights, sorted({each.point.batch_size for each in points if isinstance(each, Evaluation)})
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from batchlab.tracking.recorder import Recorder
 from batchlab.tracking.stores import tracking_uri
 from batchlab.tracking.study_reader import recorded_runs
 from batchlab.training.build import build
+from batchlab.training.evaluation import Evaluation
 
 
 def children(mlruns: str) -> list:
@@ -75,10 +76,9 @@ def test_a_run_that_is_cut_off_keeps_its_curves(config_of, error, status):
 
     def cut_off():
         with Recorder(built, "sweep") as recorder:
-            training = run(built)
+            evaluations = (each for each in run(built) if isinstance(each, Evaluation))
             for _ in range(2):
-                point = next(training)
-                recorder.point(point)
+                recorder.evaluation(next(evaluations))
             raise error("cut off")
 
     with pytest.raises(error):
@@ -136,7 +136,9 @@ def test_times_of_a_run_go_forward_when_the_hosts_clock_is_set_back(config_of, m
         training = run(built)
         now = time.time()
         monkeypatch.setattr(time, "time", lambda: now - 86_400)
-        recorder.finish(run_to_end(training, lambda point: recorder.point(point) if point.is_due else None))
+        recorder.finish(
+            run_to_end(training, lambda at: recorder.evaluation(at) if isinstance(at, Evaluation) else None)
+        )
     [child] = children(config.mlruns)
     assert child.info.start_time <= child.info.end_time
     times = [metric.timestamp for metric in client_of(config.mlruns).get_metric_history(recorder.run_id, "val/loss")]

@@ -6,6 +6,7 @@ import torch
 from batchlab.data.stream import BatchStream
 from batchlab.run.training_run import run, run_to_end, warm_up
 from batchlab.training.build import build
+from batchlab.training.evaluation import Evaluation
 from batchlab.training.gradient import accumulate
 from batchlab.training.loop import fit
 from batchlab.training.plan import part_sizes
@@ -18,13 +19,14 @@ def gradient_of(built, batch_size, micro):
 
 
 def curves(built):
-    return [(p.counts.steps, p.train_loss, p.lr, p.batch_size) for p in run_all(built)[0]]
+    points = [each.point for each in run_all(built)[0]]
+    return [(p.counts.steps, p.train_loss, p.lr, p.batch_size) for p in points]
 
 
 def run_all(built):
     points = []
     result = run_to_end(run(built), points.append)
-    return [point for point in points if point.is_due], result
+    return [each for each in points if isinstance(each, Evaluation)], result
 
 
 @pytest.mark.parametrize(("batch_size", "micro"), [(512, 128), (127, 32), (127, 50), (3, 1)])
@@ -55,7 +57,7 @@ def test_streamed_data_gives_the_resident_curve_to_the_last_bit(config_of):
     resident, streamed = (
         run_all(build(config_of("epochs=2", f"data.resident={value}"), seed=1)) for value in ("true", "false")
     )
-    assert [p.train_loss for p in resident[0]] == [p.train_loss for p in streamed[0]]
+    assert [each.point.train_loss for each in resident[0]] == [each.point.train_loss for each in streamed[0]]
     assert resident[1].finals["final/val_loss"] == streamed[1].finals["final/val_loss"]
 
 
@@ -78,7 +80,7 @@ def test_l_bfgs_counts_each_of_its_passes(config_of):
     assert result.finals["cost/num_steps"] == 3
     assert result.finals["cost/num_examples"] > 3 * 128
     assert result.finals["cost/num_examples"] % 128 == 0
-    assert points[-1].epochs == pytest.approx(3 * 128 / 1257)
+    assert points[-1].point.epochs == pytest.approx(3 * 128 / 1257)
 
 
 def test_a_budget_of_examples_ends_with_l_bfgs_too(config_of):
@@ -94,7 +96,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_an_outcome(config_of):
     assert result.outcome == "diverged"
     assert "loss was" in result.cause
     assert result.finals["final/val_accuracy"] != result.finals["final/val_accuracy"]
-    assert points[-1].counts.steps <= 128
+    assert points[-1].point.counts.steps <= 128
 
 
 def test_memory_that_runs_out_is_an_outcome(config_of, monkeypatch):
@@ -126,8 +128,10 @@ def test_growing_keeps_the_noise_scale_of_the_decayed_lr_and_the_number_of_examp
     ]
     decayed = run_all(build(config_of(*step), seed=0))
     grown = run_all(build(config_of(*step, "batch_schedule=grow", "batch_schedule.max_batch_size=64"), seed=0))
-    assert [point.batch_size for point in grown[0]] == [16, 32, 64, 64]
-    assert [point.lr / point.batch_size for point in grown[0]] == pytest.approx([p.lr / 16 for p in decayed[0]])
+    assert [each.point.batch_size for each in grown[0]] == [16, 32, 64, 64]
+    assert [each.point.lr / each.point.batch_size for each in grown[0]] == pytest.approx(
+        [each.point.lr / 16 for each in decayed[0]]
+    )
     assert grown[1].finals["cost/num_steps"] < 0.6 * decayed[1].finals["cost/num_steps"]
     assert abs(grown[1].finals["cost/num_examples"] - decayed[1].finals["cost/num_examples"]) <= 64
 
@@ -135,7 +139,7 @@ def test_growing_keeps_the_noise_scale_of_the_decayed_lr_and_the_number_of_examp
 def test_evaluations_come_every_so_many_examples_at_every_batch_size(config_of):
     for batch_size in (50, 100, 199):
         points, _ = run_all(build(config_of("epochs=3", f"batch_size={batch_size}", "eval.every_examples=200"), seed=0))
-        drawn = [point.counts.drawn for point in points[:-1]]
+        drawn = [each.point.counts.drawn for each in points[:-1]]
         assert [examples // 200 for examples in drawn] == list(range(1, len(drawn) + 1))
         assert all(examples % 200 < batch_size for examples in drawn)
 
@@ -164,8 +168,8 @@ def test_a_target_stops_the_run_and_is_interpolated(config_of):
     accuracies = [point.val_accuracy for point in points]
     above = next(i for i in range(1, len(points)) if min(accuracies[i - 1], accuracies[i]) >= 0.9) - 1
     assert len(points) == above + 2
-    before = points[above - 1].epochs if above else points[above].epochs
-    assert before <= result.finals["target/epochs"] <= points[above].epochs
+    before = points[above - 1].point.epochs if above else points[above].point.epochs
+    assert before <= result.finals["target/epochs"] <= points[above].point.epochs
     assert result.finals["target/seconds"] <= result.finals["cost/train_seconds"]
 
 

@@ -14,6 +14,7 @@ from batchlab.data.dataset import Augment
 from batchlab.data.stream import BatchStream
 from batchlab.training.build import Built
 from batchlab.training.checkpoint import folder_of
+from batchlab.training.evaluation import Evaluation
 from batchlab.training.state import plain
 
 EVERY_STEP = "checkpoint.every_seconds=1e-9"
@@ -108,19 +109,19 @@ def test_a_budget_of_seconds_goes_on_from_the_clocks_reading(config_of, train_re
     before, _, _ = train_resumable(config_of(*typed, EVERY_STEP), stop_at=20)
     after, result, said = train_resumable(config_of(*typed, "checkpoint.every_seconds=1000"))
     assert said[0].startswith("resumed at step 19 (")
-    first = next(point for point in after if point.counts.steps == 20)
-    assert before[-2].counts.seconds < first.counts.seconds
-    assert 1 <= result.finals["cost/train_seconds"] == after[-1].counts.seconds
+    first = next(point for each in after if (point := getattr(each, "point", each)).counts.steps == 20)
+    assert getattr(before[-2], "point", before[-2]).counts.seconds < first.counts.seconds
+    assert 1 <= result.finals["cost/train_seconds"] == after[-1].point.counts.seconds
 
 
 def test_what_a_run_has_cost_is_counted_over_both_processes(config_of, train_resumable):
     config = config_of(*SHORT, "eval.every_examples=128", EVERY_STEP)
     before, _, _ = train_resumable(config, stop_at=9)
     after, result, _ = train_resumable(config)
-    assert [point.counts.steps for point in after if point.is_due] == list(range(1, 13))
-    again = [point for point in after if point.counts.steps <= 8]
-    assert again == [point for point in before if point.is_due and point.counts.steps <= 8]
-    assert result.finals["cost/train_seconds"] > before[7].counts.seconds
+    assert [each.point.counts.steps for each in after if isinstance(each, Evaluation)] == list(range(1, 13))
+    again = [each for each in after if getattr(each, "point", each).counts.steps <= 8]
+    assert again == [each for each in before if isinstance(each, Evaluation) and each.point.counts.steps <= 8]
+    assert result.finals["cost/train_seconds"] > getattr(before[7], "point", before[7]).counts.seconds
     assert (
         result.finals["cost/total_seconds"] > result.finals["cost/train_seconds"] + result.finals["cost/eval_seconds"]
     )

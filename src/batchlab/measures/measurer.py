@@ -18,7 +18,6 @@ from batchlab.models.norm import GhostBatchNorm
 from batchlab.system.device_memory import peak_bytes, reset_peak
 from batchlab.tasks.predictions import NOT_A_NUMBER
 from batchlab.training.build import Built, bound
-from batchlab.training.loop import EvalPoint
 
 NUMBERS_OF_A_PART = 2**25
 """Activations of a part of the sample: 128 MiB; a product with the Hessian takes a few times as much."""
@@ -39,15 +38,15 @@ class Measurer:
         self.seconds, self.peak, self.missing = 0.0, 0.0, dict[str, str]()
         self._num_evals, self._latest = 0, dict[str, float]()
 
-    def __call__(self, point: EvalPoint, is_over: bool) -> EvalPoint:
-        """An evaluation with curve values at every n-th one and the last (`measure.every_evals`)."""
+    def along(self, is_last: bool) -> dict[str, float]:
+        """Return ``sharpness/...`` at every n-th evaluation and the last (`measure.every_evals`), else nothing."""
         every, self._num_evals = self._settings.every_evals, self._num_evals + 1
-        if every is None or not (is_over or self._num_evals % every == 0):
-            return point
+        if every is None or not (is_last or self._num_evals % every == 0):
+            return {}
         self.peak = max(self.peak, peak_bytes(self._built.device))
         self._latest = self._measured()
         reset_peak(self._built.device)
-        return replace(point, sharpness=self._latest)
+        return self._latest
 
     def finals(self, is_usable: bool) -> dict[str, float]:
         """``sharpness/...`` at the end of the run; NaN where it ended without a usable model."""

@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from batchlab.data.dataset import Split
@@ -13,7 +13,7 @@ from batchlab.laws.gradient_noise import NoiseScale, unknown
 from batchlab.measures.gradients import drawn, num_parameters
 from batchlab.measures.noise_estimators import MAX_FLOATS, parts_noise
 from batchlab.training.build import Built
-from batchlab.training.loop import EvalPoint
+from batchlab.training.loop import LoopPoint
 from batchlab.training.plan import part_sizes
 
 NAME = "noise/gradient_noise_scale"
@@ -30,7 +30,7 @@ MEASUREMENTS = 10
 
 
 class NoiseMeter:
-    """Adds B_simple of the training split, tr(Sigma)/|G|^2, to the points of a run; off the training clock.
+    """Measures B_simple of the training split, tr(Sigma)/|G|^2, at evaluations of a run; off the training clock.
 
     G is the gradient of the whole training split, N examples, so that the scale stays finite when the model has
     learned its examples by heart. Steps that are added up from parts give it as training sees it: with augmentation,
@@ -52,23 +52,28 @@ class NoiseMeter:
         self._newest = unknown("the run ended before its first evaluation")
         self.seconds = 0.0
 
-    def __call__(self, point: EvalPoint) -> EvalPoint:
-        """The point with its noise scale, where one is due."""
-        if not (self._is_wanted and point.is_due):
-            return point
+    def along(self, point: LoopPoint, is_last: bool) -> dict[str, float]:
+        """Return ``noise/gradient_noise_scale`` at an evaluation where one is due, else nothing.
+
+        Args:
+            point: of the evaluation.
+            is_last: the run ends with it.
+        """
+        if not self._is_wanted:
+            return {}
         started, found = time.perf_counter(), None
         if not math.isfinite(point.train_loss):
             found = unknown(f"the training loss was {point.train_loss}")
-        elif not point.is_last:
+        elif not is_last:
             found = self._of_steps(point)
-        if found is None and (point.is_last or point.progress >= self._next):
-            found = self._of_sample(point.is_last)
+        if found is None and (is_last or point.progress >= self._next):
+            found = self._of_sample(is_last)
             self._next = (math.floor(point.progress * MEASUREMENTS) + 1) / MEASUREMENTS
         self.seconds += time.perf_counter() - started
         if found is None:
-            return point
+            return {}
         self._newest = found
-        return replace(point, gradient_noise_scale=finite(found.scale.value))
+        return {NAME: finite(found.scale.value)}
 
     def finals(self, is_usable: bool) -> dict[str, float]:
         """Scale and interval at the end of the run; NaN where it ended without a usable model.
@@ -97,7 +102,7 @@ class NoiseMeter:
         """Why the final scale is NaN, by metric; empty where it is not."""
         return {NAME: self._newest.reason} if self._is_wanted and self._newest.reason else {}
 
-    def _of_steps(self, point: EvalPoint) -> NoiseScale | None:
+    def _of_steps(self, point: LoopPoint) -> NoiseScale | None:
         """From accumulated steps; not where a closure ran several times, at weights already fitted to its batch."""
         grad_norms = self._built.train_step.grad_norms
         if grad_norms is None or point.counts.processed != point.counts.drawn:

@@ -10,7 +10,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from batchlab.config.objectives import CALIBRATED
 from batchlab.run.training_run import RunResult
-from batchlab.training.loop import EvalPoint
+from batchlab.training.evaluation import VAL_ACCURACY, VAL_LOSS, Evaluation
+from batchlab.training.loop import LoopPoint
 
 PLAIN_WIDTH = 120
 SECONDS_BETWEEN_LINES = 10.0
@@ -68,12 +69,13 @@ class RunProgress:
         if isinstance(error, Exception):
             self._console.print(f"{self._label}: failed: {type(error).__name__}: {error}")
 
-    def point(self, point: EvalPoint) -> None:
-        """Show where the run stands."""
-        if point.val_accuracy is not None:
-            self._score = f" val acc {point.val_accuracy:.4f}"
-        elif point.val_loss is not None:
-            self._score = f" val loss {point.val_loss:.4g}"
+    def show(self, at: LoopPoint | Evaluation) -> None:
+        """Show where the run stands, with its last scores."""
+        metrics, point = (at.metrics, at.point) if isinstance(at, Evaluation) else ({}, at)
+        if VAL_ACCURACY in metrics:
+            self._score = f" val acc {metrics[VAL_ACCURACY]:.4f}"
+        elif VAL_LOSS in metrics:
+            self._score = f" val loss {metrics[VAL_LOSS]:.4g}"
         rate = point.counts.processed / max(point.counts.seconds, 1e-9)
         state = f"loss {point.train_loss:.4g}{self._score} {rate:,.0f} ex/s"
         self._progress.update(self._task, completed=point.progress, state=state)

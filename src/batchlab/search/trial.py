@@ -23,14 +23,15 @@ from batchlab.search.storage import open_storage
 from batchlab.search.study import DIGEST, DataChanged, changed_data
 from batchlab.search.trial_ref import TRIAL, TrialRef
 from batchlab.training.build import made
-from batchlab.training.loop import EvalPoint
+from batchlab.training.evaluation import VAL_ACCURACY, VAL_LOSS, Evaluation
+from batchlab.training.loop import LoopPoint
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_OF_A_FRONT = 1.0
 """A front may be so old; reading all trials costs as much as training for 10 ms."""
 CURVES_OF_A_FRONT = 100
 """The latest curves say enough; more would make each look slower."""
-SINGLE_CURVE = {"final/val_accuracy": "val_accuracy", "final/val_loss": "val_loss"}
+SINGLE_CURVE = {"final/val_accuracy": VAL_ACCURACY, "final/val_loss": VAL_LOSS}
 """Objective -> what of an evaluation Optuna's pruners are told."""
 
 
@@ -97,7 +98,7 @@ class SearchTrial:
         seconds_left = math.inf if trial_ref.deadline is None else trial_ref.deadline - time.time()
         self._until = time.monotonic() + seconds_left  # however the host's clock is set meanwhile
         self._run_ids: list[str] = []
-        self._points: list[EvalPoint] = []
+        self._evaluations: list[Evaluation] = []
         self._identity = ""
         self._curve_key, self._is_dominated = "", False
 
@@ -155,28 +156,27 @@ class SearchTrial:
         self._curve_key = curve_key
         self._write("mlflow_run_ids", self._run_ids)
 
-    def why_stop(self, point: EvalPoint) -> str:
+    def why_stop(self, at: LoopPoint | Evaluation) -> str:
         """Report where a run stands; ``pruned``, ``stopped`` or nothing.
 
         The first seed's curve decides: a later seed of a trial that got so far runs to its end.
         """
         if time.monotonic() > self._until:
             return "stopped"
-        if not point.is_due or len(self._run_ids) > 1 or point.val_accuracy is None:
+        if not isinstance(at, Evaluation) or len(self._run_ids) > 1 or at.val_accuracy is None:
             return ""
-        self._points.append(point)
-        if point.is_last or not self._trial_ref.prune:
+        self._evaluations.append(at)
+        if at.is_last or not self._trial_ref.prune:
             return ""
-        return "pruned" if self._is_hopeless(point) else ""
+        return "pruned" if self._is_hopeless(at) else ""
 
-    def _is_hopeless(self, point: EvalPoint) -> bool:
+    def _is_hopeless(self, evaluation: Evaluation) -> bool:
         if len(self._trial_ref.metrics) == 1:
-            attribute = SINGLE_CURVE.get(self._trial_ref.metrics[0])
-            value = getattr(point, attribute) if attribute else None
+            value = evaluation.metrics.get(SINGLE_CURVE.get(self._trial_ref.metrics[0], ""))
             if value is None:
                 return False
             trial = Trial(self._study, self._trial_id)
-            trial.report(value, step=len(self._points))
+            trial.report(value, step=len(self._evaluations))
             return trial.should_prune()
         front = self._shared.front(self._trial_ref, self._curve_key)
         was_dominated, self._is_dominated = self._is_dominated, is_dominated(front, self.curve())
@@ -185,9 +185,9 @@ class SearchTrial:
     def curve(self) -> Curve:
         """The first seed's evaluations so far."""
         return Curve(
-            tuple(point.progress for point in self._points),
-            tuple(point.counts.seconds for point in self._points),
-            tuple(point.val_accuracy or 0.0 for point in self._points),
+            tuple(each.point.progress for each in self._evaluations),
+            tuple(each.point.counts.seconds for each in self._evaluations),
+            tuple(each.val_accuracy or 0.0 for each in self._evaluations),
         )
 
     def finish(self, outcome: str, cause: str, values: list[float], costs: dict[str, float]) -> None:

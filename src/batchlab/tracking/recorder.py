@@ -21,7 +21,7 @@ from batchlab.tracking.sink import sink_of
 from batchlab.tracking.spool import End, Header, Spool, Value, begin
 from batchlab.tracking.stores import spool_folder, store_address
 from batchlab.training.build import Built
-from batchlab.training.loop import EvalPoint
+from batchlab.training.evaluation import Evaluation
 
 SECONDS_BETWEEN_DRAINS = 2.0
 """Evaluations closer than this share one write to MLflow; the spool file has each at once."""
@@ -87,10 +87,10 @@ class Recorder:
         finally:
             self._spool.close()
 
-    def point(self, point: EvalPoint) -> None:
-        """Write down an evaluation; MLflow gets it now, or together with the next ones."""
-        now, self._step = self._clock.now(), point.counts.steps
-        values = curve(point)
+    def evaluation(self, evaluation: Evaluation) -> None:
+        """Record an evaluation; MLflow gets it now, or together with the next ones."""
+        now, self._step = self._clock.now(), evaluation.point.counts.steps
+        values = curve(evaluation)
         with signals_wait():
             self._spool.append([Value(key, value, now, self._step) for key, value in values.items()])
             self._curves |= values
@@ -151,21 +151,18 @@ def end_run(spool: Spool, clock: RunClock, status: str, tags: Mapping[str, str])
     spool.finish(End(status, clock.now(), {key: text[:MAX_TAG] for key, text in as_text(tags).items()}))
 
 
-def curve(point: EvalPoint) -> dict[str, float]:
-    """The curve values of an evaluation by metric name; what was not measured is left out."""
-    values = {
+def curve(evaluation: Evaluation) -> dict[str, float]:
+    """Return the curve values of an evaluation by metric name."""
+    point = evaluation.point
+    return {
         "train/loss": point.train_loss,
-        "train/accuracy": point.train_accuracy,
         "train/lr": point.lr,
         "train/batch_size": float(point.batch_size),
-        "val/loss": point.val_loss,
-        "val/accuracy": point.val_accuracy,
         "progress/epochs": point.epochs,
         "progress/examples": float(point.counts.processed),
         "progress/train_seconds": point.counts.seconds,
-        "noise/gradient_noise_scale": point.gradient_noise_scale,
+        **evaluation.metrics,
     }
-    return {key: value for key, value in values.items() if value is not None} | dict(point.sharpness)
 
 
 def header_of(built: Built, sweep_id: str, tags: Mapping[str, str], began_ms: int) -> Header:

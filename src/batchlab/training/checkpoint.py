@@ -23,11 +23,12 @@ from batchlab.config.keys import Affects
 from batchlab.system.file_lock import only_one
 from batchlab.system.signals import check_stop
 from batchlab.training.build import Built
+from batchlab.training.evaluation import RunHistory
 from batchlab.training.loop import LoopState
 from batchlab.training.plan import Counts
-from batchlab.training.state import RunHistory, Stateful, load, parts_of, plain
+from batchlab.training.state import Stateful, load, parts_of, plain
 
-FORMAT = 2
+FORMAT = 3
 """Of the file; one more whenever a state changes what it holds."""
 
 
@@ -126,7 +127,7 @@ class Checkpointer:
         before = deepcopy({name: part.state_dict() for name, part in mine.items()})
         try:
             states = read(self._path, self._key)
-            load({"course": RunHistory(), "loop": LoopState(), **mine}, states)
+            load({"history": RunHistory(), "loop": LoopState(), **mine}, states)
             self._standing = self._where(states)
         except Exception as error:  # a file of someone else's may be wrong in any way
             load(mine, before)

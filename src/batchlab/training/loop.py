@@ -5,7 +5,7 @@ Every step sees exactly the scheduled number of examples, across passes; gradien
 
 import math
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -24,8 +24,8 @@ CHECK_STEPS = 64
 
 
 @dataclass(frozen=True)
-class EvalPoint:
-    """Where a run stands while its clock is stopped.
+class LoopPoint:
+    """Where the loop stands while its clock is stopped.
 
     Attributes:
         counts: steps, examples and seconds so far.
@@ -36,11 +36,6 @@ class EvalPoint:
         train_loss: mean over the steps since the last evaluation; not finite = the run has diverged.
         is_due: an evaluation is due; otherwise the point is a sign of life.
         is_last: the budget is used up, or the run has diverged.
-        train_accuracy: on a part of the training split; None until run.py evaluated.
-        val_loss: on the validation split; None until run.py evaluated.
-        val_accuracy: the same; None for regression.
-        gradient_noise_scale: B_simple in examples, NaN where it cannot be told; None where it was not measured.
-        sharpness: ``sharpness/...`` by metric name; empty where it was not measured.
     """
 
     counts: Counts
@@ -51,11 +46,6 @@ class EvalPoint:
     train_loss: float
     is_due: bool
     is_last: bool
-    train_accuracy: float | None = None
-    val_loss: float | None = None
-    val_accuracy: float | None = None
-    gradient_noise_scale: float | None = None
-    sharpness: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass
@@ -93,7 +83,7 @@ def fit(
     schedule: Schedule,
     clock: Clock,
     state: LoopState | None = None,
-) -> Generator[EvalPoint, None, None]:
+) -> Generator[LoopPoint, None, None]:
     """Train until the budget is used up; closing the generator ends the run earlier.
 
     Args:
@@ -142,7 +132,7 @@ def fit(
                 loss_sum, evaluated = torch.zeros_like(loss_sum), steps
                 next_eval = (drawn // plan.eval_every + 1) * plan.eval_every
             state.counts, state.evaluated, state.loss_sum = counts, evaluated, loss_sum.item()
-            yield EvalPoint(counts, epochs, share, batch_size, lr, train_loss, is_due, is_last)
+            yield LoopPoint(counts, epochs, share, batch_size, lr, train_loss, is_due, is_last)
             if is_last:
                 return
             next_tick = time.perf_counter() + TICK_SECONDS

@@ -4,10 +4,8 @@ Whatever has a `state_dict` is such a part: weights, optimizer, clock, place in 
 counters, what was measured so far.
 """
 
-import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,9 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.training.build import Built
-from batchlab.training.clock import Clock
-from batchlab.training.loop import EvalPoint
-from batchlab.training.plan import Counts
 
 
 class Stateful(Protocol):
@@ -91,43 +86,6 @@ class RandomNumbers:
             torch.cuda.set_rng_state(state["cuda"], self._device)
         elif "mps" in state:
             torch.mps.set_rng_state(state["mps"])
-
-
-class RunHistory:
-    """What a run has seen: its evaluations, and the seconds it took in all, in whatever process."""
-
-    def __init__(self) -> None:
-        self.points: list[EvalPoint] = []
-        self._readings: list[dict[str, float]] = []
-        self._earlier, self._started = 0.0, time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Wall-clock seconds so far, in s."""
-        return self._earlier + time.perf_counter() - self._started
-
-    def add(self, point: EvalPoint, clock: Clock) -> None:
-        """One more evaluation, and what the clock shows now."""
-        self.points.append(point)
-        self._readings.append(clock.state_dict())
-
-    def again(self, clock: Clock) -> Iterator[EvalPoint]:
-        """The evaluations once more, for whoever records them or stops the run; the clock shows what it did then."""
-        reading = clock.state_dict()
-        for point, then in zip(self.points, self._readings, strict=True):
-            clock.load_state_dict(then)
-            yield point
-        clock.load_state_dict(reading)
-
-    def state_dict(self) -> dict[str, Any]:
-        """See `Stateful`."""
-        points = [asdict(point) for point in self.points]
-        return {"points": points, "readings": list(self._readings), "seconds": self.seconds}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Stateful`."""
-        self.points = [EvalPoint(**(each | {"counts": Counts(**each["counts"])})) for each in state["points"]]
-        self._readings, self._earlier = list(state["readings"]), state["seconds"]
 
 
 def parts_of(built: Built) -> dict[str, Stateful]:

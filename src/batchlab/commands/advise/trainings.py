@@ -13,6 +13,7 @@ from batchlab.laws.estimate import Estimate
 from batchlab.run.target import target_metrics
 from batchlab.run.training_run import run, run_to_end
 from batchlab.training.build import Built, build
+from batchlab.training.evaluation import Evaluation
 
 LR_FACTOR = 2.0
 """Learning rates of a line search lie so far apart."""
@@ -82,17 +83,20 @@ class Trainings:
             self.config, batch_size=batch_size, lr=lr, epochs=None, budget=budget,
             eval=replace(self.config.eval, every_examples=every),
         )  # fmt: skip
-        points, outcome, steps = [], "out_of_memory", run(small(build(config, seed)), with_test=False)
-        for point in steps:
-            points += [point] if point.is_due else []
+        evaluations, outcome = list[Evaluation](), "out_of_memory"
+        training = run(small(build(config, seed)), with_test=False)
+        for at in training:
+            evaluations += [at] if isinstance(at, Evaluation) else []
             self.tell()
-            is_over = time.perf_counter() > self.deadline
-            if point.is_last or is_over:
-                outcome = "done" if math.isfinite(point.train_loss) else "diverged"
-                outcome = outcome if point.is_last else "no time"
-                steps.close()  # the finals of a run take longer than a short training
-        found = target_metrics(points, self.target if outcome == "done" else None)
-        seen = float(points[-1].counts.processed) if points else 0.0
+            is_last = isinstance(at, Evaluation) and at.is_last
+            if is_last:
+                outcome = "done" if math.isfinite(evaluations[-1].point.train_loss) else "diverged"
+            elif time.perf_counter() > self.deadline:
+                outcome = "no time"
+            if outcome != "out_of_memory":
+                training.close()  # the finals of a run take longer than a short training
+        found = target_metrics(evaluations, self.target if outcome == "done" else None)
+        seen = float(evaluations[-1].point.counts.processed) if evaluations else 0.0
         examples, seconds = (found.get(f"target/{name}", math.nan) for name in ("examples", "seconds"))
         return self._keep(Training(batch_size, lr, seed, examples, seconds, seen, outcome))
 
@@ -186,16 +190,18 @@ def first_training(config: Config, batch_size: int, num_train: int, seconds: flo
     every = max(batch_size, num_train // EVALS_PER_PASS, 1)
     budget, evals = Budget("seconds", seconds=seconds), replace(config.eval, every_examples=every)
     built = small(build(replace(config, batch_size=batch_size, epochs=None, budget=budget, eval=evals), config.seed))
-    points, steps = [], run(built, with_test=False)
-    for point in steps:
-        points.append(point)
-        if point.is_last:
-            steps.close()
-    if not points or not points[-1].is_last:
+    evaluations, training = list[Evaluation](), run(built, with_test=False)
+    for at in training:
+        evaluations += [at] if isinstance(at, Evaluation) else []
+        if evaluations and evaluations[-1].is_last:
+            training.close()
+    if not evaluations or not evaluations[-1].is_last:
         return First(target or math.nan, math.nan, "out_of_memory", f"a batch of {batch_size} did not fit")
-    if not math.isfinite(points[-1].train_loss):
-        return First(target or math.nan, math.nan, "diverged", f"diverged in {points[-1].counts.steps} steps")
-    known = [(each.counts.processed, each.val_accuracy) for each in points if each.val_accuracy is not None]
+    last = evaluations[-1].point
+    if not math.isfinite(last.train_loss):
+        return First(target or math.nan, math.nan, "diverged", f"diverged in {last.counts.steps} steps")
+    scored = [each for each in evaluations if each.val_accuracy is not None]
+    known = [(each.point.counts.processed, each.val_accuracy or 0.0) for each in scored]
     smooth = [sum(each for _, each in known[max(0, end - 3) : end]) / min(3, end) for end in range(1, len(known) + 1)]
     best = max(smooth)
     error = math.sqrt(max(best * (1 - best), 1e-9) / len(built.dataset.val))

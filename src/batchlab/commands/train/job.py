@@ -25,7 +25,8 @@ from batchlab.tracking.recorder import Recorder
 from batchlab.training.build import Built, build, load_dataset, pick_device
 from batchlab.training.checkpoint import open_checkpointer
 from batchlab.training.clock import Clock
-from batchlab.training.loop import EvalPoint
+from batchlab.training.evaluation import Evaluation
+from batchlab.training.loop import LoopPoint
 
 
 def train(config: Config, sweep_id: str) -> tuple[float, ...]:
@@ -165,7 +166,7 @@ def prepared(config: Config, seed: int) -> tuple[Built, dict[str, str]]:
 
 def run_recorded(
     built: Built,
-    training: Generator[EvalPoint, None, RunResult],
+    training: Generator[LoopPoint | Evaluation, None, RunResult],
     host_share: HostShare,
     recorder: Recorder,
     watch: RunProgress,
@@ -182,9 +183,9 @@ def run_recorded(
             result.finals[WORKERS] = max(num_at_first, host_share.num_here())
             recorder.finish(result)
             break
-        if point.is_due:
-            recorder.point(point)
-        watch.point(point)
+        if isinstance(point, Evaluation):
+            recorder.evaluation(point)
+        watch.show(point)
         host_share.give_way()
         if trial is not None and (reason := trial.why_stop(point)):
             training.close()

@@ -1,0 +1,75 @@
+"""Evaluations of a run, and the history of them that a checkpoint keeps."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from batchlab.training.clock import Clock
+from batchlab.training.loop import LoopPoint
+from batchlab.training.plan import Counts
+
+VAL_LOSS, VAL_ACCURACY, TRAIN_ACCURACY = "val/loss", "val/accuracy", "train/accuracy"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured of a run's model at one point, while the clock was stopped.
+
+    Attributes:
+        point: where the loop stood.
+        metrics: scores on the splits, sharpness and gradient noise by the name of their curve; what was not measured
+            has no entry, what could not be measured is NaN.
+        is_last: the run ends here: its budget is used up, it has diverged, or it has reached its target.
+    """
+
+    point: LoopPoint
+    metrics: Mapping[str, float]
+    is_last: bool
+
+    @property
+    def val_accuracy(self) -> float | None:
+        """On the validation split; None for regression, and where the run has diverged."""
+        return self.metrics.get(VAL_ACCURACY)
+
+
+class RunHistory:
+    """A run's evaluations with the clock's readings, and its wall-clock seconds over all processes."""
+
+    def __init__(self) -> None:
+        self.evaluations: list[Evaluation] = []
+        self._readings: list[dict[str, float]] = []
+        self._earlier, self._started = 0.0, time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds so far, in s."""
+        return self._earlier + time.perf_counter() - self._started
+
+    def add(self, evaluation: Evaluation, clock: Clock) -> None:
+        """Append an evaluation and what the clock reads now."""
+        self.evaluations.append(evaluation)
+        self._readings.append(clock.state_dict())
+
+    def replay(self, clock: Clock) -> Iterator[Evaluation]:
+        """Yield the evaluations again, for whoever records them or stops the run; the clock reads what it did then."""
+        reading = clock.state_dict()
+        for evaluation, then in zip(self.evaluations, self._readings, strict=True):
+            clock.load_state_dict(then)
+            yield evaluation
+        clock.load_state_dict(reading)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the evaluations, the clock's readings and the seconds."""
+        evaluations = [asdict(each) for each in self.evaluations]
+        return {"evaluations": evaluations, "readings": list(self._readings), "seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Set the evaluations, the clock's readings and the seconds."""
+        self.evaluations = [_evaluation(each) for each in state["evaluations"]]
+        self._readings, self._earlier = list(state["readings"]), state["seconds"]
+
+
+def _evaluation(state: dict[str, Any]) -> Evaluation:
+    counts = Counts(**state["point"]["counts"])
+    return Evaluation(**(state | {"point": LoopPoint(**(state["point"] | {"counts": counts}))}))
