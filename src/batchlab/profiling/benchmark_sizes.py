@@ -11,6 +11,7 @@ from batchlab.config.installation import CONF
 from batchlab.config.schema import Config
 from batchlab.profiling.benchmark_settings import Benchmark
 from batchlab.training.build import load_dataset, pick_device
+from batchlab.training.plan import num_examples_of
 
 
 def sizes_of(keys: Benchmark, config: Config, num_train: int) -> list[int]:
@@ -32,7 +33,7 @@ def sizes_of(keys: Benchmark, config: Config, num_train: int) -> list[int]:
     if keys.batch_sizes == "auto":
         powers = [2**power for power in range(3, 30) if 2**power < num_train]
         return [*powers[-12:], num_train]
-    return sorted({num_train if size == "full" else size for size in keys.batch_sizes})
+    return sorted({num_examples_of(size, num_train) for size in keys.batch_sizes})
 
 
 def coulom_sizes(keys: Benchmark, config: Config, num_train: int) -> list[int]:

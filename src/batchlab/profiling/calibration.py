@@ -25,9 +25,8 @@ from batchlab.models.norm import GhostBatchNorm
 from batchlab.profiling.step_table import NAME, StepTimes, read_entry, untimed, write_entry
 from batchlab.profiling.timing import Cell, time_cells
 from batchlab.system.host_lock import host_alone
-from batchlab.training.build import build, load_dataset
-from batchlab.training.plan import part_sizes
-from batchlab.validation.dry_run import batch_sizes_along
+from batchlab.training.build import build_run
+from batchlab.training.plan import ResolvedRun, part_sizes
 
 SMALLEST, LEAST_TOP = 8, 64
 """Timed are 8, 16, 32, 64 and on, up to the first power of two that is no smaller than the run's largest batch."""
@@ -51,27 +50,26 @@ def counts_alone(config: Config) -> bool:
     return is_optimised or (config.budget.kind in ("seconds", "target") and shares_host())
 
 
-def step_seconds(config: Config) -> tuple[Callable[[int], float] | None, str]:
-    """Seconds of a step by batch size, as measured alone on this kind of host: from the table, or measured now.
+def step_seconds(run: ResolvedRun) -> tuple[Callable[[int], float] | None, str]:
+    """Return seconds of a step by batch size, as measured alone on this kind of host: from the table, or measured now.
 
     Where it has to be measured, our other trainings on this host stand meanwhile; to be called while this process holds
     no place among them.
 
     Args:
-        config: passed both gates; micro_batch_size=auto is settled.
+        run: passed both gates; micro_batch_size=auto is settled.
 
     Returns:
         A function, batch size -> seconds, None where nothing could be timed; and where its numbers are from.
     """
-    num_train = len(load_dataset(config.data).train)
-    sizes, micro = batch_sizes_along(config, num_train), _micro(config)
-    entry = read_entry(config.mlruns, untimed(config))
-    if entry.missing(wanted := sizes_to_time(max(sizes), num_train, micro)):
+    sizes, micro, mlruns = run.batch_sizes, run.plan.micro_batch_size, run.config.mlruns
+    entry = read_entry(mlruns, untimed(run))
+    if entry.missing(wanted := sizes_to_time(max(sizes), run.plan.num_train, micro)):
         with host_alone() as is_alone:
-            entry = read_entry(config.mlruns, entry)  # another process may have measured while this one waited
+            entry = read_entry(mlruns, entry)  # another process may have measured while this one waited
             if missing := entry.missing(wanted):
-                entry = measured(config, entry, missing, is_alone)
-                write_entry(config.mlruns, entry)
+                entry = time_steps(run, entry, missing, is_alone)
+                write_entry(mlruns, entry)
     cost = entry.cost
     if cost is None or any(cost.seconds(size, len(part_sizes(size, micro))) is None for size in sizes):
         return None, f"{entry.key}: nothing could be timed: {', '.join(sorted(set(entry.failed.values())))}"
@@ -95,10 +93,6 @@ def said(entry: StepTimes) -> str:
     return f"{NAME} {entry.key}: {line}measured {entry.measured['date']}{beside}"
 
 
-def _micro(config: Config) -> int | None:
-    return None if config.micro_batch_size == "none" else int(config.micro_batch_size)
-
-
 def sizes_to_time(largest: int, num_train: int, micro_batch_size: int | None = None) -> list[int]:
     """Batch sizes from which a run's step times follow.
 
@@ -118,18 +112,18 @@ def sizes_to_time(largest: int, num_train: int, micro_batch_size: int | None = N
     return sorted(found)
 
 
-def measured(config: Config, entry: StepTimes, batch_sizes: list[int], is_alone: bool) -> StepTimes:
-    """The entry with these sizes timed; those that were timed before stay as they are, and so does what they told.
+def time_steps(run: ResolvedRun, entry: StepTimes, batch_sizes: list[int], is_alone: bool) -> StepTimes:
+    """Return the entry with these sizes timed; those that were timed before stay as they are, and so does what they told.
 
     The largest of them is timed again beside the new ones, see `extended`.
 
     Args:
-        config: whose steps.
+        run: whose steps.
         entry: of the table, or empty.
         batch_sizes: that nobody has tried yet.
         is_alone: whether no training of ours runs on this host meanwhile.
     """
-    started, built = time.perf_counter(), build(config, config.seed)
+    started, built = time.perf_counter(), build_run(run, run.config.seed)
     micro, failed = built.plan.micro_batch_size, dict(entry.failed)
     unfit = {size: "a size that the model's norm does not take" for size in batch_sizes
              if not is_fit(built.train_step.model, part_sizes(size, micro))}  # fmt: skip
@@ -137,8 +131,8 @@ def measured(config: Config, entry: StepTimes, batch_sizes: list[int], is_alone:
     sizes = [*([max(known)] if known else []), *(size for size in batch_sizes if size not in unfit)]
     cells = [Cell(built, size, micro_batch_size=micro) for size in sizes]
     # an optimizer that does more at every tenth step is timed over ten
-    at_least = int(config.optimizer.get("precondition_frequency") or 1)
-    with _as_in_a_run(config):
+    at_least = int(run.config.optimizer.get("precondition_frequency") or 1)
+    with _as_in_a_run(run.config):
         timings = time_cells(cells, NUM_BLOCKS, BUDGET_SECONDS, min_steps=at_least)
     failed |= unfit | {sizes[place]: why for place, why in timings.failed.items()}
     timed = [

@@ -4,21 +4,20 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from batchlab.config.identity import hash_of, settings_affecting
 from batchlab.config.keys import Affects
-from batchlab.config.schema import Config, Memory
+from batchlab.config.schema import Config
 from batchlab.errors import ConfigError
 from batchlab.profiling.largest_batch import HEADROOM, EarlierTests, MemoryProbe, largest_batch, needs, sentence
 from batchlab.profiling.memory_process import MemoryFacts, NothingFits
 from batchlab.profiling.size_search import SizeTest
 from batchlab.system.device_memory import free_bytes, peak_bytes, reset_peak
-from batchlab.training.build import load_dataset, pick_device
-from batchlab.training.plan import part_sizes
-from batchlab.validation.dry_run import batch_sizes_along
+from batchlab.training.build import pick_device, resolve
+from batchlab.training.plan import ResolvedRun, part_sizes
 
 KNOWN = "BATCHLAB_MEMORY"
 """Environment variable of what a command knows of memory: its worker processes, and the jobs of a grid, inherit it."""
@@ -28,20 +27,20 @@ MOST_KNOWN = 16
 
 @dataclass(frozen=True)
 class MicroBatchChoice:
-    """A configuration without `auto`.
+    """A run whose micro_batch_size is not auto.
 
     Attributes:
-        config: with micro_batch_size ``none``, or the largest part of any batch.
+        run: with micro_batch_size ``none``, or the largest part of any batch.
         found: the largest size that fits, in words; empty where nothing was asked for.
         record: the whole probe, to be kept with the run; empty likewise.
     """
 
-    config: Config
+    run: ResolvedRun
     found: str = ""
     record: str = ""
 
 
-def settle(config: Config) -> MicroBatchChoice:
+def resolve_micro_batch(run: ResolvedRun) -> MicroBatchChoice:
     """Replace micro_batch_size=auto by a number, from a probe or from what the command knows already.
 
     The effective batch stays what was asked for. The number is the size of the largest of the near-equal parts into
@@ -49,18 +48,18 @@ def settle(config: Config) -> MicroBatchChoice:
     goes through whole. What comes out is the configuration in which that number had been typed.
 
     Args:
-        config: passed both gates.
+        run: passed both gates.
 
     Returns:
-        The same configuration where there was nothing to settle.
+        The same run where its micro_batch_size is not auto.
 
     Raises:
         NothingFits: with the reason.
     """
-    if config.micro_batch_size != "auto":
-        return MicroBatchChoice(config)
-    batches = batch_sizes_along(config, len(load_dataset(config.data).train))
-    probe = _probe(config, max(batches))
+    if run.config.micro_batch_size != "auto":
+        return MicroBatchChoice(run)
+    batches = run.batch_sizes
+    probe = _probe(run.config, max(batches))
     micro = allowed_maximum(min(probe.size, max(batches)), batches, probe.facts)
     if micro is None:
         raise NothingFits(
@@ -68,13 +67,12 @@ def settle(config: Config) -> MicroBatchChoice:
         )
     largest_part = max(part_sizes(batch, micro)[0] for batch in batches)
     is_whole = largest_part == max(batches)
-    settled = replace(config, micro_batch_size="none" if is_whole else largest_part, memory=Memory())
     parts = f"{max(batches)} in {math.ceil(max(batches) / micro)} parts of at most {largest_part}"
     found = f"the whole batch in one part ({needs(probe)})" if is_whole else f"{sentence(probe)}: {parts}"
     tested = [[each.size, each.num_parts, each.bytes, each.cause] for each in probe.tested]  # short: it is a tag
     facts = asdict(probe.facts) | {"limit_bytes": probe.limit_bytes, "headroom": probe.headroom}
     record = {"size": probe.size, "capped_by": probe.capped_by, "seconds": round(probe.seconds, 3), **facts}
-    return MicroBatchChoice(settled, found, json.dumps(record | {"tested": tested}))
+    return MicroBatchChoice(run.with_micro_batch_size(None if is_whole else largest_part), found, json.dumps(record | {"tested": tested}))
 
 
 def check_memory(configs: list[Config], num_workers: int = 1) -> list[ConfigError]:
@@ -89,22 +87,20 @@ def check_memory(configs: list[Config], num_workers: int = 1) -> list[ConfigErro
         if sys.stderr.isatty():
             print("micro_batch_size=auto: sizes are tested in a process of their own.", file=sys.stderr)
         free_for_runs(asking[0], num_workers)
-    asking.sort(key=_largest_batch, reverse=True)  # what fits there says enough of smaller batches
-    return [error for config in asking for error in _check(config)]
+    # what fits the largest batch says enough of smaller ones
+    runs = sorted(map(resolve, asking), key=lambda run: run.batch_sizes[-1], reverse=True)
+    return [error for run in runs for error in _memory_errors(run)]
 
 
-def _largest_batch(config: Config) -> int:
-    return max(batch_sizes_along(config, len(load_dataset(config.data).train)))
-
-
-def _check(config: Config) -> Iterator[ConfigError]:
+def _memory_errors(run: ResolvedRun) -> Iterator[ConfigError]:
+    config = run.config
     device = pick_device(config.device)
     if math.isnan(peak_bytes(device)):
         allowed = f"this system does not say how much memory is taken on {device.type}"
         yield ConfigError("micro_batch_size", "auto", allowed, "micro_batch_size=32")
         return
     try:
-        settle(config)
+        resolve_micro_batch(run)
     except NothingFits as error:
         limit, headroom = config.memory.limit_bytes, config.memory.headroom
         if limit is None:
@@ -115,7 +111,7 @@ def _check(config: Config) -> Iterator[ConfigError]:
         yield ConfigError("memory.limit_bytes", limit, str(error), f"memory.limit_bytes={enough}")
 
 
-def allowed_maximum(at_most: int, batches: list[int], facts: MemoryFacts) -> int | None:
+def allowed_maximum(at_most: int, batches: Sequence[int], facts: MemoryFacts) -> int | None:
     """The largest maximum m <= at_most of which every part of every batch is a size that the model takes.
 
     Args:

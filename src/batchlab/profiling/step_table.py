@@ -16,7 +16,8 @@ from batchlab.config.schema import Config
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.step_cost import StepCost, Timed
 from batchlab.tracking.stores import locked
-from batchlab.training.build import DEFAULT_THREADS, build_model, load_dataset, pick_device
+from batchlab.training.build import DEFAULT_THREADS, build_model, pick_device
+from batchlab.training.plan import ResolvedRun
 
 NAME = "step_times.json"
 
@@ -50,13 +51,13 @@ class StepTimes:
         return [size for size in batch_sizes if size not in known]
 
 
-def untimed(config: Config) -> StepTimes:
+def untimed(run: ResolvedRun) -> StepTimes:
     """The entry of a configuration's steps before anything is measured.
 
     Args:
-        config: passed both gates; micro_batch_size=auto is settled.
+        run: passed both gates; micro_batch_size=auto is settled.
     """
-    dataset, device = load_dataset(config.data), pick_device(config.device)
+    config, dataset, device = run.config, run.dataset, pick_device(run.config.device)
     facts = settings_affecting(config, Affects.STEP_TIME)
     facts |= {"input_shape": list(dataset.input_shape), "num_classes": dataset.num_classes}
     facts |= {"num_train": len(dataset.train), "num_threads": config.num_threads or DEFAULT_THREADS}

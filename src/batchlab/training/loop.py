@@ -5,7 +5,7 @@ Every step sees exactly the scheduled number of examples, across passes; gradien
 
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from batchlab.data.stream import BatchStream
 from batchlab.training.clock import Clock
 from batchlab.training.gradient import TrainStep, whole_gradient
-from batchlab.training.plan import Counts, Plan
+from batchlab.training.plan import Counts, Plan, Schedule
 
 TICK_SECONDS = 0.25
 """At least so much training lies between two points that are not evaluations."""
@@ -70,10 +70,6 @@ class LoopState:
         """Stand where a loop stood."""
         self.counts = Counts(**state["counts"])
         self.evaluated, self.loss_sum = state["evaluated"], state["loss_sum"]
-
-
-Schedule = Callable[[float], tuple[int, float]]
-"""Progress in [0, 1] -> batch size, and the factor on every group's learning rate."""
 
 
 def fit(

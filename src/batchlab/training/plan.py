@@ -1,12 +1,16 @@
-"""From a budget to what the loop counts: batch, parts, limit, evaluations."""
+"""Plan a run from its configuration and data: batch, parts, limit, evaluations."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from batchlab.config.schema import Config
+from batchlab.config.schema import Config, Memory
+from batchlab.data.dataset import Dataset
 
 Counted = Literal["steps", "drawn", "processed", "seconds"]
+Schedule = Callable[[float], tuple[int, float]]
+"""Progress in [0, 1] -> batch size, and the factor on every group's learning rate."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def make_plan(config: Config, num_train: int) -> Plan:
     Returns:
         The plan.
     """
-    batch_size = num_train if config.batch_size == "full" else int(config.batch_size)
+    batch_size = num_examples_of(config.batch_size, num_train)
     micro = None if config.micro_batch_size in ("none", "auto") else int(config.micro_batch_size)
     budget, target = config.budget, None
     counted: Counted
@@ -96,6 +100,35 @@ def make_plan(config: Config, num_train: int) -> Plan:
         target = budget.val_accuracy
     eval_every = config.eval.every_examples or num_train
     return Plan(batch_size, micro, num_train, counted, limit, eval_every, target, config.num_processes)
+
+
+@dataclass(frozen=True)
+class ResolvedRun:
+    """A checked configuration joined with its data: what a run will do, with any of its seeds.
+
+    Attributes:
+        config: what was asked for.
+        dataset: as it was loaded.
+        plan: batch, parts, budget and evaluations.
+        schedule: batch size and lr factor by progress.
+        batch_sizes: that the run will see, rising, each once.
+    """
+
+    config: Config
+    dataset: Dataset
+    plan: Plan
+    schedule: Schedule
+    batch_sizes: tuple[int, ...]
+
+    def with_micro_batch_size(self, micro_batch_size: int | None) -> "ResolvedRun":
+        """Return the same run in which that number had been typed in place of auto; None = the whole batch."""
+        config = replace(self.config, micro_batch_size=micro_batch_size or "none", memory=Memory())
+        return replace(self, config=config, plan=replace(self.plan, micro_batch_size=micro_batch_size))
+
+
+def num_examples_of(batch_size: Any, num_train: int) -> int:
+    """Return a batch size as typed in examples: ``full`` is the training split of `num_train`."""
+    return num_train if batch_size == "full" else int(batch_size)
 
 
 def whole_steps(num_examples: float, batch_size: int) -> int:

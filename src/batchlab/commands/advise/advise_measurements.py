@@ -16,6 +16,7 @@ from batchlab.profiling.largest_batch import largest_batch
 from batchlab.profiling.memory_process import NothingFits
 from batchlab.profiling.micro_batch import free_for_runs
 from batchlab.profiling.timing import Cell, time_cells
+from batchlab.training.plan import num_examples_of
 from batchlab.training.build import build, load_dataset
 
 STEP_SECONDS = 6.0
@@ -170,7 +171,7 @@ def train_at_sizes(measured: Measured, config: Config) -> None:
     ends, middle = trainings.deadline, measured.reference
     sizes = [middle, max(middle // SPREAD, 4), min(middle * SPREAD, power_of_two(num_train / 2.8))]
     sizes = list(dict.fromkeys(size for size in sizes if size >= 2))
-    base = num_train if config.batch_size == "full" else int(config.batch_size)
+    base = num_examples_of(config.batch_size, num_train)
     for place, size in enumerate(sizes):
         now = time.perf_counter()
         trainings.deadline = now + (ends - now) / (len(sizes) - place + 1)

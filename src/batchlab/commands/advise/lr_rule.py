@@ -9,6 +9,7 @@ import numpy as np
 from hydra.utils import get_object
 
 from batchlab.commands.advise.advise_measurements import Measured
+from batchlab.training.plan import num_examples_of
 from batchlab.commands.advise.trainings import Training
 from batchlab.config.traits import OptimizerTraits, declared
 
@@ -48,7 +49,7 @@ def lr_at(batch_size: int, measured: Measured, exponent: float) -> float:
     tuned = tuned_trainings(measured)
     if not tuned:
         config = measured.config
-        base = measured.num_train if config.batch_size == "full" else int(config.batch_size)
+        base = num_examples_of(config.batch_size, measured.num_train)
         return config.lr * (batch_size / base) ** exponent
     x, y = [math.log(each.batch_size) for each in tuned], [math.log(each.lr) for each in tuned]
     at = math.log(batch_size)
