@@ -15,7 +15,7 @@ from batchlab.measures.measurer import Measurer
 from batchlab.run.training_run import run, run_to_end
 from batchlab.tracking.stores import tracking_uri
 from batchlab.tracking.study_reader import recorded_runs
-from batchlab.training.build import build
+from batchlab.training.build import build, resolve
 from batchlab.validation.dry_run import check_data, check_grid
 
 BRIEF = {"sharpness/train_loss", "sharpness/lambda_max", "sharpness/lr_lambda_max", "sharpness/adaptive_sam"}
@@ -139,14 +139,14 @@ def test_regression_is_measured_too(config_of):
 def test_what_is_measured_is_not_part_of_what_a_run_is(config_of):
     configs = [config_of(f"measure={name}") for name in ("none", "brief", "sharpness")]
     assert len({config_key(config) for config in configs}) == 1
-    assert len({trial_identity(config) for config in configs}) == 1
+    assert len({trial_identity(resolve(config)) for config in configs}) == 1
     assert "twice" in check_grid(configs)[0].allowed
 
 
 def test_settings_of_a_measure_that_is_an_objective_are_part_of_what_a_trial_is(config_of):
     objective = "objectives=[sharpness/lambda_max]"
     configs = [config_of(objective, f"measure.num_examples={count}") for count in (100, 200)]
-    assert len({trial_identity(config) for config in configs}) == 2
+    assert len({trial_identity(resolve(config)) for config in configs}) == 2
 
 
 def test_unknown_settings_of_a_measure_are_named(config_of):

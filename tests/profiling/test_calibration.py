@@ -17,12 +17,12 @@ from batchlab.config.resolve import resolved
 from batchlab.config.schema import REPOSITORY, Budget, Eval, Measure
 from batchlab.laws.estimate import Estimate
 from batchlab.profiling import calibration, step_table
-from batchlab.profiling.calibration import counts_alone, sizes_to_time, step_seconds
+from batchlab.profiling.calibration import counts_alone, sizes_to_time
 from batchlab.profiling.step_table import NAME, read_entry, structure, untimed, write_entry
 from batchlab.profiling.timing import Timings
 from batchlab.run.training_run import run, run_to_end
 from batchlab.system.host_lock import host_shared
-from batchlab.training.build import build
+from batchlab.training.build import build, resolve
 from batchlab.training.clock import Clock
 from batchlab.training.loop import fit
 from batchlab.training.plan import part_sizes
@@ -67,8 +67,16 @@ def timer(monkeypatch):
     return asked
 
 
+def seconds_alone(config):
+    return calibration.step_seconds(resolve(config))
+
+
+def empty_entry(config):
+    return untimed(resolve(config))
+
+
 def key(config):
-    return untimed(config).key
+    return empty_entry(config).key
 
 
 def test_only_what_moves_the_time_of_a_step_is_measured_anew(like):
@@ -93,9 +101,9 @@ def test_a_model_is_known_by_its_shape_and_not_by_its_rates():
 
 
 def test_another_kind_of_host_has_its_own_times(like, timer, monkeypatch):
-    step_seconds(like())
+    seconds_alone(like())
     monkeypatch.setattr(step_table, "environment", lambda: environment() | {"cpu": "another"})
-    step_seconds(like())
+    seconds_alone(like())
     assert len(timer) == 2
 
 
@@ -118,18 +126,18 @@ def test_sizes_are_powers_of_two_up_to_the_runs_batch_and_few_numbers_of_parts(l
 
 
 def test_a_step_is_measured_once_and_a_larger_batch_adds_to_it(like, timer):
-    small, said = step_seconds(like(batch_size=64))
+    small, said = seconds_alone(like(batch_size=64))
     assert small(48) == pytest.approx(ALPHA + 48 * BETA)
     assert "1 ms + 10 us per example" in said
-    again, _ = step_seconds(like(batch_size=32, lr=0.5))
+    again, _ = seconds_alone(like(batch_size=32, lr=0.5))
     assert again(32) == small(32)
-    large, _ = step_seconds(like(batch_size=256))
+    large, _ = seconds_alone(like(batch_size=256))
     assert large(256) == pytest.approx(ALPHA + 256 * BETA)
     assert timer == [[8, 16, 32, 64], [64, 128, 256]]
 
 
 def test_steps_in_parts_are_timed_in_parts(like, timer):
-    seconds, _ = step_seconds(like(batch_size=1024, micro_batch_size=32))
+    seconds, _ = seconds_alone(like(batch_size=1024, micro_batch_size=32))
     assert timer == [[8, 16, 32, 33, 64, 128]]
     assert seconds(1024) == pytest.approx(32 * ALPHA + 1024 * BETA)
     assert seconds(20) == pytest.approx(ALPHA + 20 * BETA)
@@ -137,15 +145,15 @@ def test_steps_in_parts_are_timed_in_parts(like, timer):
 
 def test_a_norm_is_not_given_a_batch_that_it_refuses(like, timer):
     config = like(batch_size=64, model={"norm": "ghost_batch", "ghost_size": 32})
-    step_seconds(config)
+    seconds_alone(config)
     assert timer == [[32, 64]]
-    step_seconds(config)
+    seconds_alone(config)
     assert len(timer) == 1
 
 
 def test_the_table_says_what_was_measured_where_and_when(like, timer):
     config = like()
-    step_seconds(config)
+    seconds_alone(config)
     (entry,) = json.loads((Path(config.mlruns) / NAME).read_text()).values()
     assert entry["cost"]["alpha_seconds"]["value"] == pytest.approx(ALPHA)
     assert entry["cost"]["beta_seconds"]["low"] <= BETA * (1 + 1e-9)
@@ -157,12 +165,12 @@ def test_the_table_says_what_was_measured_where_and_when(like, timer):
 
 def test_an_entry_is_read_as_it_was_written_and_leaves_the_others(like, timer):
     first, second = like(), like(model={"width": 64})
-    step_seconds(first)
-    entry = read_entry(first.mlruns, untimed(first))
+    seconds_alone(first)
+    entry = read_entry(first.mlruns, empty_entry(first))
     write_entry(first.mlruns, entry)
-    assert read_entry(first.mlruns, untimed(first)) == entry
-    step_seconds(second)
-    assert read_entry(first.mlruns, untimed(first)) == entry
+    assert read_entry(first.mlruns, empty_entry(first)) == entry
+    seconds_alone(second)
+    assert read_entry(first.mlruns, empty_entry(first)) == entry
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])
@@ -170,9 +178,9 @@ def test_a_table_that_is_cut_off_or_another_file_is_measured_anew(like, timer, t
     config = like()
     Path(config.mlruns).mkdir()
     (Path(config.mlruns) / NAME).write_text(text)
-    step_seconds(config)
+    seconds_alone(config)
     assert timer == [[8, 16, 32, 64, 128]]
-    assert read_entry(config.mlruns, untimed(config)).cost is not None
+    assert read_entry(config.mlruns, empty_entry(config)).cost is not None
 
 
 def test_what_another_process_measured_while_this_one_waited_is_taken(like, timer, monkeypatch):
@@ -181,11 +189,11 @@ def test_what_another_process_measured_while_this_one_waited_is_taken(like, time
     def after_another():
         if not timer:
             monkeypatch.setattr(calibration, "host_alone", whole)
-            step_seconds(config)
+            seconds_alone(config)
         return whole()
 
     monkeypatch.setattr(calibration, "host_alone", after_another)
-    seconds, _ = step_seconds(config)
+    seconds, _ = seconds_alone(config)
     assert len(timer) == 1
     assert seconds(128) == pytest.approx(ALPHA + 128 * BETA)
 
@@ -196,13 +204,13 @@ def test_where_nothing_can_be_timed_there_are_no_seconds(like, monkeypatch):
         return Timings(np.empty((0, len(cells))), np.zeros(len(cells)), nothing, (0.0, 0.0), {}, 1, failed)
 
     monkeypatch.setattr(calibration, "time_cells", time_cells)
-    seconds, said = step_seconds(like())
+    seconds, said = seconds_alone(like())
     assert seconds is None
     assert "nothing could be timed: out of memory" in said
 
 
 def test_real_steps_give_a_law_of_seconds(like):
-    seconds, _ = step_seconds(like(batch_size=32))
+    seconds, _ = seconds_alone(like(batch_size=32))
     assert 0 < seconds(8) <= seconds(64) < 1
 
 
@@ -271,9 +279,10 @@ def test_seconds_to_a_target_are_counted_alone_too(like):
 
 def test_measuring_waits_for_no_training_of_its_own_process(like, timer):
     """The lock of a training is not held while step times are asked for: a run gets its clock before it begins."""
-    from batchlab.commands.train.job import prepared
+    from batchlab.commands.train.job import build_prepared, prepare
 
-    built, tags = prepared(like(objectives=[CALIBRATED], epochs=1), seed=0)
+    ready = prepare(resolve(like(objectives=[CALIBRATED], epochs=1)))
+    built, tags = build_prepared(ready, seed=0), ready.tags
     assert built.clock.is_calibrated
     assert tags["step_times"].startswith(NAME)
     with host_shared():

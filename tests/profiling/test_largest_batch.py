@@ -14,11 +14,11 @@ from batchlab.laws.memory_law import fit_memory
 from batchlab.profiling import largest_batch as memory
 from batchlab.profiling.largest_batch import largest_batch
 from batchlab.profiling.memory_process import NothingFits, SizeTester
-from batchlab.profiling.micro_batch import KNOWN, check_memory, settle
+from batchlab.profiling.micro_batch import KNOWN, check_memory, resolve_micro_batch
 from batchlab.run.training_run import run, run_to_end
 from batchlab.system.device_memory import reset_peak
 from batchlab.tracking.stores import tracking_uri
-from batchlab.training.build import build
+from batchlab.training.build import build, resolve
 from batchlab.training.evaluation import Evaluation
 
 MODELS = """
@@ -126,17 +126,17 @@ def test_a_size_that_takes_too_long_does_not_fit_and_says_so(config_of):
 def test_the_effective_batch_stays_and_the_run_is_that_of_the_typed_number(config_of):
     run_of = ["batch_size=200", "budget=steps", "budget.num_steps=3", "+model.width=65536"]
     config = wide(config_of, *run_of, limit_for(60e6))
-    settled = settle(config)
-    size = settled.config.micro_batch_size
+    settled = resolve_micro_batch(resolve(config))
+    size = settled.run.config.micro_batch_size
     assert isinstance(size, int)
     assert 200 % size == 0 or size < 200
     record = json.loads(settled.record)
     assert size <= record["size"]
     assert f"200 in {-(-200 // record['size'])} parts of at most {size}" in settled.found
     typed = config_of("model=own", "model._target_=sized.Wide", *run_of, f"micro_batch_size={size}")
-    assert config_key(settled.config) == config_key(typed)
+    assert config_key(settled.run.config) == config_key(typed)
     whole = replace(typed, micro_batch_size="none")
-    weights, sizes = zip(*(trained(each) for each in (settled.config, typed, whole)), strict=True)
+    weights, sizes = zip(*(trained(each) for each in (settled.run.config, typed, whole)), strict=True)
     assert sizes == ([200], [200], [200])
     for name, value in weights[0].items():
         assert torch.equal(value, weights[1][name])
@@ -144,8 +144,8 @@ def test_the_effective_batch_stays_and_the_run_is_that_of_the_typed_number(confi
     smaller = replace(config, batch_size=size)  # is known now: two parts of it fit
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SizeTester, "facts", lambda _: pytest.fail("a process was started for what is known"))
-        assert settle(smaller).config.micro_batch_size == "none"
-        assert settle(replace(config, lr=0.5, seed=3)).config.micro_batch_size == size
+        assert resolve_micro_batch(resolve(smaller)).run.config.micro_batch_size == "none"
+        assert resolve_micro_batch(resolve(replace(config, lr=0.5, seed=3))).run.config.micro_batch_size == size
 
 
 def trained(config):
@@ -184,8 +184,8 @@ def test_the_real_run_stays_below_the_limit(config_of, optimizer):
     """In the process that trains, which has more to hold than the one that tested: the headroom is for that."""
     overrides = ["batch_size=400", "model=convnet", "model.width=64", f"optimizer={optimizer}", "epochs=1"]
     config = config_of(*overrides, "micro_batch_size=auto", limit_for(150e6))
-    settled = settle(config)
-    result = run_to_end(run(build(settled.config, 0)))
+    settled = resolve_micro_batch(resolve(config))
+    result = run_to_end(run(build(settled.run.config, 0)))
     assert result.finals["cost/peak_memory_bytes"] < config.memory.limit_bytes
 
 

@@ -7,7 +7,8 @@ import pytest
 from batchlab.profiling import largest_batch as memory
 from batchlab.profiling import micro_batch
 from batchlab.profiling.memory_process import MemoryFacts
-from batchlab.profiling.micro_batch import KNOWN, allowed_maximum, memory_key, settle
+from batchlab.profiling.micro_batch import KNOWN, allowed_maximum, memory_key, resolve_micro_batch
+from batchlab.training.build import resolve
 from batchlab.training.plan import part_sizes
 
 
@@ -18,7 +19,7 @@ def nothing_known(monkeypatch):
 
 def test_a_batch_that_needs_no_settling_is_left_alone(config_of):
     config = config_of("micro_batch_size=32")
-    assert settle(config).config is config
+    assert resolve_micro_batch(resolve(config)).run.config is config
 
 
 @pytest.mark.parametrize(
@@ -64,5 +65,5 @@ def test_memory_is_remembered_for_a_handful_of_models(config_of, monkeypatch):
     monkeypatch.setattr(micro_batch, "largest_batch", fake)
     config = config_of("micro_batch_size=auto", "memory.limit_bytes=1000000000")
     for width in range(1, 40):
-        settle(replace(config, model=asdict(config)["model"] | {"width": width}))
+        resolve_micro_batch(resolve(replace(config, model=asdict(config)["model"] | {"width": width})))
     assert len(micro_batch._known()["models"]) == micro_batch.MOST_KNOWN

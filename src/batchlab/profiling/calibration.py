@@ -113,7 +113,7 @@ def sizes_to_time(largest: int, num_train: int, micro_batch_size: int | None = N
 
 
 def time_steps(run: ResolvedRun, entry: StepTimes, batch_sizes: list[int], is_alone: bool) -> StepTimes:
-    """Return the entry with these sizes timed; those that were timed before stay as they are, and so does what they told.
+    """Return the entry with these sizes timed, too; what was timed before stays as it is, and so does its cost.
 
     The largest of them is timed again beside the new ones, see `extended`.
 

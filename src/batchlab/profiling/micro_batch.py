@@ -5,7 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from batchlab.config.identity import hash_of, settings_affecting
@@ -72,7 +72,8 @@ def resolve_micro_batch(run: ResolvedRun) -> MicroBatchChoice:
     tested = [[each.size, each.num_parts, each.bytes, each.cause] for each in probe.tested]  # short: it is a tag
     facts = asdict(probe.facts) | {"limit_bytes": probe.limit_bytes, "headroom": probe.headroom}
     record = {"size": probe.size, "capped_by": probe.capped_by, "seconds": round(probe.seconds, 3), **facts}
-    return MicroBatchChoice(run.with_micro_batch_size(None if is_whole else largest_part), found, json.dumps(record | {"tested": tested}))
+    chosen = run.with_micro_batch_size(None if is_whole else largest_part)
+    return MicroBatchChoice(chosen, found, json.dumps(record | {"tested": tested}))
 
 
 def check_memory(configs: list[Config], num_workers: int = 1) -> list[ConfigError]:

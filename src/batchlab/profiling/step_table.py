@@ -12,7 +12,6 @@ from torch import nn
 
 from batchlab.config.identity import environment, hash_of, settings_affecting
 from batchlab.config.keys import Affects
-from batchlab.config.schema import Config
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.step_cost import StepCost, Timed
 from batchlab.tracking.stores import locked

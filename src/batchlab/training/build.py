@@ -26,8 +26,7 @@ from batchlab.system.torchrun_env import torchrun_env
 from batchlab.training.clock import Clock
 from batchlab.training.grad_norm_accumulator import GradNormAccumulator
 from batchlab.training.gradient import TrainStep
-from batchlab.training.loop import Schedule
-from batchlab.training.plan import Plan, make_plan
+from batchlab.training.plan import Plan, ResolvedRun, Schedule, make_plan
 from batchlab.training.train_step import make_train_step, precise
 
 WARMUP_FROM = 0.1
@@ -60,23 +59,41 @@ class Built:
     settings: dict[str, Any]
 
 
+def resolve(config: Config) -> ResolvedRun:
+    """Join a configuration with its data, which is loaded, and evaluate its schedules at 1,000 places of its progress.
+
+    Raises:
+        ConfigErrors: what the loader found wrong.
+    """
+    dataset = load_dataset(config.data)
+    plan = make_plan(config, len(dataset.train))
+    schedule = make_schedule(config, plan)
+    batch_sizes = {schedule(place / 1000)[0] for place in range(1001)}
+    return ResolvedRun(config, dataset, plan, schedule, tuple(sorted(batch_sizes)))
+
+
 def build(config: Config, seed: int) -> Built:
-    """Data, model, plan, scaled lr, optimizer, schedules: in that order, from a checked configuration.
+    """Resolve a configuration and build its run; see `build_run`."""
+    return build_run(resolve(config), seed)
+
+
+def build_run(run: ResolvedRun, seed: int) -> Built:
+    """Build data, model, scaled lr, optimizer and stream, in that order.
 
     Args:
-        config: passed both gates; micro_batch_size=auto is settled.
+        run: passed both gates; its micro_batch_size is not auto.
         seed: of initialisation, order and augmentation.
 
     Returns:
         What `run` drives; the global torch generator is seeded with `seed`.
     """
+    config, plan = run.config, run.plan
     assert config.micro_batch_size != "auto"
     device = pick_device(config.device)
     use_threads(config)
     dataset, resident = load_placed(config.data, device)
     torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType], torch leaves its argument untyped
     model = build_model(config, dataset).to(device)
-    plan = make_plan(config, len(dataset.train))
     settings = scaled_settings(config, plan.batch_size)
     optimizer = build_optimizer(config, model, settings)
     loss_function = build_loss(config, dataset)
@@ -85,21 +102,8 @@ def build(config: Config, seed: int) -> Built:
     if config.measure.gradient_noise and config.precision != "float16":  # there gradients carry the scaler's factor
         train_step = replace(train_step, grad_norms=GradNormAccumulator(model.parameters()))
     stream = BatchStream(dataset, seed, device, resident)
-    schedule, clock = make_schedule(config, plan), Clock(device)
-    return Built(
-        config,
-        seed,
-        device,
-        dataset,
-        plan,
-        train_step,
-        forward,
-        loss_function,
-        stream,
-        schedule,
-        clock,
-        settings,
-    )
+    parts = (train_step, forward, loss_function, stream, run.schedule, Clock(device))
+    return Built(config, seed, device, dataset, plan, *parts, settings)
 
 
 def use_threads(config: Config) -> None:

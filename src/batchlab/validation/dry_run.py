@@ -19,8 +19,8 @@ from batchlab.errors import ConfigError, ConfigErrors, config_error, place_of, r
 from batchlab.models.losses import Views
 from batchlab.models.norm import GhostBatchNorm
 from batchlab.system.torchrun_env import torchrun_env
-from batchlab.training.build import build_model, load_dataset, make_schedule, pick_device
-from batchlab.training.plan import Plan, make_plan
+from batchlab.training.build import build_model, load_dataset, pick_device, resolve
+from batchlab.training.plan import Plan, ResolvedRun, num_examples_of
 from batchlab.training.train_step import precise
 from batchlab.validation.first_step import check_first_step
 from batchlab.validation.launch_rules import is_contrastive
@@ -36,14 +36,16 @@ def check_data(config: Config) -> list[ConfigError]:
     Returns:
         Mistakes of the first stage that has any: signatures and device, data, sizes, model and optimizer.
     """
-    for stage in (_signatures_and_device, _data_and_sizes, _model, _optimizer):
-        try:
-            errors = list(stage(config))
-        except ConfigErrors as error:
-            errors = list(error.errors)
-        if errors:
+    try:
+        if errors := list(_signatures_and_device(config)):
             return errors
-    return []
+        run = _resolved(config)
+        for stage in (_data_and_sizes, _model, _optimizer):
+            if errors := list(stage(run)):
+                return errors
+        return []
+    except ConfigErrors as error:
+        return list(error.errors)
 
 
 def check_source(config: Config) -> list[ConfigError]:
@@ -73,7 +75,7 @@ def check_grid(configs: list[Config]) -> list[ConfigError]:
     first: dict[tuple[str, str, int], Config] = {}
     for config in configs:
         data = load_dataset(config.data)
-        batch_size = make_plan(config, len(data.train)).batch_size
+        batch_size = num_examples_of(config.batch_size, len(data.train))
         key = config_key(replace(config, batch_size=batch_size))
         for seed in range(config.seed, config.seed + config.num_seeds):
             if (run := (key, data.digest, seed)) in first:
@@ -124,9 +126,22 @@ def _processes(config: Config) -> Iterator[ConfigError]:
         yield ConfigError("num_processes", num, "processes share a CPU or CUDA devices", "device=cpu too")
 
 
-def _data_and_sizes(config: Config) -> Iterator[ConfigError]:
-    dataset = load_dataset(config.data)
-    num_train = len(dataset.train)
+def _resolved(config: Config) -> ResolvedRun:
+    """Resolve a configuration; whatever its schedules raise is the person's to mend."""
+    load_dataset(config.data)
+    try:
+        return resolve(config)
+    except ConfigErrors:
+        raise
+    except Exception as error:
+        targets = f"{config.lr_schedule['_target_']}, {config.batch_schedule['_target_']}"
+        fix = "other settings of lr_schedule.* or batch_schedule.*"
+        raise config_error("lr_schedule, batch_schedule", targets, raised(error), fix) from None
+
+
+def _data_and_sizes(run: ResolvedRun) -> Iterator[ConfigError]:
+    config, dataset = run.config, run.dataset
+    num_train, largest = run.plan.num_train, run.batch_sizes[-1]
     sizes = {
         "batch_size": config.batch_size,
         "batch_schedule.max_batch_size": config.batch_schedule.get("max_batch_size"),
@@ -136,7 +151,6 @@ def _data_and_sizes(config: Config) -> Iterator[ConfigError]:
             allowed = f"at most {num_train}, the size of the training split"
             fix = "batch_size=full" if key == "batch_size" else f"{key}={num_train}"
             yield ConfigError(key, value, allowed, fix)
-    largest = max(_sizes_along(config, num_train), default=0)
     every = config.eval.every_examples
     if every is not None and every < largest <= num_train:
         allowed = f"at least the largest batch, {largest}"
@@ -163,32 +177,13 @@ def _task(config: Config, dataset: Dataset) -> Iterator[ConfigError]:
         yield ConfigError("loss", loss, allowed, "loss=cross_entropy")
 
 
-def _sizes_along(config: Config, num_train: int) -> list[int]:
-    """The same; whatever the schedules raise is the person's to mend."""
-    try:
-        return batch_sizes_along(config, num_train)
-    except ConfigErrors:
-        raise
-    except Exception as error:
-        targets = f"{config.lr_schedule['_target_']}, {config.batch_schedule['_target_']}"
-        fix = "other settings of lr_schedule.* or batch_schedule.*"
-        raise config_error("lr_schedule, batch_schedule", targets, raised(error), fix) from None
-
-
-def batch_sizes_along(config: Config, num_train: int) -> list[int]:
-    """Batch sizes that the run will see, at 1,000 places of its progress."""
-    plan = make_plan(config, num_train)
-    schedule = make_schedule(config, plan)
-    return sorted({schedule(place / 1000)[0] for place in range(1001)})
-
-
-def _model(config: Config) -> Iterator[ConfigError]:
-    dataset = load_dataset(config.data)
+def _model(run: ResolvedRun) -> Iterator[ConfigError]:
+    config, dataset = run.config, run.dataset
     model = _built(config, dataset)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         yield ConfigError("model._target_", config.model["_target_"], "has no parameters to train", "model=mlp")
         return
-    errors = list(check_norms(config, model, make_plan(config, len(dataset.train))))
+    errors = list(_norms(run, model))
     yield from errors
     if not errors:
         yield from _forward(config, dataset, model)
@@ -210,17 +205,17 @@ def _built(config: Config, dataset: Dataset) -> nn.Module:
     return model
 
 
-def check_norms(config: Config, model: nn.Module, plan: Plan) -> Iterator[ConfigError]:
+def _norms(run: ResolvedRun, model: nn.Module) -> Iterator[ConfigError]:
     """Batch norm and ghost batch norm against every part of every batch that the run will see."""
-    batches = batch_sizes_along(config, plan.num_train)
-    sizes = {size for batch in batches for size in plan.forward_sizes(batch)}
+    config, plan = run.config, run.plan
+    sizes = {size for batch in run.batch_sizes for size in plan.forward_sizes(batch)}
     modules = list(model.modules())
     has_norm = any(isinstance(module, _BatchNorm | GhostBatchNorm) for module in modules)
     if has_norm and min(sizes) == 1:
         key = "batch_size" if plan.batch_size < 2 * plan.num_processes else "micro_batch_size"
         allowed = "batch norm needs at least 2 examples in each forward pass"
         value = config.batch_size if key == "batch_size" else config.micro_batch_size
-        least = 2 * plan.num_processes if key == "batch_size" else _least_micro_batch(plan, batches)
+        least = 2 * plan.num_processes if key == "batch_size" else _least_micro_batch(plan, run.batch_sizes)
         yield ConfigError(key, value, allowed, f"{key}={least}, or model.norm=layer, or model.norm=none")
     if config.sync_batch_norm and not any(isinstance(module, _BatchNorm) for module in modules):
         allowed = "has no effect: the model has no batch norm"
@@ -286,9 +281,9 @@ def _output(config: Config, output: object, wanted: list[int], mode: str) -> Ite
             yield ConfigError(key, name, f"must return logits of shape {wanted}, returned {got}", "model=mlp")
 
 
-def _optimizer(config: Config) -> Iterator[ConfigError]:
-    dataset = load_dataset(config.data)
-    yield from check_first_step(config, dataset, _built(config, dataset).to(pick_device(config.device)))
+def _optimizer(run: ResolvedRun) -> Iterator[ConfigError]:
+    config = run.config
+    yield from check_first_step(run, _built(config, run.dataset).to(pick_device(config.device)))
     is_flat = declared(LrScheduleTraits, config.lr_schedule).independent_of_length and not config.lr_schedule.get(
         "warmup"
     )

@@ -14,26 +14,26 @@ from batchlab.models.norm import GhostBatchNorm
 from batchlab.system.device_memory import is_out_of_memory
 from batchlab.training.build import build_loss, build_optimizer, pick_device, scaled_settings
 from batchlab.training.loop import TrainStep
-from batchlab.training.plan import make_plan
+from batchlab.training.plan import ResolvedRun
 from batchlab.training.train_step import make_train_step, precise
 
 EXAMPLES = 32
 
 
-def check_first_step(config: Config, dataset: Dataset, model: nn.Module) -> Iterator[ConfigError]:
+def check_first_step(run: ResolvedRun, model: nn.Module) -> Iterator[ConfigError]:
     """What a loss or an optimizer says of its settings only when it is asked to work.
 
     Running out of memory is no error: it is an outcome of the run.
 
     Args:
-        config: of which model and data are right.
-        dataset: loaded.
+        run: of which model and data are right.
         model: built for this; its weights change.
 
     Raises:
         ConfigErrors: of the learning rate's rule.
     """
-    optimizer, loss, device = _optimizer(config, dataset, model), _loss(config, dataset), pick_device(config.device)
+    config, dataset = run.config, run.dataset
+    optimizer, loss, device = _optimizer(run, model), _loss(config, dataset), pick_device(config.device)
     train_step = make_train_step(model, precise(model, config.precision, device), loss, optimizer, config.precision)
     inputs, targets = _examples(dataset, model, device)
     failed: list[Exception] = []
@@ -84,10 +84,11 @@ def _loss(config: Config, dataset: Dataset) -> Callable[[Tensor, Tensor], Tensor
         raise config_error("loss._target_", name, f"its constructor {raised(error)}", fix) from None
 
 
-def _optimizer(config: Config, dataset: Dataset, model: nn.Module) -> torch.optim.Optimizer:
+def _optimizer(run: ResolvedRun, model: nn.Module) -> torch.optim.Optimizer:
+    config = run.config
     name, fix = config.optimizer["_target_"], "other settings of optimizer.* or lr"
     try:
-        settings = scaled_settings(config, make_plan(config, len(dataset.train)).batch_size)
+        settings = scaled_settings(config, run.plan.batch_size)
     except ConfigErrors:
         raise
     except Exception as error:

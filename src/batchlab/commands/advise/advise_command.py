@@ -22,6 +22,7 @@ from batchlab.report.run_progress import job_bar, make_console
 from batchlab.system.signals import check_stop
 from batchlab.tracking.finished_runs import record_study
 from batchlab.training.build import load_dataset
+from batchlab.training.plan import num_examples_of
 from batchlab.validation.dry_run import check_data
 from batchlab.validation.launch_rules import check_single_losses
 
@@ -80,7 +81,7 @@ def measured_answer(request: Request) -> tuple[Measured, Advice | Filled]:
         if keys.method == "fill_then_reduce":
             if measured.trainings is None:
                 raise ValueError("; ".join(measured.remarks) or "the first training found no target")
-            base = measured.num_train if config.batch_size == "full" else int(config.batch_size)
+            base = num_examples_of(config.batch_size, measured.num_train)
             return measured, fill_then_reduce(measured, base)
         if measured.trainings is not None:
             train_at_sizes(measured, config)

@@ -9,9 +9,9 @@ import numpy as np
 from hydra.utils import get_object
 
 from batchlab.commands.advise.advise_measurements import Measured
-from batchlab.training.plan import num_examples_of
 from batchlab.commands.advise.trainings import Training
 from batchlab.config.traits import OptimizerTraits, declared
+from batchlab.training.plan import num_examples_of
 
 
 def lr_rule(measured: Measured) -> tuple[float, str]:

@@ -65,14 +65,15 @@ def _begin() -> None:
 
 def work(task: ArmRun, sweep_id: str) -> str:
     """Train or probe one task; returns what went wrong, or an empty string."""
-    from batchlab.commands.train.job import train_seed
+    from batchlab.commands.train.job import prepare, train_seed
     from batchlab.experiments.probe_runs import probe_seed
+    from batchlab.training.build import resolve
 
     try:
         if task.probe is not None:
             probe_seed(task.config, task.probe, task.seed, sweep_id)
         else:
-            train_seed(task.config, task.seed, sweep_id)
+            train_seed(prepare(resolve(task.config)), task.seed, sweep_id)
     except Exception as error:  # a claim that cannot be measured must not stop the others
         return f"{type(error).__name__}: {error}".splitlines()[0]
     return ""

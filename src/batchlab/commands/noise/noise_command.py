@@ -12,11 +12,12 @@ from batchlab.commands.command_line import Request
 from batchlab.config.schema import Config
 from batchlab.errors import ConfigError
 from batchlab.laws.gradient_noise import cosine_law, variance_law
-from batchlab.profiling.micro_batch import check_memory, settle
+from batchlab.profiling.micro_batch import check_memory, resolve_micro_batch
 from batchlab.profiling.noise_profile import PARTS, NoiseProfile, NothingMeasured, profile_noise
 from batchlab.profiling.noise_settings import Noise
 from batchlab.report.run_progress import make_console
 from batchlab.tracking.finished_runs import record_study
+from batchlab.training.build import resolve
 from batchlab.validation.dry_run import check_data
 from batchlab.validation.launch_rules import check_single_losses
 
@@ -38,20 +39,20 @@ def check(keys: Noise, configs: list[Config]) -> list[ConfigError]:
 
 def run(request: Request) -> int:
     """Train, measure, write and show; returns the exit code."""
-    keys, settled = request.keys, settle(request.configs[0])
+    keys, choice = request.keys, resolve_micro_batch(resolve(request.configs[0]))
     try:
-        found = profile_noise(keys, settled.config)
+        found = profile_noise(keys, choice.run.config)
     except NothingMeasured as error:
         print(error, file=sys.stderr)
         return 1
     answer = noise_record(found)
-    path = record(keys, settled.config, found, answer)
+    path = record(keys, choice.run.config, found, answer)
     if keys.output == "json":
         print(json.dumps(answer, indent=1))
         return 0
     console = make_console()
-    if settled.found:
-        console.print(f"micro_batch_size=auto: {settled.found}", soft_wrap=True)
+    if choice.found:
+        console.print(f"micro_batch_size=auto: {choice.found}", soft_wrap=True)
     show_noise(console, found)
     console.print(f"Written to {path}")
     return 0

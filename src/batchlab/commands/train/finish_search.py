@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from batchlab.commands.train.job import train_seed
+from batchlab.commands.train.job import prepare, train_seed
 from batchlab.commands.train.results import show_page
 from batchlab.laws.estimate import mean_of
 from batchlab.report.best import best_command, write_best
@@ -24,6 +24,7 @@ from batchlab.search.storage import open_storage, study_lock
 from batchlab.search.study import FrozenTrial, Study, TrialState, done_trials, found_study
 from batchlab.search.workers import core_shares
 from batchlab.tracking.stores import report_folder
+from batchlab.training.build import resolve
 from batchlab.training.checkpoint import remove_stale
 
 FRESH_SEEDS = 3
@@ -122,7 +123,8 @@ def _retrain_one(plan: SearchPlan, study: Study, name: str, trial: FrozenTrial, 
     first = config.seed + config.num_seeds
     make_console().print(f"Retraining {name}, trial {trial.number}, with {FRESH_SEEDS} fresh seeds:")
     tags = {"optuna.study": study.study_name, "optuna.trial_number": str(trial.number), "pick": name}
-    results = [train_seed(config, seed, sweep_id, tags=tags) for seed in range(first, first + FRESH_SEEDS)]
+    prepared = prepare(resolve(config))
+    results = [train_seed(prepared, seed, sweep_id, tags=tags) for seed in range(first, first + FRESH_SEEDS)]
     metrics = [*plan.settings.metrics, "final/test_accuracy"]
     metrics = [metric for metric in metrics if any(metric in result.finals for result in results)]
     keep(study, trial, {metric: [result.finals.get(metric, math.nan) for result in results] for metric in metrics})

@@ -3,8 +3,8 @@
 import math
 import statistics
 import sys
-from collections.abc import Generator
-from dataclasses import replace
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from batchlab.config.identity import config_key, curve_key, environment, hash_of, settings_affecting
@@ -14,7 +14,7 @@ from batchlab.config.schema import Config
 from batchlab.distributed.leader import shared
 from batchlab.profiling.calibration import counts_alone, step_seconds
 from batchlab.profiling.memory_process import NothingFits
-from batchlab.profiling.micro_batch import settle
+from batchlab.profiling.micro_batch import resolve_micro_batch
 from batchlab.report.run_progress import RunProgress, make_console
 from batchlab.run.training_run import RunResult, run, stopped_result
 from batchlab.search.trial import SearchTrial, current_trial
@@ -22,11 +22,12 @@ from batchlab.system.host_lock import WORKERS, HostShare, host_shared
 from batchlab.system.signals import check_stop
 from batchlab.system.torchrun_env import RanksFailed
 from batchlab.tracking.recorder import Recorder
-from batchlab.training.build import Built, build, load_dataset, pick_device
+from batchlab.training.build import Built, build_run, pick_device, resolve
 from batchlab.training.checkpoint import open_checkpointer
 from batchlab.training.clock import Clock
 from batchlab.training.evaluation import Evaluation
 from batchlab.training.loop import LoopPoint
+from batchlab.training.plan import ResolvedRun
 
 
 def train(config: Config, sweep_id: str) -> tuple[float, ...]:
@@ -39,11 +40,12 @@ def train(config: Config, sweep_id: str) -> tuple[float, ...]:
     Returns:
         The objectives in their order, each averaged over seeds; NaN where a seed has no value.
     """
-    trial = current_trial()
+    run, trial = resolve(config), current_trial()
     if trial is not None:
-        return train_trial(config, sweep_id, trial)
+        return train_trial(run, sweep_id, trial)
     try:
-        results = [train_seed(config, config.seed + index, sweep_id) for index in range(config.num_seeds)]
+        prepared = prepare(run)
+        results = [train_seed(prepared, config.seed + index, sweep_id) for index in range(config.num_seeds)]
     except RanksFailed as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None
@@ -56,31 +58,32 @@ def objectives_of(config: Config, results: list[RunResult]) -> tuple[float, ...]
     return tuple(statistics.fmean(result.finals.get(name, math.nan) for result in results) for name in names)
 
 
-def train_trial(config: Config, sweep_id: str, trial: SearchTrial) -> tuple[float, ...]:
+def train_trial(run: ResolvedRun, sweep_id: str, trial: SearchTrial) -> tuple[float, ...]:
     """The same as a trial of a search: known points are not trained again, hopeless ones not to their end.
 
     Args:
-        config: passed both gates.
+        run: passed both gates.
         sweep_id: names the command.
         trial: gets the reports and the result.
 
     Returns:
         The objectives; NaN where the trial has none.
     """
-    trial.check_data(load_dataset(config.data).digest)
+    config = run.config
+    trial.check_data(run.dataset.digest)
     nothing = (math.nan,) * len(config.objectives)
-    if (known := trial.known(trial_identity(config))) is not None:
+    if (known := trial.known(trial_identity(run))) is not None:
         make_console().print(f"trial {trial.number}: {trial.tried}: measured before, as trial {known.number}")
         trial.repeat(known)
         return tuple(known.result["values"] or nothing)
     results = []
     try:
-        settle(config)
+        prepared = prepare(run)
     except NothingFits as error:
         trial.finish("out_of_memory", str(error), [], {})
         return nothing
     for index in range(config.num_seeds):
-        result = train_seed(config, config.seed + index, sweep_id, trial)
+        result = train_seed(prepared, config.seed + index, sweep_id, trial)
         results.append(result)
         if result.outcome != "done":
             trial.finish(result.outcome, result.cause, [], costs_of(results))
@@ -92,12 +95,12 @@ def train_trial(config: Config, sweep_id: str, trial: SearchTrial) -> tuple[floa
     return values
 
 
-def trial_identity(config: Config) -> str:
+def trial_identity(run: ResolvedRun) -> str:
     """Of everything that decides what a trial measures: configuration, seeds, data, commit, kind of host."""
-    facts, data = environment(), load_dataset(config.data).digest
+    config, facts = run.config, environment()
     host = (facts["cpu"], pick_device(config.device).type, facts["commit"], facts["dirty"])
     measured = [settings_affecting(config, Affects.MEASURES)] if is_measured(config.objectives) else []
-    return hash_of([config_key(config), config.seed, config.num_seeds, data, *host, *measured])
+    return hash_of([config_key(config), config.seed, config.num_seeds, run.dataset.digest, *host, *measured])
 
 
 def costs_of(results: list[RunResult]) -> dict[str, float]:
@@ -113,16 +116,58 @@ def costs_of(results: list[RunResult]) -> dict[str, float]:
     return {name: value for name, value in costs.items() if math.isfinite(value)}
 
 
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run that any of its seeds can be trained of.
+
+    Attributes:
+        config: as it was asked for.
+        run: with a number for micro_batch_size=auto.
+        step_seconds: batch size -> seconds of a step measured alone; None = the clock measures.
+        tags: how much fits in memory, and where the step times are from.
+    """
+
+    config: Config
+    run: ResolvedRun
+    step_seconds: Callable[[int], float] | None
+    tags: dict[str, str]
+
+
+def prepare(run: ResolvedRun) -> PreparedRun:
+    """Find what fits in memory and what steps take alone, where the configuration asks for it, and show it.
+
+    Raises:
+        NothingFits: where not even the smallest size fits.
+    """
+    choice, tags = resolve_micro_batch(run), dict[str, str]()
+    step_times, said = step_seconds(choice.run) if counts_alone(run.config) else (None, "")
+    show_facts(run.dataset.facts)
+    if choice.found:
+        show_facts((f"micro_batch_size=auto: {choice.found}",))
+        tags |= {"micro_batch_size": f"auto: {choice.found}", "memory_probe": choice.record}
+    if said:
+        show_facts((said,))
+        tags["step_times"] = said
+    return PreparedRun(run.config, choice.run, step_times, tags)
+
+
+def build_prepared(prepared: PreparedRun, seed: int) -> Built:
+    """Build a run of a seed, its clock counting step times that were measured alone where there are any."""
+    built = build_run(prepared.run, seed)
+    return replace(built, clock=Clock(built.device, prepared.step_seconds)) if prepared.step_seconds else built
+
+
 def train_seed(
-    config: Config,
+    prepared: PreparedRun,
     seed: int,
     sweep_id: str,
     trial: SearchTrial | None = None,
     tags: dict[str, str] | None = None,
 ) -> RunResult:
     """One run: build, train, show, record; a trial may stop it."""
-    built, found = prepared(config, seed)
-    tags = (tags or {}) | found
+    check_stop()  # a signal that came while the run before was written
+    built = build_prepared(prepared, seed)
+    tags = (tags or {}) | prepared.tags
     if trial is not None:
         tags |= {"optuna.study": trial.study_name, "optuna.trial_number": str(trial.number)}
     name = f"trial {trial.number}: {trial.tried}, seed {seed}" if trial else label(built)
@@ -137,7 +182,8 @@ def train_seed(
             shared(built) as together,
         ):
             if trial is not None:
-                trial.begin_run(recorder.run_id, curve_key(config), checkpointer.resumed_from if checkpointer else None)
+                resumed_from = checkpointer.resumed_from if checkpointer else None
+                trial.begin_run(recorder.run_id, curve_key(prepared.config), resumed_from)
             training = run(together, with_test=trial is None, checkpointer=checkpointer)
             result = run_recorded(built, training, host_share, recorder, watch, trial)
         if checkpointer is not None and result.outcome != "stopped":
@@ -145,23 +191,6 @@ def train_seed(
     for metric, reason in result.missing.items():
         make_console().print(f"{metric} could not be measured: {reason}")
     return result
-
-
-def prepared(config: Config, seed: int) -> tuple[Built, dict[str, str]]:
-    """A run, built, and tags on what was found for it: how much fits, and what its steps take alone."""
-    check_stop()  # a signal that came while the run before was written
-    settled, tags = settle(config), dict[str, str]()
-    step_times, said = step_seconds(settled.config) if counts_alone(settled.config) else (None, "")
-    built = build(settled.config, seed)
-    show_facts(built.dataset.facts)
-    if settled.found:
-        show_facts((f"micro_batch_size=auto: {settled.found}",))
-        tags |= {"micro_batch_size": f"auto: {settled.found}", "memory_probe": settled.record}
-    if said:
-        show_facts((said,))
-        tags["step_times"] = said
-        built = replace(built, clock=Clock(built.device, step_times))
-    return built, tags
 
 
 def run_recorded(
