@@ -14,6 +14,7 @@ import torch
 DEVICE = torch.device(os.environ.get("DAY_DEVICE", "cuda"))
 CUDA = DEVICE.type == "cuda"  # elsewhere everything is tiny: a dry run of the scripts, not a measurement
 OUT = Path(os.environ["DAY_OUT"])
+PATIENCE = int(os.environ.get("PATIENCE", "1"))  # factor on seconds after which something counts as hanging
 OUT.mkdir(parents=True, exist_ok=True)
 
 

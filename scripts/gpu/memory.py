@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from day import CUDA, error_of, say
+from day import CUDA, PATIENCE, error_of, say
 
 HOG = """
 import sys, time, torch
@@ -58,7 +58,7 @@ def main() -> None:
             begun = time.perf_counter()
             try:
                 limit = None if CUDA else 1_100_000_000
-                probe = largest_batch(config(*typed), None, limit, timeout=120)
+                probe = largest_batch(config(*typed), None, limit, timeout=120 * PATIENCE)
                 say(
                     "memory",
                     what=name,
@@ -77,7 +77,7 @@ def main() -> None:
                         [sys.executable, "-c", TRAIN, HERE, str(size), *typed],
                         capture_output=True,
                         text=True,
-                        timeout=120,
+                        timeout=120 * PATIENCE,
                         check=False,
                     )
                     say(

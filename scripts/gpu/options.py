@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 
 import torch
-from day import CUDA, Late, config, error_of, say, within
+from day import CUDA, PATIENCE, Late, config, error_of, say, within
 
 IMAGES = ["data=synthetic_images", f"data.num_examples={2048 if CUDA else 200}"]
 SHORT = ["budget=steps", "budget.num_steps=20", "batch_size=128", "measure=none"]
@@ -31,7 +31,7 @@ def train(*typed):
 def attempt(group, name, *typed, seconds=60):
     begun = time.perf_counter()
     try:
-        with within(seconds):
+        with within(seconds * PATIENCE):
             result, losses = train(*typed)
         facts = {
             key.split("/")[1]: round(float(value), 6)

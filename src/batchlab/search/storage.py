@@ -20,7 +20,7 @@ from batchlab.search.retry import is_unavailable, taken_again, with_retries, wit
 from batchlab.search.retrying_storage import RetryingStorage
 from batchlab.search.server_storage import ServerStorage, engine_settings
 from batchlab.search.stale_trials import own_lease
-from batchlab.search.trial_ref import TRIAL
+from batchlab.search.trial_ref import current_ref
 from batchlab.system.child_processes import WORKER
 from batchlab.tracking.stores import create_whole, locked, optuna_url, share_sqlite, sqlite_path
 
@@ -66,7 +66,8 @@ def find_study(mlruns: str, name: str, address: Any = None) -> Study | None:
 def _open(mlruns: str, address: str) -> BaseStorage:
     if is_journal(address):
         return JournalStorage(JournalFileBackend(address))
-    is_known = bool({WORKER, TRIAL} & set(os.environ))  # it has answered before; an address just typed may be wrong
+    # it has answered a worker or a trial before; an address just typed may be wrong
+    is_known = WORKER in os.environ or current_ref() is not None
     if match := re.fullmatch(r"grpc://([^:/]+):(\d+)", address):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +20,7 @@ from batchlab.search.pareto_front import pareto_front
 from batchlab.search.pruning import Curve, Front, is_dominated
 from batchlab.search.storage import open_storage
 from batchlab.search.study import DIGEST, DataChanged, changed_data
-from batchlab.search.trial_ref import TRIAL, TrialRef
+from batchlab.search.trial_ref import TrialRef, current_ref
 from batchlab.training.build import made
 from batchlab.training.evaluation import VAL_ACCURACY, VAL_LOSS, Evaluation
 from batchlab.training.loop import LoopPoint
@@ -37,9 +36,9 @@ SINGLE_CURVE = {"final/val_accuracy": VAL_ACCURACY, "final/val_loss": VAL_LOSS}
 
 def current_trial() -> "SearchTrial | None":
     """The trial that this job is; None outside a search."""
-    if TRIAL not in os.environ:
+    trial_ref = current_ref()
+    if trial_ref is None:
         return None
-    trial_ref = TrialRef(**json.loads(os.environ[TRIAL]))
     address = HydraConfig.get().sweeper.storage
     address = OmegaConf.to_container(address, resolve=True) if OmegaConf.is_config(address) else address
     return SearchTrial(

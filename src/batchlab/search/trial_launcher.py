@@ -20,7 +20,7 @@ from batchlab.search.settings import Settings
 from batchlab.search.space import in_words
 from batchlab.search.study import DataChanged
 from batchlab.search.trial_configs import Composer
-from batchlab.search.trial_ref import TRIAL, TrialRef
+from batchlab.search.trial_ref import TRIAL, TrialRef, trial_here
 from batchlab.system.child_processes import SWEEP_ID
 from batchlab.system.torchrun_env import RanksFailed
 
@@ -97,29 +97,29 @@ class TrialRunner:
         sweep = OmegaConf.to_container(self._composer.base().hydra.sweep, resolve=False)
         return "override_dirname" in str(sweep)
 
-    def _trial_ref(self, job: Job) -> str:
-        tried = in_words([*job.structural, *job.plain]).replace("'", "")  # the handle stands in quotes
+    def _ref(self, job: Job) -> TrialRef:
+        tried = in_words([*job.structural, *job.plain]).replace("'", "")  # it may stand in quotes
         deadline = time.time() + self._deadline - time.monotonic()  # a launcher's job may be on another host
-        return TrialRef.of(self._settings, job.trial_id, job.number, deadline, tried, self._may_repeat).as_text()
+        return TrialRef.of(self._settings, job.trial_id, job.number, deadline, tried, self._may_repeat)
 
     def _environment(self, job: Job) -> list[str]:
         """What a job needs in its environment, on a machine that has not inherited this one's too."""
         sweep = os.environ.get(SWEEP_ID)
-        carried = {TRIAL: self._trial_ref(job)} | ({SWEEP_ID: sweep} if sweep else {})
+        carried = {TRIAL: self._ref(job).as_text()} | ({SWEEP_ID: sweep} if sweep else {})
         return [f"+hydra.job.env_set.{name}='{value}'" for name, value in carried.items()]
 
     def _run_here(self, job: Job) -> JobReturn:
         config = self._composer.job(job.structural, job.plain)
         with open_dict(config.hydra.job):
             config.hydra.job.num, config.hydra.job.id = job.number, str(job.number)
-            config.hydra.job.env_set[TRIAL] = self._trial_ref(job)
-        return run_job(
-            hydra_context=self._context,
-            task_function=self._task,
-            config=config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
+        with trial_here(self._ref(job)):
+            return run_job(
+                hydra_context=self._context,
+                task_function=self._task,
+                config=config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
 
 
 def _outcome_of(returned: JobReturn) -> JobOutcome:

@@ -2,13 +2,16 @@
 
 import json
 import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from batchlab.search.settings import Settings
 
 TRIAL = "BATCHLAB_TRIAL"
-"""Environment variable in which a job finds its `TrialRef`."""
+"""Environment variable in which a job in another process finds its `TrialRef`."""
 
 
 @dataclass(frozen=True)
@@ -61,5 +64,26 @@ class TrialRef:
         )
 
     def as_text(self) -> str:
-        """For the environment."""
+        """Return it as it stands in the environment of a launcher's job."""
         return json.dumps(asdict(self))
+
+
+_handed_over: TrialRef | None = None
+
+
+@contextmanager
+def trial_here(ref: TrialRef) -> Iterator[None]:
+    """Hand a trial over to the job that runs inside in this process."""
+    global _handed_over
+    _handed_over = ref
+    try:
+        yield
+    finally:
+        _handed_over = None
+
+
+def current_ref() -> TrialRef | None:
+    """Return the trial of this job: handed over in this process, else by a launcher's environment; None outside one."""
+    if _handed_over is None and TRIAL in os.environ:
+        return TrialRef(**json.loads(os.environ[TRIAL]))
+    return _handed_over
