@@ -128,7 +128,6 @@ def _processes(config: Config) -> Iterator[ConfigError]:
 
 def _resolved(config: Config) -> ResolvedRun:
     """Resolve a configuration; whatever its schedules raise is the person's to mend."""
-    load_dataset(config.data)
     try:
         return resolve(config)
     except ConfigErrors:
