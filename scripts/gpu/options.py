@@ -18,13 +18,19 @@ TINY = [] if CUDA else ["batch_size=16", "budget.num_steps=2"]
 def train(*typed):
     from batchlab.run.training_run import run, run_to_end
     from batchlab.training.build import build
+    from batchlab.training.evaluation import Evaluation
     from batchlab.validation.dry_run import check_data
 
     here = config(*SHORT, *typed, *TINY)
     if mistakes := check_data(here):
         raise ValueError("; ".join(map(str, mistakes)))
     losses = []
-    result = run_to_end(run(build(here, 0)), lambda at: losses.append(getattr(at, "point", at).train_loss))
+
+    def note(at):
+        point = at.point if isinstance(at, Evaluation) else at
+        losses.append(point.train_loss)
+
+    result = run_to_end(run(build(here, 0)), note)
     return result, losses
 
 

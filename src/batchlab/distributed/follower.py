@@ -1,4 +1,4 @@
-"""Every process of a run but the first: builds what the leader says, and makes its steps."""
+"""Follow the leader in every process of a run but the first: build its runs, make its steps."""
 
 import signal
 import sys
@@ -48,7 +48,7 @@ def follow() -> int:
 
 
 def _built(message: dict[str, Any]) -> Built | None:
-    """The run that the leader named; None where some process could not build it."""
+    """Build the run that the leader sent; None where some process could not."""
     built = None
     try:
         config = typed(message["config"])
@@ -86,7 +86,7 @@ def _obey(built: Built) -> None:
 
 
 def main() -> int:
-    """Started by `process_group.Followers`: folder, rank and number of processes stand on the command line."""
+    """Run a process that `launch.Followers` started: folder, rank and number of processes stand on the command line."""
     folder, rank, num_processes = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     (folder / f"{rank}.ready").touch()
     join(folder, rank, num_processes)
@@ -94,7 +94,7 @@ def main() -> int:
 
 
 def main_of_torchrun() -> int:
-    """Started by torchrun beside the leader."""
+    """Run a process that torchrun started beside the leader."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the leader ends the run; torchrun ends whoever is left
     join_torchrun()
     return follow()

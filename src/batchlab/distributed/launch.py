@@ -1,4 +1,4 @@
-"""The processes of a run: started on this host and joined, or those that torchrun started.
+"""Start and join the processes of a run, on this host or as torchrun started them.
 
 On CPUs they talk through gloo, between GPUs through nccl. Those that are started here meet through a file and listen
 on the loopback interface only.
@@ -51,7 +51,7 @@ def _take_gpu() -> None:
 
 
 def local_rank() -> int:
-    """This process's number on its host."""
+    """Return this process's number on its host."""
     place = torchrun_env()
     return dist.get_rank() if place is None else place.local_rank
 
@@ -87,7 +87,7 @@ class Followers:
         join(folder, 0, num_processes)
 
     def why_ended(self, seconds: float = 0.0) -> str:
-        """Which of them ended and how, with its last words; empty where all live.
+        """Return which of them ended and how, with its last lines; empty where all live.
 
         Args:
             seconds: to wait for the first to end: its connections close before it is gone.

@@ -1,4 +1,4 @@
-"""The first process of runs that several processes share: starts the others, and has them follow."""
+"""Lead runs that several processes share: start the others, and have them follow."""
 
 import atexit
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _has_met = False
 
 @contextmanager
 def shared(built: Built) -> Iterator[Built]:
-    """The run with its batches shared by config.num_processes processes; as it is for one.
+    """Share the batches of a run with config.num_processes processes; nothing for one.
 
     Args:
         built: by this process, the leader.
@@ -109,7 +109,7 @@ class Team:
         return joined(built)
 
     def dismiss(self) -> None:
-        """No run follows: they end by themselves."""
+        """Tell them that no run follows; they end by themselves."""
         try:
             send(None)
             dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""What the processes of one run say to each other: the next step, and the sum of their gradients.
+"""Exchange steps and gradients between the processes of one run.
 
 The first process leads: it alone knows schedules, budgets, evaluations and whoever stops the run. Before each step it
 says which batch comes with which learning rate; every process then takes its share of the batch, and one all-reduce
@@ -67,24 +67,24 @@ class Ranks:
         self._say(LeaderCommand.WARM_UP)
 
     def seed(self, seed: int) -> int:
-        """This process's seed of what is drawn in a forward pass: the leader's is the run's, as in one process."""
+        """Return this process's seed of what is drawn in a forward pass: the leader's is the run's."""
         return int(np.random.SeedSequence([seed, self.rank]).generate_state(1)[0]) if self.rank else seed
 
     def end(self) -> None:
-        """The run is over: the other processes wait for the next one."""
+        """End the run; the other processes wait for the next one."""
         self._say(LeaderCommand.END)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the other processes have for themselves, as a checkpoint keeps it; see `rank_parts`."""
+        """Return what the other processes have for themselves; see `rank_state`."""
         self._say(LeaderCommand.SEND_STATE)
         return {"own": gather_states()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Keep it until `broadcast_state`, when this process stands where the checkpoint was written."""
+        """Keep it until `broadcast_state`, when this process has loaded the checkpoint."""
         self._own = state["own"]
 
     def broadcast_state(self) -> None:
-        """Have the other processes stand where this one does, which has been taken up from a checkpoint."""
+        """Send this process's state, loaded from a checkpoint, to the other processes."""
         self._say(LeaderCommand.LOAD_STATE)
         broadcast_state(self._built, self._own)
         self._own = []
@@ -93,14 +93,14 @@ class Ranks:
         _broadcast(torch.tensor([what, start, batch_size, lr_factor], dtype=torch.float64))
 
     def hear(self) -> tuple[LeaderCommand, int, int, float]:
-        """What the leader announced: what, start, batch size, lr factor."""
+        """Return what the leader announced: command, start, batch size, lr factor."""
         kind, start, batch_size, factor = _broadcast(torch.zeros(4, dtype=torch.float64)).tolist()
         return LeaderCommand(int(kind)), int(start), int(batch_size), factor
 
     def gradient(
         self, train_step: TrainStep, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
     ) -> Tensor:
-        """The parameters' gradients become those of the whole batch; see `gradient.whole_gradient`.
+        """Set the parameters' gradients to those of the whole batch; see `gradient.whole_gradient`.
 
         Raises:
             torch.OutOfMemoryError: in every process, where the memory of one did not do.
@@ -203,7 +203,7 @@ class Total:
 
 
 def joined(built: Built) -> Built:
-    """The run with its batches shared by the processes of the group; each of them calls it at the same time.
+    """Return the run with its batches shared by the group; each of its processes calls it at the same time.
 
     Args:
         built: by every process from the same configuration and seed; the weights become the leader's.
@@ -224,13 +224,13 @@ def send(message: Any) -> None:
 
 
 def receive() -> Any:
-    """What the leader sent."""
+    """Return what the leader sent."""
     (length,) = _broadcast(torch.zeros(1, dtype=torch.int64)).tolist()
     return json.loads(bytes(_broadcast(torch.zeros(length, dtype=torch.uint8)).tolist()))
 
 
 def count_of(is_so: bool) -> int:
-    """Of how many processes something is true; each of them asks at the same time."""
+    """Count the processes of which something is true; each of them calls it at the same time."""
     count = torch.tensor([int(is_so)])
     dist.all_reduce(count)
     return int(count.item())

@@ -1,4 +1,4 @@
-"""A checkpoint of a run that several processes share: what each of them has for itself goes through the first one.
+"""Gather and broadcast the state of a run that several processes share; the first one writes and reads it.
 
 Weights and optimizer are the same everywhere and are the leader's; random numbers, and the examples that a process has
 gathered, are its own.
@@ -20,12 +20,12 @@ SAME = ("weights", "optimizer", "scaler")
 
 
 def own_parts(built: Built) -> dict[str, Stateful]:
-    """What a process has for itself; random numbers last, see `parts_of`."""
+    """Return the parts that a process has for itself; random numbers last, see `parts_of`."""
     return {"stream": built.stream, "random": RandomNumbers(built.device)}
 
 
 def states_of(parts: Mapping[str, Stateful]) -> dict[str, Any]:
-    """The parts' states, on the host."""
+    """Return the parts' states, on the host."""
     return {name: plain(part.state_dict()) for name, part in parts.items()}
 
 
@@ -37,7 +37,7 @@ def send_own_state(built: Built) -> None:
 
 
 def gather_states() -> list[dict[str, Any]]:
-    """What every other process has for itself, by rank from 1."""
+    """Return what every other process has for itself, by rank from 1."""
     found = []
     for rank in range(1, dist.get_world_size()):
         length = torch.zeros(1, dtype=torch.int64)
@@ -49,7 +49,7 @@ def gather_states() -> list[dict[str, Any]]:
 
 
 def broadcast_state(built: Built, own: list[dict[str, Any]]) -> None:
-    """Have every other process stand where the leader does; each of them calls `load_broadcast_state`.
+    """Send the leader's state to every other process; each of them calls `load_broadcast_state`.
 
     Args:
         built: the leader's, taken up from a checkpoint.
@@ -62,7 +62,7 @@ def broadcast_state(built: Built, own: list[dict[str, Any]]) -> None:
 
 
 def load_broadcast_state(built: Built) -> None:
-    """Stand where the leader does."""
+    """Load the state that the leader sends."""
     length = torch.zeros(1, dtype=torch.int64)
     dist.broadcast(length, src=0)
     packed = torch.zeros(int(length.item()), dtype=torch.uint8)

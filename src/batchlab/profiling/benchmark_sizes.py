@@ -1,4 +1,4 @@
-"""Which batch sizes and which data a benchmark is about."""
+"""Choose the batch sizes and the data of a benchmark."""
 
 import math
 from dataclasses import replace
@@ -15,7 +15,7 @@ from batchlab.training.plan import num_examples_of
 
 
 def sizes_of(keys: Benchmark, config: Config, num_train: int) -> list[int]:
-    """The batch sizes that are asked for, rising, each once.
+    """Return the batch sizes that are asked for, rising, each once.
 
     Args:
         keys: of the script.
@@ -37,7 +37,7 @@ def sizes_of(keys: Benchmark, config: Config, num_train: int) -> list[int]:
 
 
 def coulom_sizes(keys: Benchmark, config: Config, num_train: int) -> list[int]:
-    """int(n * 2^14 * SM / (H*W*C)) for n = 1, 2, ...: full waves of 128x128 tiles over a GPU's multiprocessors.
+    """Return int(n * 2^14 * SM / (H*W*C)), n = 1, 2, ...: full waves of 128x128 tiles over a GPU's multiprocessors.
 
     Raises:
         ValueError: without images or a number of multiprocessors, or where not one size fits the data.
@@ -60,7 +60,7 @@ def coulom_sizes(keys: Benchmark, config: Config, num_train: int) -> list[int]:
 
 
 def with_images(keys: Benchmark, configs: list[Config]) -> list[Config]:
-    """The configurations with images of `image_size` as data, as many as the largest batch needs."""
+    """Return the configurations with images of `image_size` as data, as many as the largest batch needs."""
     if keys.image_size is None:
         return configs
     listed = [size for size in keys.batch_sizes if isinstance(size, int)] if isinstance(keys.batch_sizes, list) else []

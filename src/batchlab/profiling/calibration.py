@@ -1,4 +1,4 @@
-"""What a step of a run takes when the run has the host alone, so that runs side by side can be told by it.
+"""Measure the seconds of a step that has the host alone, for runs that share the host.
 
 The law t(B) = alpha + beta*B (in k parts alpha_0 + k*alpha + beta*B) is measured once for each kind of step, while no
 training of ours runs on the host, and kept in the table of step times.
@@ -84,7 +84,7 @@ def _seconds(cost: StepCost, micro_batch_size: int | None, batch_size: int) -> f
 
 
 def said(entry: StepTimes) -> str:
-    """An entry in a line: where it stands, its line, when it was measured."""
+    """Return an entry in one line: its key, its law, when it was measured."""
     line = ""
     if entry.cost is not None and entry.cost.alpha_seconds and entry.cost.beta_seconds:
         alpha, beta = entry.cost.alpha_seconds, entry.cost.beta_seconds
@@ -94,7 +94,7 @@ def said(entry: StepTimes) -> str:
 
 
 def sizes_to_time(largest: int, num_train: int, micro_batch_size: int | None = None) -> list[int]:
-    """Batch sizes from which a run's step times follow.
+    """Return the batch sizes from which a run's step times follow.
 
     Args:
         largest: batch of the run.

@@ -1,4 +1,4 @@
-"""How much arithmetic a step is, and how much the device can do."""
+"""Count the FLOPs of a step, and measure the device's peak."""
 
 import time
 from functools import lru_cache
@@ -19,7 +19,7 @@ COUNTED_EXAMPLES = 8
 
 
 def flops_per_example(built: Built, mode: str) -> float:
-    """Floating-point operations of one example, a multiplication and an addition being two.
+    """Return the floating-point operations of one example, a multiplication and an addition being two.
 
     Counted by torch on matrix products and convolutions; forward and backward for ``train``, forward for
     ``inference``. The optimizer's step, which does not grow with the batch, is not in it.
@@ -50,7 +50,7 @@ def restore_buffers(model: nn.Module, buffers: dict[str, torch.Tensor]) -> None:
 
 @lru_cache(maxsize=8)
 def matmul_peak(device: torch.device, precision: str) -> float:
-    """FLOP/s of a large square matrix product in a precision, the best of some: the peak that can be measured.
+    """Measure FLOP/s of a large square matrix product in a precision, the best of some repeats.
 
     Measured once per process, so that variants that are compared are held against one number.
 

@@ -1,4 +1,4 @@
-"""The largest batch that fits in memory, found by training steps of it in a process of its own."""
+"""Find the largest batch that fits in memory, by training steps of it in a process of its own."""
 
 import math
 from dataclasses import dataclass, replace
@@ -48,12 +48,12 @@ class MemoryProbe:
 
     @property
     def baseline_bytes(self) -> float:
-        """Taken between steps: Python, libraries, data, model, gradients and the optimizer's state."""
+        """Return the bytes between steps: Python, libraries, data, model, gradients and the optimizer's state."""
         return self.facts.baseline_bytes
 
     @property
     def seconds(self) -> float:
-        """All tests together, in s, without the starts of processes."""
+        """Return the seconds of all tests together, without the starts of processes."""
         return sum(each.seconds for each in self.tested)
 
 
@@ -72,7 +72,7 @@ def largest_batch(
     known: EarlierTests | None = None,
     timeout: float = TIMEOUT_SECONDS,
 ) -> MemoryProbe:
-    """The largest size of which the configuration's full training steps fit in memory.
+    """Find the largest size of which the configuration's full training steps fit in memory.
 
     Each test is forward, backward and optimizer step, with the optimizer's state there, on the run's own device, data,
     loss and precision. Sizes double from the smallest, and are bisected between the largest that fits and the
@@ -120,7 +120,7 @@ def largest_batch(
 
 
 def _sizes(facts: MemoryFacts, caps: dict[str, int]) -> tuple[Sizes, str]:
-    """The sizes to test, and which of the caps is the lowest; ties go to the last."""
+    """Return the sizes to test, and which of the caps is the lowest; ties go to the last."""
     lowest = min(reversed(caps), key=lambda name: caps[name])
     return Sizes(facts.first, caps[lowest] // facts.unit * facts.unit, facts.unit), lowest
 
@@ -143,7 +143,7 @@ def _nothing_fits(tested: list[SizeTest], facts: MemoryFacts, limit: int, headro
 
 
 def sentence(probe: MemoryProbe) -> str:
-    """What was found and why not more, on one line."""
+    """Return what was found and why not more, on one line."""
     failing = smallest_failing(probe.tested)
     if probe.capped_by == "memory" and failing is not None:
         limit, usable = probe.limit_bytes / 1e9, probe.limit_bytes * (1 - probe.headroom) / 1e9
@@ -154,7 +154,7 @@ def sentence(probe: MemoryProbe) -> str:
 
 
 def needs(probe: MemoryProbe) -> str:
-    """What the largest size that fits takes, and what it may take."""
+    """Return what the largest size that fits takes, and what it may take."""
     best, limit = largest_fitting(probe.tested), probe.limit_bytes / 1e9
     assert best is not None
     usable = limit * (1 - probe.headroom)

@@ -75,25 +75,25 @@ class Tester:
 
     @property
     def unit(self) -> int:
-        """Examples of which every pass has to have a multiple: the least common one of all ghost sizes."""
+        """Return the least common multiple of all ghost sizes; every pass has a multiple of it."""
         return math.lcm(
             *(each.ghost_size for each in self._built.train_step.model.modules() if isinstance(each, GhostBatchNorm))
         )
 
     @property
     def first(self) -> int:
-        """The smallest size: 2 with batch norm, a multiple of the ghost size with ghosts, else 1."""
+        """Return the smallest size: 2 with batch norm, a multiple of the ghost size with ghosts, else 1."""
         has_norm = any(isinstance(each, _BatchNorm) for each in self._built.train_step.model.modules())
         return max(self.unit, 2 if has_norm and self.unit == 1 else 1)
 
     def facts(self) -> dict[str, Any]:
-        """What is the same for all sizes; the baseline is what is taken between steps."""
+        """Return what is the same for all sizes; the baseline is what is taken between steps."""
         reset_peak(self._device)
         num_train = len(self._built.dataset.train)
         return {"baseline_bytes": self._peak(), "num_train": num_train, "first": self.first, "unit": self.unit}
 
     def test(self, size: int, num_parts: int) -> dict[str, Any]:
-        """Peak of full steps of a size, and what is left of it between steps.
+        """Measure the peak of full steps of a size, and what is left of it between steps.
 
         A step's memory lies in fragments that the next one fills differently: steps go on until the peak stands.
         """

@@ -1,4 +1,4 @@
-"""The process that tests sizes, seen from the one that asks: started, asked, replaced when a size did not fit."""
+"""Test sizes in a child process, which is replaced when a size did not fit."""
 
 import json
 import math
@@ -132,7 +132,7 @@ class SizeTester:
 
 
 def ended(code: int) -> str:
-    """How the process ended, in words: exit codes below 0 are signals."""
+    """Return how the process ended, in words: exit codes below 0 are signals."""
     if code >= 0:
         return f"its process ended with exit code {code}"
     return f"its process was ended by {signal.Signals(-code).name}{' (out of memory?)' if code == -9 else ''}"

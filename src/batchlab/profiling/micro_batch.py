@@ -1,4 +1,4 @@
-"""What `micro_batch_size=auto` comes to: probed once per model and command, then an ordinary number."""
+"""Replace `micro_batch_size=auto` by a number, probed once per model and command."""
 
 import json
 import math
@@ -77,7 +77,7 @@ def resolve_micro_batch(run: ResolvedRun) -> MicroBatchChoice:
 
 
 def check_memory(configs: list[Config], num_workers: int = 1) -> list[ConfigError]:
-    """Probe every configuration that asks for it; those of which not the smallest size fits are errors.
+    """Return an error for each configuration with micro_batch_size=auto of which not the smallest size fits.
 
     Args:
         configs: passed both gates.
@@ -113,7 +113,7 @@ def _memory_errors(run: ResolvedRun) -> Iterator[ConfigError]:
 
 
 def allowed_maximum(at_most: int, batches: Sequence[int], facts: MemoryFacts) -> int | None:
-    """The largest maximum m <= at_most of which every part of every batch is a size that the model takes.
+    """Return the largest maximum m <= at_most of which every part of every batch is a size that the model takes.
 
     Args:
         at_most: the largest size that fits.
@@ -138,7 +138,7 @@ def _ends(batch_size: int, micro_batch_size: int) -> tuple[int, int]:
 
 
 def free_for_runs(config: Config, num_workers: int = 1) -> int:
-    """Bytes that one run of this command may take: memory.limit_bytes, else an equal share of what was free at first.
+    """Return the bytes that one run may take: memory.limit_bytes, else an equal share of what was free at first.
 
     Args:
         config: of the run.
@@ -155,7 +155,7 @@ def free_for_runs(config: Config, num_workers: int = 1) -> int:
 
 
 def _probe(config: Config, whole: int) -> MemoryProbe:
-    """The answer of earlier probes of this command where they have one, else a probe that starts from them."""
+    """Probe, starting from the earlier probes of this command."""
     key, limit = memory_key(config), free_for_runs(config)
     known, earlier = _known(), None
     if key in known["models"]:
@@ -174,5 +174,5 @@ def _known() -> dict[str, Any]:
 
 
 def memory_key(config: Config) -> str:
-    """Hash every setting that decides how much memory a size takes, and how much may be taken."""
+    """Return a hash of the settings that decide how much memory a size takes, and how much may be taken."""
     return hash_of(settings_affecting(config, Affects.MEMORY))

@@ -1,4 +1,4 @@
-"""What scripts/noise.py measures: the gradient noise of a trained model, in three ways and by batch size."""
+"""Measure the gradient noise of a trained model, in three ways and by batch size."""
 
 import sys
 from dataclasses import dataclass, replace
@@ -69,7 +69,7 @@ def profile_noise(keys: Noise, config: Config) -> NoiseProfile:
 
 
 def trained(config: Config) -> Built:
-    """The model of a configuration after its training, during which nothing else is measured.
+    """Train the model of a configuration, measuring nothing else.
 
     Raises:
         NothingMeasured: where it diverged or ran out of memory.
@@ -82,6 +82,6 @@ def trained(config: Config) -> Built:
 
 
 def two_batches(built: Built, sample: Sample) -> NoiseScale:
-    """The estimate that training gets for free: parts against their total."""
+    """Estimate the noise scale as accumulated steps do: parts against their total."""
     parts = zip(sample.inputs.tensor_split(PARTS), sample.targets.tensor_split(PARTS), strict=True)
     return parts_noise(built.train_step.model, built.loss_function, parts, len(sample))

@@ -1,4 +1,4 @@
-"""The search for the largest size that fits: doubling, then bisection, over sizes that were really tested."""
+"""Search the largest size that fits by doubling, then bisection, over sizes that were really tested."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def search_sizes(test: Callable[[int], SizeTest], sizes: Sizes, known: Iterable[
 
 
 def next_size(tested: Sequence[SizeTest], sizes: Sizes) -> int | None:
-    """The size to test next: twice the largest that fits, and between that and the smallest that does not.
+    """Return the size to test next: twice the largest that fits, then between that and the smallest that does not.
 
     Args:
         tested: so far, in any order.
@@ -79,7 +79,7 @@ def next_size(tested: Sequence[SizeTest], sizes: Sizes) -> int | None:
 
 
 def largest_fitting(tested: Iterable[SizeTest]) -> SizeTest | None:
-    """The largest tested size that fits, with none below it that does not; None where there is none.
+    """Return the largest tested size that fits, with none below it that does not; None where there is none.
 
     Where a size failed, larger ones that fitted do not count: it may fail again.
     """
@@ -90,5 +90,5 @@ def largest_fitting(tested: Iterable[SizeTest]) -> SizeTest | None:
 
 
 def smallest_failing(tested: Iterable[SizeTest]) -> SizeTest | None:
-    """The smallest tested size that does not fit."""
+    """Return the smallest tested size that does not fit."""
     return min((each for each in tested if not each.fits), key=lambda each: each.size, default=None)

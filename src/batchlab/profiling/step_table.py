@@ -1,4 +1,4 @@
-"""The table of step times that were measured alone: <mlruns>/step_times.json, one entry per kind of step."""
+"""Read and write the table of step times measured alone: <mlruns>/step_times.json, one entry per kind of step."""
 
 import json
 import os
@@ -41,17 +41,17 @@ class StepTimes:
 
     @property
     def key(self) -> str:
-        """Under which it stands in the table: a hash of the facts."""
+        """Return the entry's key in the table: a hash of the facts."""
         return hash_of(self.facts)
 
     def missing(self, batch_sizes: list[int]) -> list[int]:
-        """Those of the sizes that nobody has tried to time."""
+        """Return the sizes that nobody has tried to time."""
         known = {each.batch_size for each in self.timed} | set(self.failed)
         return [size for size in batch_sizes if size not in known]
 
 
 def untimed(run: ResolvedRun) -> StepTimes:
-    """The entry of a configuration's steps before anything is measured.
+    """Return the entry of a run's steps before anything is measured.
 
     Args:
         run: passed both gates; micro_batch_size=auto is settled.
@@ -65,20 +65,20 @@ def untimed(run: ResolvedRun) -> StepTimes:
 
 
 def structure(model: nn.Module) -> str:
-    """A hash of a model's modules and of the shapes of its parameters, in their order."""
+    """Return a hash of a model's modules and of the shapes of its parameters, in their order."""
     parts = [*(type(module).__name__ for module in model.modules()), *(list(each.shape) for each in model.parameters())]
     return hash_of(parts)
 
 
 def host_class(device: torch.device) -> dict[str, Any]:
-    """What two hosts must have in common for a step to take the same time on both."""
+    """Return what two hosts must have in common for a step to take the same time on both."""
     facts: dict[str, Any] = {"cpu": environment()["cpu"], "cores": os.cpu_count(), "torch": torch.__version__}
     gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
     return facts | {"device": device.type} | gpu
 
 
 def read_entry(mlruns: str, entry: StepTimes) -> StepTimes:
-    """The entry as the table has it; itself where the table does not."""
+    """Return the entry as the table has it; itself where the table does not."""
     row = _table(mlruns).get(entry.key)
     if row is None:
         return entry
@@ -93,7 +93,7 @@ def read_entry(mlruns: str, entry: StepTimes) -> StepTimes:
 
 
 def write_entry(mlruns: str, entry: StepTimes) -> None:
-    """Put an entry into the table, in the place of an earlier one; a reader finds the old table or the new one."""
+    """Write an entry into the table, in the place of an earlier one; a reader finds the old table or the new one."""
     path = Path(mlruns) / NAME
     with locked(mlruns):
         table = _table(mlruns) | {entry.key: asdict(entry)}

@@ -1,4 +1,4 @@
-"""Times every variant at every batch size in the same blocks, and fits the laws."""
+"""Time every variant at every batch size in the same blocks, and fit the laws."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -62,7 +62,7 @@ class VariantTimes:
 
 
 def variants_of(keys: Benchmark, configs: list[Config]) -> list[Variant]:
-    """Every combination of configuration, device, mode, feed and cuDNN setting, built at the largest batch size.
+    """Build every combination of configuration, device, mode, feed and cuDNN setting at the largest batch size.
 
     A configuration of several processes stands beside itself in one.
     """
@@ -81,14 +81,14 @@ def variants_of(keys: Benchmark, configs: list[Config]) -> list[Variant]:
 
 
 def beside_one_process(configs: list[Config]) -> list[Config]:
-    """Each configuration of several processes behind the same in one."""
+    """Return the configurations, each of several processes behind the same in one."""
     alone = {"launch": "single", "num_processes": 1, "sync_batch_norm": False}
     return [*(replace(config, **alone) for config in configs if config.num_processes > 1), *configs]
 
 
 @contextmanager
 def sharing(variants: list[Variant]) -> Iterator[list[Variant]]:
-    """The variants, those of several processes joined by these: one at most, see check.py."""
+    """Yield the variants, those of several processes joined by them."""
     with ExitStack() as stack:
         yield [replace(each, built=stack.enter_context(shared(each.built))) for each in variants]
 

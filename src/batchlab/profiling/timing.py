@@ -1,4 +1,4 @@
-"""Seconds per step in randomised complete blocks: every block times every cell once, in a shuffled order."""
+"""Time steps in randomised complete blocks: every block times every cell once, in a shuffled order."""
 
 import math
 import os
@@ -130,7 +130,7 @@ def time_cells(
 
 
 def drift_of(seconds: Array, ends: Array) -> Estimate:
-    """Change of the mean log time from the first block to the last, with its 95 % t interval.
+    """Estimate the change of the mean log time from the first block to the last, with its 95 % t interval.
 
     NaN for fewer than five blocks.
 
@@ -150,7 +150,7 @@ def drift_of(seconds: Array, ends: Array) -> Estimate:
 
 
 def stepper(cell: Cell) -> Callable[[int], None]:
-    """A function that makes the cell's steps: number of steps -> nothing."""
+    """Return a function that makes the cell's steps: number of steps -> nothing."""
     train_step, sizes = cell.built.train_step, part_sizes(cell.batch_size, cell.micro_batch_size)
     source = cell.built.stream if cell.batch is None else Resident(*cell.batch)
     start = 0
@@ -189,7 +189,7 @@ class Resident:
         self._inputs, self._targets = inputs, targets
 
     def take(self, _start: int, count: int) -> tuple[Tensor, Tensor]:
-        """The first `count` examples, wherever the stream stands."""
+        """Return the first `count` examples, wherever the stream stands."""
         return self._inputs[:count], self._targets[:count]
 
 

@@ -12,7 +12,7 @@ from batchlab.data.stream import in_order, sampled
 from batchlab.data.transforms import Prepare
 from batchlab.measures.measurer import Measurer
 from batchlab.measures.noise_meter import NoiseMeter
-from batchlab.run.target import reached
+from batchlab.run.target import reached, target_metrics
 from batchlab.tasks.predictions import NOT_A_NUMBER, Predictions, class_metrics, predict
 from batchlab.training.build import Built
 from batchlab.training.evaluation import TRAIN_ACCURACY, VAL_ACCURACY, VAL_LOSS, Evaluation
@@ -32,7 +32,7 @@ class Evaluator:
     """
 
     def __init__(self, built: Built) -> None:
-        self._built, self._seconds = built, 0.0
+        self._built, self._seconds, self._target = built, 0.0, built.plan.target_accuracy
         self._measurer, self._meter = Measurer(built), NoiseMeter(built)
         self._prepare = Prepare(built.dataset, built.device)
         # a memory that held the training batch holds this one too: there is no backward pass
@@ -51,18 +51,19 @@ class Evaluator:
         is_finite = math.isfinite(point.train_loss)
         scores = self._scores() if is_finite else {}
         accuracies = [*(each.val_accuracy for each in earlier[-1:]), scores.get(VAL_ACCURACY)]
-        is_last = point.is_last or reached(accuracies, self._built.plan.target_accuracy)
+        is_last = point.is_last or reached(accuracies, self._target)
         sharpness = self._measurer.along(is_last) if is_finite else {}
         return Evaluation(point, {**scores, **self._meter.along(point, is_last), **sharpness}, is_last)
 
-    def finals(self, is_usable: bool, with_test: bool) -> dict[str, float]:
+    def finals(self, evaluations: Sequence[Evaluation], is_usable: bool, with_test: bool) -> dict[str, float]:
         """Return the final metrics of a run, NaN where it ended without a usable model, and the seconds of evaluating.
 
         Args:
+            evaluations: of the run.
             is_usable: the weights are those at the end of the budget.
             with_test: whether to measure the test split.
         """
-        finals = self._final_scores(is_usable, with_test)
+        finals = target_metrics(evaluations, self._target) | self._final_scores(is_usable, with_test)
         finals |= self._measurer.finals(is_usable) | self._meter.finals(is_usable)
         finals["cost/measure_seconds"] = self._measurer.seconds + self._meter.seconds
         finals["cost/eval_seconds"] = self._seconds
@@ -70,12 +71,12 @@ class Evaluator:
 
     @property
     def peak(self) -> float:
-        """Bytes of memory that the run took before its model was measured last; 0 where it was not."""
+        """Return the bytes of memory that the run took before its model was measured last; 0 where it was not."""
         return self._measurer.peak
 
     @property
     def missing(self) -> dict[str, str]:
-        """Why a metric could not be measured, by its name."""
+        """Return why a metric could not be measured, by its name."""
         return self._measurer.missing | self._meter.reasons
 
     def state_dict(self) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from batchlab.config.objectives import CALIBRATED, MEASURED
 from batchlab.run.evaluator import Evaluator
-from batchlab.run.target import target_metrics
 from batchlab.system.device_memory import is_out_of_memory, peak_bytes, reset_peak
 from batchlab.system.signals import check_stop
 from batchlab.tasks.predictions import NOT_A_NUMBER
@@ -74,8 +73,8 @@ def run(
         outcome, cause = "out_of_memory", str(error).splitlines()[0]
     built.clock.stop()
     peak, last = max(peak_bytes(built.device), evaluator.peak), history.evaluations[-1:]
-    finals = target_metrics(history.evaluations, built.plan.target_accuracy)
-    finals |= evaluator.finals(outcome == "done", with_test) | cost_metrics(built, last[0].point if last else None)
+    finals = evaluator.finals(history.evaluations, outcome == "done", with_test)
+    finals |= cost_metrics(built, last[0].point if last else None)
     finals["cost/compile_seconds" if built.config.compile else "cost/warmup_seconds"] = warmup_seconds
     finals["cost/peak_memory_bytes"], finals["cost/total_seconds"] = peak, history.seconds
     weights = {name: value.detach().cpu() for name, value in built.train_step.model.state_dict().items()}
@@ -141,7 +140,7 @@ def stopped_result(built: Built, at: LoopPoint | Evaluation, reason: str) -> Run
 
 
 def warm_up(built: Built) -> float:
-    """One forward and backward pass of each shape, so that the first timed step is like the others.
+    """Make one forward and backward pass of each shape, so that the first timed step is like the others.
 
     Args:
         built: what will run.
@@ -157,7 +156,7 @@ def warm_up(built: Built) -> float:
 
 
 def pass_once(built: Built) -> None:
-    """A forward and a backward pass of each shape, in every process of the run at the same time.
+    """Make a forward and a backward pass of each shape, in every process of the run at the same time.
 
     Nothing of it stays: buffers, gradients and random numbers are put back, those of a process to its own.
     """

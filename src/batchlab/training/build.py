@@ -1,4 +1,4 @@
-"""From a configuration to what a run needs: the only place that calls `instantiate`."""
+"""Build a run from its configuration: the only place that calls `instantiate`."""
 
 import inspect
 import json
@@ -116,7 +116,7 @@ def use_threads(config: Config) -> None:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of a name: auto is CUDA where there is one, then MPS, then the CPU."""
+    """Return the device of a name: auto is CUDA where there is one, then MPS, then the CPU."""
     if name != "auto":
         return torch.device(name)
     if torch.cuda.is_available():
@@ -125,7 +125,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def made(node: dict[str, Any], **given: Any) -> Any:
-    """What a node's `_target_` makes of its settings; wrong input is raised as such, not wrapped by Hydra.
+    """Return what a node's `_target_` makes of its settings; wrong input is raised as such, not wrapped by Hydra.
 
     Raises:
         ConfigErrors: from the target, or for text that Hydra would read as an interpolation, a second time.
@@ -142,17 +142,17 @@ def made(node: dict[str, Any], **given: Any) -> Any:
 
 
 def bound(node: dict[str, Any]) -> Callable[..., Any]:
-    """A node's `_target_` with its settings, to be called with the rest; a plain partial, cheap at every step."""
+    """Return a node's `_target_` with its settings as a plain partial, cheap to call at every step."""
     return partial(get_object(node["_target_"]), **arguments(node))
 
 
 def arguments(node: dict[str, Any]) -> dict[str, Any]:
-    """What of a node are arguments of its `_target_`."""
+    """Return the settings of a node that are arguments of its `_target_`."""
     return {key: value for key, value in without_traits(node).items() if not key.startswith("_")}
 
 
 def load_dataset(data: dict[str, Any]) -> Dataset:
-    """The data set of a `data` node, read once per process.
+    """Return the data set of a `data` node, read once per process.
 
     Raises:
         ConfigErrors: what the loader found wrong.
@@ -178,7 +178,7 @@ def _load(data: str) -> Dataset:
 
 
 def load_placed(data: dict[str, Any], device: torch.device) -> tuple[Dataset, bool]:
-    """The data set, and whether its examples lie on the device as tensors (`data.resident`).
+    """Return the data set, and whether its examples lie on the device as tensors (`data.resident`).
 
     Images are uint8 there; on a CPU whose memory they take little of, without augmentation, they are
     normalised float32 at once.
@@ -206,14 +206,14 @@ def _load_placed(text: str, device: torch.device) -> tuple[Dataset, bool]:
 
 
 def build_model(config: Config, dataset: Dataset) -> nn.Module:
-    """The model, given `input_shape` and `num_classes` (1 for regression) where it asks for them."""
+    """Build the model, given `input_shape` and `num_classes` (1 for regression) where it asks for them."""
     offered = {"input_shape": dataset.input_shape, "num_classes": dataset.num_classes or 1}
     asked = inspect.signature(get_object(config.model["_target_"])).parameters
     return made(config.model, **{name: value for name, value in offered.items() if name in asked})
 
 
 def build_loss(config: Config, dataset: Dataset) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss, (logits, targets) -> scalar mean; where targets are numbers it gets outputs of their shape.
+    """Build the loss, (logits, targets) -> scalar mean; where targets are numbers it gets outputs of their shape.
 
     Raises:
         ConfigErrors: where its `_target_` makes no function.
@@ -227,7 +227,7 @@ def build_loss(config: Config, dataset: Dataset) -> Callable[[Tensor, Tensor], T
 
 
 def scaled_settings(config: Config, batch_size: int) -> dict[str, Any]:
-    """The optimizer's arguments, lr among them, after the lr-scaling rule.
+    """Return the optimizer's arguments, lr among them, after the lr-scaling rule.
 
     Raises:
         ConfigErrors: where the rule does not hold at this batch size or for this optimizer.
@@ -236,14 +236,14 @@ def scaled_settings(config: Config, batch_size: int) -> dict[str, Any]:
 
 
 def build_optimizer(config: Config, model: nn.Module, settings: dict[str, Any]) -> torch.optim.Optimizer:
-    """The optimizer over the model's parameters; a factory whose first parameter is `model` gets the model."""
+    """Build the optimizer over the model's parameters; a factory whose first parameter is `model` gets the model."""
     factory = get_object(config.optimizer["_target_"])
     first = next(iter(inspect.signature(factory).parameters))
     return factory(model if first == "model" else model.parameters(), **settings)
 
 
 def make_schedule(config: Config, plan: Plan) -> Schedule:
-    """Progress -> batch size and lr factor, from lr schedule, warm-up and batch schedule."""
+    """Return progress -> batch size and lr factor, from lr schedule, warm-up and batch schedule."""
     node = dict(config.lr_schedule)
     warmup, warmup_from = node.pop("warmup", 0.0), node.pop("warmup_from", None)
     warmup_from = WARMUP_FROM if warmup_from is None else warmup_from

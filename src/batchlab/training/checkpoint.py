@@ -34,7 +34,7 @@ FORMAT = 3
 
 @contextmanager
 def open_checkpointer(built: Built, say: Callable[[str], None], owner: str = "") -> "Generator[Checkpointer | None]":
-    """The keeper of a run's checkpoint while the run goes on; None where none is wanted or none can be had.
+    """Open the checkpoint of a run while the run goes on; None where none is wanted or none can be had.
 
     Args:
         built: not begun yet. A checkpoint that is found is tried on it; one that does not fit leaves it as it was.
@@ -85,7 +85,7 @@ class Checkpointer:
         self._states = self._find() if path.exists() else None
 
     def resume(self, parts: Mapping[str, Stateful]) -> bool:
-        """Take the run up where its checkpoint left it; whether there was one.
+        """Load the checkpoint into the run; return whether there was one.
 
         Args:
             parts: of the run, beside those of `parts_of`.
@@ -106,7 +106,7 @@ class Checkpointer:
             self._last = time.monotonic()
 
     def remove(self) -> None:
-        """The run has ended, and its outcome is recorded."""
+        """Remove the checkpoint of a run that has ended and whose outcome is recorded."""
         try:
             self._path.unlink(missing_ok=True)
         except OSError as error:
@@ -167,7 +167,7 @@ class Checkpointer:
 
 
 def key_of(built: Built) -> str:
-    """Of what a run is and how it is measured: 16 hexadecimal digits; data and device by what they are."""
+    """Return a hash of what a run is and how it is measured: 16 hexadecimal digits."""
     facts = (FORMAT, config_key(built.config), settings_affecting(built.config, Affects.MEASURES), built.device.type)
     text = json.dumps(
         [*facts, built.clock.is_calibrated, built.seed, built.dataset.digest], sort_keys=True, default=str
@@ -176,12 +176,12 @@ def key_of(built: Built) -> str:
 
 
 def folder_of(mlruns: str) -> Path:
-    """Where checkpoints lie: ``<key>.pt``, beside it ``<key>.lock`` while it is there or a process trains."""
+    """Return the folder of checkpoints, ``<key>.pt``; beside one ``<key>.lock`` while it is there or trained."""
     return Path(mlruns) / "checkpoints"
 
 
 def read(path: Path, key: str) -> dict[str, Any]:
-    """The states in a checkpoint by their parts' names; nothing in the file is run.
+    """Read the states in a checkpoint by their parts' names; nothing in the file is run.
 
     Args:
         path: of the file.
@@ -207,7 +207,7 @@ def read(path: Path, key: str) -> dict[str, Any]:
 
 
 def reason_of(error: Exception) -> str:
-    """What an error says, in one line; of a disk that is full torch tells something else at last."""
+    """Return an error's message in one line; where torch hides that the disk is full, the disk's."""
     if isinstance(error.__context__, OSError):
         error = error.__context__
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -1,4 +1,4 @@
-"""The training clock: counts training steps only, on a device that has finished its work."""
+"""Time training steps only, on a device that has finished its work."""
 
 import time
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class Clock:
         self._started: float | None = None
 
     def start(self) -> None:
-        """Go on counting."""
+        """Start counting, again after a stop."""
         self._wait()
         self._started = time.perf_counter()
 
@@ -37,7 +37,7 @@ class Clock:
             self._started = None
 
     def step(self, batch_size: int) -> None:
-        """One step of so many examples was made."""
+        """Count one step of so many examples."""
         if self._step_seconds is not None:
             self._alone += self._step_seconds(batch_size)
 
@@ -48,19 +48,19 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Seconds counted so far, in s: those of the stopwatch, or of the steps as measured alone."""
+        """Return seconds counted so far, in s: those of the stopwatch, or of the steps as measured alone."""
         return self.measured if self._step_seconds is None else self._alone
 
     @property
     def measured(self) -> float:
-        """Seconds of the stopwatch so far, in s; a running one waits for the device."""
+        """Return seconds of the stopwatch so far, in s; a running one waits for the device."""
         if self._started is None:
             return self._counted
         self._wait()
         return self._counted + time.perf_counter() - self._started
 
     def state_dict(self) -> dict[str, float]:
-        """Both readings, as a checkpoint keeps them."""
+        """Return both readings."""
         return {"measured": self.measured, "alone": self._alone}
 
     def load_state_dict(self, state: dict[str, float]) -> None:

@@ -29,7 +29,7 @@ class Evaluation:
 
     @property
     def val_accuracy(self) -> float | None:
-        """On the validation split; None for regression, and where the run has diverged."""
+        """Return the accuracy on the validation split; None for regression, and where the run has diverged."""
         return self.metrics.get(VAL_ACCURACY)
 
 
@@ -43,7 +43,7 @@ class RunHistory:
 
     @property
     def seconds(self) -> float:
-        """Wall-clock seconds so far, in s."""
+        """Return wall-clock seconds so far, in s."""
         return self._earlier + time.perf_counter() - self._started
 
     def add(self, evaluation: Evaluation, clock: Clock) -> None:
@@ -72,4 +72,5 @@ class RunHistory:
 
 def _evaluation(state: dict[str, Any]) -> Evaluation:
     counts = Counts(**state["point"]["counts"])
-    return Evaluation(**(state | {"point": LoopPoint(**(state["point"] | {"counts": counts}))}))
+    point = LoopPoint(**(state["point"] | {"counts": counts}))
+    return Evaluation(point, state["metrics"], state["is_last"])

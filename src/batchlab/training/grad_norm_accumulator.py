@@ -1,4 +1,4 @@
-"""The noise scale for free: gradient norms of the first part and of the whole batch, while parts are added up."""
+"""Estimate the noise scale from accumulated steps: gradient norms of the first part and of the whole batch."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ class GradNormAccumulator:
         self._num_new = 0
 
     def add(self, num_examples: int, batch_size: int) -> None:
-        """Note the norm of what is accumulated: of the first part, then of the whole batch.
+        """Append the norm of the accumulated gradient: of the first part, then of the whole batch.
 
         Args:
             num_examples: in the gradient so far, weighted by their share of the batch.
@@ -43,7 +43,7 @@ class GradNormAccumulator:
             self._num_new += 1
 
     def add_shares(self, mean_square: Tensor, num_examples: float, batch_size: int) -> None:
-        """Note the norms of a batch that processes share, once its gradient is the whole batch's.
+        """Append the norms of a batch that processes share, once its gradient is the whole batch's.
 
         Args:
             mean_square: mean over the shares of the squared norm of a share's own mean gradient, a scalar.
@@ -56,12 +56,12 @@ class GradNormAccumulator:
         self.add(batch_size, batch_size)
 
     def state_dict(self) -> dict[str, Any]:
-        """As a checkpoint keeps it; of norms by parameter that of all of them, which is what `read` takes."""
+        """Return the norms over all parameters, and the sizes they belong to."""
         norms = torch.stack(_norms(list(self._norms))) if self._norms else None
         return {"norms": norms, "sizes": list(self._sizes), "num_new": self._num_new}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Remember the steps that another process made."""
+        """Set the norms and sizes of steps that another process made."""
         norms: Sequence[Tensor] = (
             [] if state["norms"] is None else state["norms"].to(self._parameters[0].device).split(1)
         )
@@ -69,7 +69,7 @@ class GradNormAccumulator:
         self._sizes, self._num_new = deque(state["sizes"], self._sizes.maxlen), state["num_new"]
 
     def read(self, population: float) -> NoiseScale | None:
-        """The noise scale over the steps since the last reading, and at least the last 16; None without a step.
+        """Return the noise scale over the steps since the last reading, and at least the last 16; None without a step.
 
         Args:
             population: examples in the training split.

@@ -1,4 +1,4 @@
-"""The gradient of one batch: over its parts in this process, or over its shares in several processes.
+"""Compute the gradient of one batch: over its parts in this process, or over its shares in several processes.
 
 A part of n_i examples weighs n_i/B, whether it is computed here or in another process, so that the sum is the
 gradient of the whole batch's mean loss.
@@ -20,13 +20,13 @@ class Source(Protocol):
     """What gives examples by position: the run's stream, or a batch that stays."""
 
     def take(self, start: int, count: int, /) -> tuple[Tensor, Tensor]:
-        """Inputs and targets at positions start to start + count."""
+        """Return inputs and targets at positions start to start + count."""
         ...
 
 
 @dataclass(frozen=True)
 class TrainStep:
-    """What learns: made by `make_train_step`, driven by `fit`.
+    """Model, loss and optimizer as one step; made by `make_train_step`, driven by `fit`.
 
     Attributes:
         model: the module whose parameters are trained.
@@ -61,7 +61,7 @@ class Ranks(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """What the other processes have for themselves, for a checkpoint."""
+        """Return what the other processes have for themselves, for a checkpoint."""
         ...
 
     def load_state_dict(self, state: dict[str, Any], /) -> object:
@@ -69,17 +69,17 @@ class Ranks(Protocol):
         ...
 
     def broadcast_state(self) -> None:
-        """Have every other process stand where this one does."""
+        """Load this process's state in every other process."""
         ...
 
     def seed(self, seed: int) -> int:
-        """This process's seed of what is drawn in a forward pass, e.g. dropout, in a run of this seed."""
+        """Return this process's seed of what is drawn in a forward pass, e.g. dropout, in a run of this seed."""
         ...
 
     def gradient(
         self, train_step: TrainStep, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
     ) -> Tensor:
-        """What `whole_gradient` returns, from every process's share."""
+        """Return the mean loss of the whole batch, and set its gradient, from every process's share."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The training loop.
+"""Train to the end of a budget: the loop, a generator whose clock is stopped at every yield.
 
 Every step sees exactly the scheduled number of examples, across passes; gradient.py computes its gradient.
 """
@@ -63,11 +63,11 @@ class LoopState:
     loss_sum: float = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """As a checkpoint keeps it."""
+        """Return the counters."""
         return asdict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Stand where a loop stood."""
+        """Set the counters of another loop."""
         self.counts = Counts(**state["counts"])
         self.evaluated, self.loss_sum = state["evaluated"], state["loss_sum"]
 

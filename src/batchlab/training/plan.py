@@ -55,24 +55,24 @@ class Plan:
     num_processes: int = 1
 
     def forward_sizes(self, batch_size: int) -> list[int]:
-        """Examples of each forward pass of a batch: the parts of every process's share."""
+        """Return the examples of each forward pass of a batch: the parts of every process's share."""
         shares = (share_of(batch_size, rank, self.num_processes)[1] for rank in range(self.num_processes))
         return [size for share in shares for size in part_sizes(share, self.micro_batch_size)]
 
     def progress(self, counts: Counts) -> float:
-        """Share of the budget that is used, 0 at the start, 1 and more at the end."""
+        """Return the share of the budget that is used, 0 at the start, 1 and more at the end."""
         return getattr(counts, self.counted) / self.limit
 
     @property
     def num_steps(self) -> int | None:
-        """Optimizer steps of a constant batch, as planned; None where only the clock knows."""
+        """Return the planned optimizer steps of a constant batch; None where only the clock knows."""
         if self.counted == "seconds":
             return None
         return math.ceil(self.limit / (1 if self.counted == "steps" else self.batch_size))
 
 
 def make_plan(config: Config, num_train: int) -> Plan:
-    """The plan of a checked configuration on a training split of `num_train` examples.
+    """Return the plan of a checked configuration on a training split of `num_train` examples.
 
     Epochs and examples become whole steps, ``num_steps = max(1, round(epochs * N / B))``, and are counted
     in the examples of these steps, so that a batch that grows ends at the same number of examples.
@@ -132,12 +132,12 @@ def num_examples_of(batch_size: Any, num_train: int) -> int:
 
 
 def whole_steps(num_examples: float, batch_size: int) -> int:
-    """Examples of the nearest whole number of steps, at least one step."""
+    """Return the examples of the nearest whole number of steps, at least one step."""
     return max(1, round(num_examples / batch_size)) * batch_size
 
 
 def part_sizes(batch_size: int, micro_batch_size: int | None) -> list[int]:
-    """Sizes of the near-equal parts into which a batch is cut: ceil(B/m) of them, larger ones first.
+    """Return the sizes of the near-equal parts into which a batch is cut: ceil(B/m) of them, larger ones first.
 
     Args:
         batch_size: examples of the batch, B.
@@ -152,7 +152,7 @@ def part_sizes(batch_size: int, micro_batch_size: int | None) -> list[int]:
 
 
 def share_of(batch_size: int, rank: int, num_processes: int) -> tuple[int, int]:
-    """Which of a batch's examples one of its processes takes: shares differ by at most 1, larger ones first.
+    """Return the share of a batch that one of its processes takes: shares differ by at most 1, larger ones first.
 
     Args:
         batch_size: examples of the batch.

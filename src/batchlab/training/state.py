@@ -1,4 +1,4 @@
-"""What a run is made of while it trains, as parts that can be written down and taken up again.
+"""Save and load the state of a run while it trains, part by part.
 
 Whatever has a `state_dict` is such a part: weights, optimizer, clock, place in the stream, random numbers, the loop's
 counters, what was measured so far.
@@ -16,14 +16,14 @@ from batchlab.training.build import Built
 
 
 class Stateful(Protocol):
-    """A part of a run that can be written down and taken up again."""
+    """A part of a run whose state can be saved and loaded."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors, numbers, text, and lists and dicts of them."""
+        """Return tensors, numbers, text, and lists and dicts of them."""
         ...
 
     def load_state_dict(self, state: dict[str, Any], /) -> object:
-        """Be as the part was whose state it is."""
+        """Set the state of another part."""
         ...
 
 
@@ -89,7 +89,7 @@ class RandomNumbers:
 
 
 def parts_of(built: Built) -> dict[str, Stateful]:
-    """What a run trains with, by name, in the order in which it is to be loaded."""
+    """Return the parts that a run trains with, by name, in the order in which they are to be loaded."""
     train_step = built.train_step
     parts: dict[str, Stateful] = {"weights": Weights(train_step.model), "optimizer": Steps(train_step.optimizer)}
     parts |= {
@@ -102,7 +102,7 @@ def parts_of(built: Built) -> dict[str, Stateful]:
 
 
 def load(parts: Mapping[str, Stateful], states: Mapping[str, Any]) -> None:
-    """Have every part be as its state says."""
+    """Load every part's state."""
     for name, part in parts.items():
         part.load_state_dict(states[name])
 
@@ -110,7 +110,7 @@ def load(parts: Mapping[str, Stateful], states: Mapping[str, Any]) -> None:
 # pyright: reportUnknownVariableType=false
 # what a state holds is of any kind until it was looked at
 def plain(value: Any) -> Any:
-    """The value made of what `weights_only` lets in again.
+    """Return the value made of what torch.load accepts with `weights_only`.
 
     Raises:
         TypeError: where it holds anything else.

@@ -1,4 +1,4 @@
-"""Model, loss and optimizer joined to what the loop drives, under the run's precision."""
+"""Join model, loss and optimizer to a train step under the run's precision."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def precise(model: Callable[[Tensor], Tensor], precision: str, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """The model under autocast; as it is for float32."""
+    """Return the model under autocast; as it is for float32."""
     if precision == "float32":
         return model
 
@@ -29,7 +29,7 @@ def make_train_step(
     optimizer: torch.optim.Optimizer,
     precision: str,
 ) -> TrainStep:
-    """Model, loss and optimizer joined; in float16 with a gradient scaler.
+    """Join model, loss and optimizer; in float16 with a gradient scaler.
 
     Args:
         model: whose parameters are trained.

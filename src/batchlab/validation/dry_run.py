@@ -1,4 +1,4 @@
-"""Gate 2: the data is loaded, everything is built, one batch goes forward; nothing is written."""
+"""Check a run by loading its data, building it and making one step; nothing is written."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -28,13 +28,13 @@ from batchlab.validation.signature import check_signature
 
 
 def check_data(config: Config) -> list[ConfigError]:
-    """Every error that shows when the data is loaded and the run is built: files, sizes, shapes, signatures.
+    """Return the errors that show when the data is loaded and the run is built: files, sizes, shapes, signatures.
 
     Args:
         config: passed gate 1.
 
     Returns:
-        Mistakes of the first stage that has any: signatures and device, data, sizes, model and optimizer.
+        Errors of the first stage that has any: signatures and device, data, sizes, model and optimizer.
     """
     try:
         if errors := list(_signatures_and_device(config)):
@@ -49,7 +49,7 @@ def check_data(config: Config) -> list[ConfigError]:
 
 
 def check_source(config: Config) -> list[ConfigError]:
-    """Mistakes that show when the data is loaded, whatever is trained on it.
+    """Return the errors that show when the data is loaded, whatever is trained on it.
 
     Args:
         config: only its data node is looked at.
@@ -64,7 +64,7 @@ def check_source(config: Config) -> list[ConfigError]:
 
 
 def check_grid(configs: list[Config]) -> list[ConfigError]:
-    """Runs that stand twice in a grid: repeating one says nothing, and its spread would be counted as n.
+    """Return an error for runs that stand twice in a grid: their spread would be counted as n.
 
     Args:
         configs: the jobs of a command, each passed both gates.
@@ -116,7 +116,7 @@ def _signatures_and_device(config: Config) -> Iterator[ConfigError]:
 
 
 def _processes(config: Config) -> Iterator[ConfigError]:
-    """More processes than this machine has GPUs; where torchrun started them, others may be on other machines."""
+    """Check for more processes than this machine has GPUs; torchrun's may be on other machines."""
     num = config.num_processes
     if num > 1 and pick_device(config.device).type == "cuda" and torchrun_env() is None:
         if num > torch.cuda.device_count():
@@ -127,7 +127,7 @@ def _processes(config: Config) -> Iterator[ConfigError]:
 
 
 def _resolved(config: Config) -> ResolvedRun:
-    """Resolve a configuration; whatever its schedules raise is the person's to mend."""
+    """Resolve a configuration; whatever its schedules raise is a configuration error."""
     try:
         return resolve(config)
     except ConfigErrors:
@@ -189,7 +189,7 @@ def _model(run: ResolvedRun) -> Iterator[ConfigError]:
 
 
 def _built(config: Config, dataset: Dataset) -> nn.Module:
-    """The model; whatever its constructor raises is the person's to mend."""
+    """Build the model; whatever its constructor raises is a configuration error."""
     try:
         with torch.random.fork_rng():
             model = build_model(config, dataset)
@@ -205,7 +205,7 @@ def _built(config: Config, dataset: Dataset) -> nn.Module:
 
 
 def _norms(run: ResolvedRun, model: nn.Module) -> Iterator[ConfigError]:
-    """Batch norm and ghost batch norm against every part of every batch that the run will see."""
+    """Check batch norm and ghost batch norm against every part of every batch that the run will see."""
     config, plan = run.config, run.plan
     sizes = {size for batch in run.batch_sizes for size in plan.forward_sizes(batch)}
     modules = list(model.modules())
@@ -264,7 +264,7 @@ def _forward(config: Config, dataset: Dataset, model: nn.Module) -> Iterator[Con
 
 
 def _output(config: Config, output: object, wanted: list[int], mode: str) -> Iterator[ConfigError]:
-    """What is wrong with what a model returned for a few examples; logits of shape `wanted` are right."""
+    """Check what a model returned for a few examples; logits of shape `wanted` are right."""
     key, name = "model._target_", config.model["_target_"]
     if isinstance(output, Views) and not is_contrastive(config):
         yield ConfigError(

@@ -1,4 +1,4 @@
-"""Gate 2's last stage: the loss, and one step of the optimizer, with a model that is thrown away."""
+"""Check the loss and one step of the optimizer, with a model that is thrown away."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ EXAMPLES = 32
 
 
 def check_first_step(run: ResolvedRun, model: nn.Module) -> Iterator[ConfigError]:
-    """What a loss or an optimizer says of its settings only when it is asked to work.
+    """Check the settings of which a loss or an optimizer complains only when it works.
 
     Running out of memory is no error: it is an outcome of the run.
 
@@ -58,7 +58,7 @@ def check_first_step(run: ResolvedRun, model: nn.Module) -> Iterator[ConfigError
 
 
 def _examples(dataset: Dataset, model: nn.Module, device: torch.device) -> tuple[Tensor, Tensor]:
-    """About `EXAMPLES` of the training split, from all over it; a multiple of the ghost sizes."""
+    """Return about `EXAMPLES` of the training split, from all over it; a multiple of the ghost sizes."""
     unit = math.lcm(2, *(module.ghost_size for module in model.modules() if isinstance(module, GhostBatchNorm)))
     index = torch.linspace(0, len(dataset.train) - 1, unit * math.ceil(EXAMPLES / unit)).long()
     return Prepare(dataset, device)(dataset.train.inputs[index].to(device)), dataset.train.targets[index].to(device)

@@ -1,4 +1,4 @@
-"""One job of a command: a configuration trained once per seed, shown and recorded; alone or as a trial of a search."""
+"""Train one configuration with each of its seeds, show and record it; alone or as a trial of a search."""
 
 import math
 import statistics
@@ -53,13 +53,13 @@ def train(config: Config, sweep_id: str) -> tuple[float, ...]:
 
 
 def objectives_of(config: Config, results: list[RunResult]) -> tuple[float, ...]:
-    """The objectives averaged over seeds; NaN where one has no value."""
+    """Return the objectives averaged over seeds; NaN where one has no value."""
     names = [parse_objective(objective)[0] for objective in config.objectives]
     return tuple(statistics.fmean(result.finals.get(name, math.nan) for result in results) for name in names)
 
 
 def train_trial(run: ResolvedRun, sweep_id: str, trial: SearchTrial) -> tuple[float, ...]:
-    """The same as a trial of a search: known points are not trained again, hopeless ones not to their end.
+    """Train as a trial of a search: known points are not trained again, hopeless ones not to their end.
 
     Args:
         run: passed both gates.
@@ -96,7 +96,7 @@ def train_trial(run: ResolvedRun, sweep_id: str, trial: SearchTrial) -> tuple[fl
 
 
 def trial_identity(run: ResolvedRun) -> str:
-    """Of everything that decides what a trial measures: configuration, seeds, data, commit, kind of host."""
+    """Return a hash of what decides what a trial measures: configuration, seeds, data, commit, kind of host."""
     config, facts = run.config, environment()
     host = (facts["cpu"], pick_device(config.device).type, facts["commit"], facts["dirty"])
     measured = [settings_affecting(config, Affects.MEASURES)] if is_measured(config.objectives) else []
@@ -104,7 +104,7 @@ def trial_identity(run: ResolvedRun) -> str:
 
 
 def costs_of(results: list[RunResult]) -> dict[str, float]:
-    """What a trial keeps beside its objectives: step time, peak memory, and where it stood when it was stopped."""
+    """Return what a trial keeps beside its objectives: step time, peak memory, and where it was stopped."""
     finals = [result.finals for result in results]
     seconds = statistics.fmean(each["cost/train_seconds"] for each in finals)
     costs = {
@@ -164,7 +164,7 @@ def train_seed(
     trial: SearchTrial | None = None,
     tags: dict[str, str] | None = None,
 ) -> RunResult:
-    """One run: build, train, show, record; a trial may stop it."""
+    """Build, train, show and record one run; a trial may stop it."""
     check_stop()  # a signal that came while the run before was written
     built = build_prepared(prepared, seed)
     tags = (tags or {}) | prepared.tags
@@ -227,7 +227,7 @@ def run_recorded(
 
 
 def label(built: Built) -> str:
-    """What tells a run from the others of its command, for people."""
+    """Return what tells a run from the others of its command."""
     return f"batch size {built.plan.batch_size}, lr {built.settings['lr']:.4g}, seed {built.seed}"
 
 
