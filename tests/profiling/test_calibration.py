@@ -83,7 +83,7 @@ def test_only_what_moves_the_time_of_a_step_is_measured_anew(like):
     base = key(like())
     same = [{"lr": 0.5}, {"batch_size": 7}, {"epochs": 3}, {"seed": 4}, {"study": "other"}, {"objectives": []}]
     same += [{"optimizer": {"momentum": 0.8}}, {"budget": Budget("steps", num_steps=9)}, {"eval": Eval(2000)}]
-    same += [{"lr_schedule": {"_target_": "batchlab.optim.lr_schedule.cosine"}}]
+    same += [{"lr_schedule": {"_target_": "batchlab.optim.lr_schedule.cosine", "final": 0.0}}]
     for changes in same:
         assert key(like(**changes)) == base, changes
     other = [{"model": {"width": 64}}, {"optimizer": {"nesterov": True}}, {"optimizer": {"momentum": 0.0}}]
