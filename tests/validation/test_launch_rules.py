@@ -1,7 +1,7 @@
 import pytest
 
 from batchlab.errors import ConfigErrors
-from batchlab.system.torchrun_env import Place, with_torchrun
+from batchlab.system.torchrun_env import TorchrunRank, with_torchrun
 from batchlab.validation.dry_run import check_data
 from batchlab.validation.rules import check_config
 
@@ -39,7 +39,7 @@ def test_norms_are_checked_against_every_processs_share(config_of):
 
 
 def test_torchrun_says_how_many_processes_there_are():
-    place = Place(0, 2, 0)
+    place = TorchrunRank(0, 2, 0)
     assert with_torchrun(["lr=0.1"], place) == ["lr=0.1", "launch=ddp", "num_processes=2"]
     assert with_torchrun(["num_processes=2"], place) == ["num_processes=2", "launch=ddp"]
     with pytest.raises(ConfigErrors, match="torchrun started 2 processes"):
