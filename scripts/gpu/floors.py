@@ -115,7 +115,7 @@ def of_network(what, make, x, y, with_compile=True, **how):
 
 
 def mlp():
-    from batchlab.models.mlp6x64 import mlp6x64
+    from batchlab.models.mlp import mlp6x64
 
     for size in (32, 128) if SMALL else (32, 1024, 8192, 65536):
         x, y = torch.randn(size, 20, device=DEVICE), torch.randint(2, (size,), device=DEVICE)

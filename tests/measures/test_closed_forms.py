@@ -9,11 +9,10 @@ from torch import nn
 from torch.autograd.functional import hessian
 from torch.func import functional_call
 
-from batchlab.measures.adaptive_sam import adaptive_sam
 from batchlab.measures.hessian import hessian_of, lambda_max, trace
 from batchlab.measures.keskar import keskar
 from batchlab.measures.landscape import Landscape, precise_loss
-from batchlab.measures.sam import sam
+from batchlab.measures.sam import adaptive_sam, sam
 
 DIAGONAL = torch.tensor([3.0, 1.0, 0.5, 4.0], dtype=torch.float64)
 ZERO = torch.zeros(4, dtype=torch.float64)

@@ -2,10 +2,9 @@
 
 import pytest
 
-from batchlab.measures.adaptive_sam import adaptive_sam
 from batchlab.measures.hessian import lambda_max, trace
 from batchlab.measures.keskar import keskar
-from batchlab.measures.sam import sam
+from batchlab.measures.sam import adaptive_sam, sam
 
 MOVES = {
     "lambda_max": lambda landscape: lambda_max(landscape, 1e-6)["*"],

@@ -2,7 +2,7 @@ import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from batchlab.models.discriminant import linear_discriminant
+from batchlab.models.simclr import linear_discriminant
 
 
 def groups(num_examples: int, num_features: int = 5) -> tuple[torch.Tensor, torch.Tensor]:

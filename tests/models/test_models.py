@@ -10,8 +10,7 @@ from torch import nn
 from batchlab.errors import ConfigErrors
 from batchlab.models.convnet import convnet
 from batchlab.models.losses import Contrastive
-from batchlab.models.mlp import mlp
-from batchlab.models.mlp6x64 import mlp6x64
+from batchlab.models.mlp import mlp, mlp6x64
 from batchlab.models.norm import GhostBatchNorm
 from batchlab.models.resnet20 import resnet20
 from batchlab.models.torchvision import Torchvision

@@ -2,9 +2,8 @@ import pytest
 import torch
 
 from batchlab.errors import ConfigErrors
-from batchlab.models.discriminant import linear_discriminant
 from batchlab.models.losses import Contrastive, Views
-from batchlab.models.simclr import SimCLR
+from batchlab.models.simclr import SimCLR, linear_discriminant
 from batchlab.run.training_run import run
 from batchlab.training.build import build
 
