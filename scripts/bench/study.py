@@ -100,9 +100,9 @@ class TimedSlots(TrialQueue):
 
     begins: list[float]
 
-    def take(self, sampler: Any) -> Any:
+    def claim(self, sampler: Any) -> Any:
         self.begins.append(perf_counter())
-        return super().take(sampler)
+        return super().claim(sampler)
 
 
 def trial_costs(num_trials: int, sampler: str) -> list[float]:

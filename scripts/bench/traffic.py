@@ -45,9 +45,9 @@ class TimedSlots(TrialQueue):
     begins: list[float]
     seconds: list[float]
 
-    def take(self, sampler: Any) -> Any:
+    def claim(self, sampler: Any) -> Any:
         self.begins.append(time.perf_counter())
-        taken = super().take(sampler)
+        taken = super().claim(sampler)
         self.seconds.append(time.perf_counter() - self.begins[-1])
         return taken
 

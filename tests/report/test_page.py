@@ -6,13 +6,18 @@ import re
 
 import pytest
 
-from batchlab.report.contents import contents_of
 from batchlab.report.page import embedded, estimate_text, number, page_of
+from batchlab.report.study_page import contents_of
+
+
+def drawn(study):
+    contents = contents_of(study, lambda run_ids, metrics: {})
+    return page_of(contents.summary, contents.panels, contents.tables)
 
 
 @pytest.fixture
 def page(grid):
-    return page_of(contents_of(grid, lambda run_ids, metrics: {}))
+    return drawn(grid)
 
 
 def test_every_panel_has_its_place_and_its_figure(page):
@@ -30,7 +35,7 @@ def test_the_page_asks_for_nothing(page):
 
 
 def test_the_same_records_give_the_same_page(grid, page):
-    assert page_of(contents_of(grid, lambda run_ids, metrics: {})) == page
+    assert drawn(grid) == page
 
 
 def test_the_answer_stands_before_every_figure(page):

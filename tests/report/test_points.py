@@ -5,16 +5,15 @@ import math
 import pytest
 
 from batchlab.report.by_size import accuracy_panel, size_points
-from batchlab.report.contents import contents_of
 from batchlab.report.curves import MAX_SEEDS, MAX_SIZES, curve_panels, curve_points, drawn, noise_panel
-from batchlab.report.failures import failure_points
 from batchlab.report.interactive import figure_of, log_ticks, tick_text
 from batchlab.report.lr_figure import cell, in_words, lr_points
+from batchlab.report.page_tables import failure_points, provenance_points
 from batchlab.report.panel import Axis, Panel, Trace
-from batchlab.report.provenance import provenance_points
 from batchlab.report.sharpness_figure import sharpness_panels, sharpness_points
 from batchlab.report.step_time_panel import step_panel, step_points
 from batchlab.report.study_data import FailedTrial, Search
+from batchlab.report.study_page import contents_of
 from batchlab.report.time_to_target_figure import target_panels, target_points
 from batchlab.report.tradeoff import pareto_panel, pareto_points
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from batchlab.config.identity import config_key, environment
+from batchlab.config.identity import by_name, config_key, environment, hash_of
 from batchlab.config.schema import Config
 from batchlab.experiments.arm_results import CURVES, Arm, Curve, MeasuredRun
 from batchlab.experiments.arms import CLOCK, is_possible, probe_of
 from batchlab.experiments.experiment import Experiment
-from batchlab.experiments.probe_runs import probe_key
+from batchlab.tracking.finished_runs import record_probe
 from batchlab.tracking.study_reader import RecordedRun, curves_of, study_runs
-from batchlab.training.build import load_dataset
+from batchlab.training.build import bound, load_dataset
 
 READ = (*CURVES, "progress/epochs", "progress/examples", "progress/train_seconds")
 USABLE = ("done", "diverged", "out_of_memory")
@@ -114,16 +114,11 @@ def arms_of(experiment: Experiment, num_seeds: int, known: Known) -> dict[str, A
     n = min((len(row) for row in possible if row), default=0)
     clocks = [run["metrics"] for run in rows[CLOCK][0][:n]] if CLOCK in rows else []
     mlruns = next(iter(experiment.arms.values()))[0].mlruns
-    return {
-        name: Arm(
-            name,
-            [
-                [_measured(run, mlruns, clocks[i] if clocks else {}) for i, run in enumerate(row[:n])]
-                for row in settings
-            ],
-        )
-        for name, settings in rows.items()
-    }
+
+    def with_clock(row: list[RecordedRun]) -> list[MeasuredRun]:
+        return [_measured(run, mlruns, clocks[i] if clocks else {}) for i, run in enumerate(row[:n])]
+
+    return {name: Arm(name, [with_clock(row) for row in settings]) for name, settings in rows.items()}
 
 
 def _each(rows: Mapping[str, list[list[RecordedRun]]]) -> Iterator[tuple[str, list[RecordedRun]]]:
@@ -171,3 +166,29 @@ def _curve(mlruns: str, run_id: str) -> Curve:
     steps = sorted(set.intersection(*map(set, columns.values()))) if columns else []
     values = {metric: np.array([points[step] for step in steps]) for metric, points in columns.items()}
     return {"steps": np.array(steps, dtype=np.float64)} | values
+
+
+def probe_key(config: Config, probe: Mapping[str, Any]) -> str:
+    """Hash what a probe measures of a configuration: 12 hexadecimal digits."""
+    return hash_of([config_key(config), {key: by_name(key, value) for key, value in probe.items()}])
+
+
+def probe_seed(config: Config, probe: Mapping[str, Any], seed: int, sweep_id: str) -> dict[str, float]:
+    """Measure once and record it.
+
+    Args:
+        config: passed both gates.
+        probe: node of a function (config, seed, **settings) -> metric -> value.
+        seed: of it.
+        sweep_id: names the command.
+    """
+    finals = bound(dict(probe))(config, seed)
+    tags = {"config_key": probe_key(config, probe), "data_digest": load_dataset(config.data).digest}
+    record_probe(config, seed, tags, finals, sweep_id)
+    return finals
+
+
+def probe_seeds(config: Config, probe: Mapping[str, Any], sweep_id: str) -> None:
+    """Measure a configuration with each of its seeds."""
+    for index in range(config.num_seeds):
+        probe_seed(config, probe, config.seed + index, sweep_id)

@@ -1,15 +1,24 @@
-"""The table of claims at the terminal: number, claim, verdict, effect with its interval, n, p and Holm's p."""
+"""Tables of claims: at the terminal, after a multirun of one experiment, and in short for README.md and the docs."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
-from batchlab.experiments.experiment import Check
-from batchlab.experiments.outcome import JudgedCheck, Outcome, corrected
-from batchlab.experiments.verdict import CONTRADICTED, MOST_SEEDS, OPEN, SUPPORTED
+from batchlab.config.installation import program
+from batchlab.experiments.arm_runs import arms_of, known_runs
+from batchlab.experiments.experiment import Check, Experiment, possible_configs
+from batchlab.experiments.outcome import JudgedCheck, Outcome, corrected, judge_experiment
+from batchlab.experiments.verdict import CONTRADICTED, LEVEL, MOST_SEEDS, OPEN, SUPPORTED
 from batchlab.laws.estimate import Estimate
+from batchlab.report.run_progress import make_console
+from batchlab.tracking.mlflow_store import TrackingUnavailable
 
+BEGIN, END = "<!-- claims: written by scripts/claims.py -->", "<!-- end of claims -->"
+README_CLAIMS = ("powers_of_two", "more_epochs", "fill_then_reduce")
+"""Experiments whose claims README.md shows; docs/testing_claims.md shows all."""
 FACTORS = {"%": 100.0, "pp": 100.0, "x": 1.0, "": 1.0}
 
 
@@ -94,3 +103,62 @@ def summary(outcomes: Sequence[Outcome], failures: Mapping[str, str]) -> str:
     lines.append("(...) stands beside the verdict; n of ~m: about m seeds would decide it. p: two-sided, of one look;")
     lines.append("Holm: of four looks, over this table.")
     return "\n".join(lines)
+
+
+def show_experiment(experiment: Experiment, sweep_id: str) -> None:
+    """Print the claim and the verdict of each check.
+
+    Args:
+        experiment: whose arms were run.
+        sweep_id: names the command.
+    """
+    first = possible_configs(experiment)[0]
+    console, claim = make_console(), experiment.claim
+    try:
+        known = known_runs(first.mlruns, [first.study], sweep_id)
+    except TrackingUnavailable as error:
+        console.print(f"No verdict: {error}. Later: {program('claims')} {experiment.name}")
+        return
+    outcome = judge_experiment(experiment, arms_of(experiment, first.num_seeds, known))
+    console.print(f"Claim {claim.number} ({claim.source}): {claim.says}")
+    console.print(draw_claims([outcome]))
+    console.print(summary([outcome], {}))
+    console.print(f"Decided at the level {LEVEL:.4g} of one look of four. What this leaves out: {claim.leaves_out}")
+
+
+def short_table(records: Sequence[Mapping[str, Any]], page: str, names: Collection[str] = ()) -> list[str]:
+    """Return the lines of a Markdown table with one row for each claim.
+
+    Args:
+        records: of docs/results/claims.json; of each claim the first that decides is shown.
+        page: relative address of docs/claims.md.
+        names: experiments that are shown; none = all.
+    """
+    deciding = [record for record in records if record["decides"]]
+    firsts = {record["claim"]: record for record in reversed(deciding)}
+    rows = [
+        f"| [{record['says']}]({page}#{record['experiment']}) | **{record['verdict_of_claim']}** "
+        f"| {record['what']}: {record['shown']} |"
+        for _, record in sorted(firsts.items())
+        if not names or record["experiment"] in names
+    ]
+    return ["| what is said | what came out here | effect [95 %] |", "|---|---|---|", *rows]
+
+
+def renew_tables(repository: Path, records: Sequence[Mapping[str, Any]]) -> list[Path]:
+    """Write both tables anew between their marks and return the files.
+
+    Args:
+        repository: folder of README.md and docs/.
+        records: of docs/results/claims.json.
+    """
+    readme, page = repository / "README.md", repository / "docs" / "testing_claims.md"
+    _renew(readme, short_table(records, "docs/claims.md", README_CLAIMS))
+    _renew(page, short_table(records, "claims.md"))
+    return [readme, page]
+
+
+def _renew(file: Path, lines: Sequence[str]) -> None:
+    head, rest = file.read_text().split(BEGIN)
+    _, tail = rest.split(END)
+    file.write_text("\n".join([f"{head}{BEGIN}", *lines, f"{END}{tail}"]))

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from batchlab.report.contents import Contents
 from batchlab.report.interactive import DARK, figure_of
-from batchlab.report.panel import Panel
+from batchlab.report.panel import PageTable, Panel
 from batchlab.report.study_data import digits
 
 TEMPLATE = Path(__file__).parent / "template"
@@ -21,23 +20,25 @@ FIGURES = "figures"
 """Folder beside the page with its figures as PNG and SVG."""
 
 
-def page_of(contents: Contents) -> str:
+def page_of(summary: Mapping[str, Any], panels: Sequence[Panel], tables: Sequence[PageTable]) -> str:
     """The page as HTML.
 
     Args:
-        contents: what it shows.
+        summary: in numbers.
+        panels: its figures.
+        tables: below the figures.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"number": number, "estimate": estimate_text, "mebibytes": mebibytes, "bound": bound}
-    places = places_of(contents.panels)
-    figures = {panel.name: figure_of(panel) for panel in contents.panels}
+    places = places_of(panels)
+    figures = {panel.name: figure_of(panel) for panel in panels}
     return environment.get_template("page.html.j2").render(
-        summary=contents.summary,
+        summary=summary,
         places=places,
-        tables=contents.tables,
+        tables=tables,
         figures=embedded({"figures": figures, "dark": DARK}),
         plotly=Markup(get_plotlyjs()),
         style=Markup((TEMPLATE / "page.css").read_text()),

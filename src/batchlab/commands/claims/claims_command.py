@@ -16,8 +16,7 @@ from batchlab.errors import ConfigErrors
 from batchlab.experiments.arm_runs import ArmRun, Known, arms_of, is_known, known_runs, runs_needed
 from batchlab.experiments.arms import is_possible
 from batchlab.experiments.claims_page import records_of, write_page
-from batchlab.experiments.claims_summary import renew_tables
-from batchlab.experiments.claims_table import draw_claims, summary
+from batchlab.experiments.claims_table import draw_claims, renew_tables, summary
 from batchlab.experiments.experiment import Experiment, experiment_names, possible_configs
 from batchlab.experiments.outcome import Outcome, judge_experiment
 from batchlab.experiments.verdict import LOOKS, OPEN

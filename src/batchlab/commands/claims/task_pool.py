@@ -66,7 +66,7 @@ def _begin() -> None:
 def work(task: ArmRun, sweep_id: str) -> str:
     """Train or probe one task; returns what went wrong, or an empty string."""
     from batchlab.commands.train.job import prepare, train_seed
-    from batchlab.experiments.probe_runs import probe_seed
+    from batchlab.experiments.arm_runs import probe_seed
     from batchlab.training.build import resolve
 
     try:

@@ -31,7 +31,7 @@ def train_job(config: DictConfig) -> tuple[float, ...]:
     sweeper = HydraConfig.get().sweeper
     with faults_end_the_command():
         if is_arms_sweeper(sweeper) and (probe := arm_probe(sweeper)) is not None:
-            from batchlab.experiments.probe_runs import probe_seeds
+            from batchlab.experiments.arm_runs import probe_seeds
 
             probe_seeds(resolved(config), probe, os.environ[SWEEP_ID])
             return ()
@@ -104,7 +104,7 @@ def show(request: Request, code: int) -> int:
 
         show_comparison(request.configs, os.environ[SWEEP_ID])
     if request.experiment is not None:
-        from batchlab.experiments.experiment_summary import show_experiment
+        from batchlab.experiments.claims_table import show_experiment
 
         show_experiment(request.experiment, os.environ[SWEEP_ID])
     if request.search is not None:
