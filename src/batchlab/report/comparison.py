@@ -137,7 +137,7 @@ def draw_table(rows: Sequence[Row], title: str) -> Table:
     """The rows as a table for the terminal."""
     is_regression = all(math.isnan(row.accuracy.value) for row in rows) and not all(row.outcomes for row in rows)
     has_target, is_calibrated = any(row.target_seconds for row in rows), any(row.calibrated_seconds for row in rows)
-    names = [name for name in dict.fromkeys(name for row in rows for name in row.varied) if name != "lr"]
+    names = list(dict.fromkeys(name for row in rows for name in row.varied))
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
     headings = ["batch size", *names, "lr", "steps", "val loss" if is_regression else "val accuracy", "train s"]
     headings += ["s if alone"] if is_calibrated else []
@@ -170,18 +170,18 @@ def verdict(rows: Sequence[Row]) -> str:
     rated = [row for row in rows if not math.isnan(row.accuracy.value)]
     if len(rated) < 2:
         return ""
-    best = max(rated, key=lambda row: row.accuracy.value)
-    said = f"Highest val accuracy: {_name(best)} ({format_estimate(best.accuracy, 4)})."
+    best, names = max(rated, key=lambda row: row.accuracy.value), _named(rated)
+    said = f"Highest val accuracy: {names[best.key]} ({format_estimate(best.accuracy, 4)})."
     if any(row.accuracy.n < 2 for row in rated):
         fastest = min(rated, key=lambda row: row.seconds.value)
-        said += f" Least training time: {_name(fastest)} ({format_estimate(fastest.seconds, 2)} s)."
+        said += f" Least training time: {names[fastest.key]} ({format_estimate(fastest.seconds, 2)} s)."
         return f"{said} One seed does not tell whether they differ: num_seeds=3 gives intervals."
     tied = tied_with(best, rated)
     if len(tied) == 1:
         return f"{said} No other interval reaches it."
     fastest = min(tied, key=lambda row: row.seconds.value)
-    others = "; ".join(_name(row) for row in tied if row is not best)
-    return f"{said} Not told apart from it at n = {best.n}: {others}. Fastest among these: {_name(fastest)}."
+    others = "; ".join(names[row.key] for row in tied if row is not best)
+    return f"{said} Not told apart from it at n = {best.n}: {others}. Fastest among these: {names[fastest.key]}."
 
 
 def tied_with(best: Row, rows: Sequence[Row]) -> list[Row]:
@@ -206,10 +206,19 @@ def time_spent(runs: Sequence[Run]) -> str:
     return f"{said}, {measuring:.1f} s measuring (measure=none leaves that out)." if measuring else f"{said}."
 
 
-def _name(row: Row) -> str:
-    """Name a configuration by what varies; of lr, the one that was used."""
-    varied = row.varied | ({"lr": f"{row.lr:.4g}"} if "lr" in row.varied else {})
-    return ", ".join([f"batch size {row.batch_size}", *(f"{key.rpartition('.')[2]} {v}" for key, v in varied.items())])
+def _named(rows: Sequence[Row]) -> dict[str, str]:
+    """Name configurations by what varies; by lr where one batch size was trained with several."""
+    has_lr = len({(row.batch_size, row.lr) for row in rows}) > len({row.batch_size for row in rows})
+    return {
+        row.key: ", ".join(
+            [
+                f"batch size {row.batch_size}",
+                *([f"lr {row.lr:.4g}"] if has_lr else []),
+                *(f"{key.rpartition('.')[2]} {value}" for key, value in row.varied.items()),
+            ]
+        )
+        for row in rows
+    }
 
 
 def number(value: float) -> str:
