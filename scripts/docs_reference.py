@@ -17,6 +17,7 @@ from batchlab.commands.command_keys import Advise, Claims, Report
 from batchlab.config.keys import Affects, Key, keys_of
 from batchlab.config.objectives import DIRECTIONS
 from batchlab.config.schema import OPEN_GROUPS, Config
+from batchlab.config.traits import TRAITS
 from batchlab.profiling.benchmark_settings import Benchmark
 from batchlab.profiling.noise_settings import Noise
 from batchlab.search.sweeper_keys import BatchlabSweeperConf
@@ -221,16 +222,32 @@ def options_of(group: str) -> Iterator[str]:
     for path in sorted((CONF / group).glob("*.yaml")):
         text, option = path.read_text(), f"`{path.stem}`"
         node = yaml.safe_load(text) or {}
-        options.append((option, " ".join(re.findall(r"^# (?!@package)(.*)$", text, flags=re.MULTILINE))))
+        about = " ".join(re.findall(r"^# (?!@package)(.*)$", text, flags=re.MULTILINE))
+        traits = node.get(group, node).get("traits") or {}
+        options.append(
+            (option, about, " ".join(f"`{name}={shown(value).strip('`')}`" for name, value in traits.items()))
+        )
         comments = re.findall(r"^(\w+): .*\S  # (.*)$", text, flags=re.MULTILINE)
         told = arguments_of(node.get(group, node).get("_target_", "")) | dict(comments)
         for key, value in flat(node, group):
             defaults.add(key, value, option)
             meanings.add(key, told.get(key.rpartition(".")[2]) or HELP.get(key, ""), option)
-    yield table(("option", "what it is"), options)
+    if any(traits for _, _, traits in options):
+        yield table(("option", "what it is", "traits"), options)
+        yield "\n".join(f"* `traits.{name}`: {about}" for name, about in traits_of(group).items())
+    else:
+        yield table(("option", "what it is"), [row[:2] for row in options])
     rows = [(f"`{key}`", defaults.text(key), meanings.text(key)) for key in defaults.found]
     if rows:
         yield table(("key", "default", "meaning"), rows)
+
+
+def traits_of(group: str) -> dict[str, str]:
+    """Return the traits that an option of a group may declare, with what they mean."""
+    (kind,) = (kind for kind, name in TRAITS.items() if name == group)
+    listed = arguments_in(inspect.getdoc(kind) or "", "Attributes")
+    about = (inspect.getdoc(kind) or "").partition("\n")[0]
+    return {field.name: listed.get(field.name, about) for field in fields(kind)}
 
 
 class Gathered:
@@ -255,9 +272,9 @@ def flat(node: Mapping[str, Any], group: str) -> Iterator[tuple[str, str]]:
     """Yield the dotted keys of an option's yaml with their values, as they are typed."""
     is_global = group in node or group in ("budget", "search")
     for key, value in node.items():
-        if isinstance(value, Mapping) and is_global and key != "hydra":
+        if isinstance(value, Mapping) and is_global and key not in ("hydra", "traits"):
             yield from flat(value, key)
-        elif key not in ("_target_", "_partial_", "defaults", "hydra"):
+        elif key not in ("_target_", "_partial_", "defaults", "hydra", "traits"):
             yield (key if is_global else f"{group}.{key}"), ("" if isinstance(value, Mapping) else shown(value))
 
 
@@ -267,7 +284,12 @@ def arguments_of(target: str) -> dict[str, str]:
         return {}
     found = get_object(target)
     text = f"{inspect.getdoc(found)}\n{inspect.getdoc(found.__init__) if isinstance(found, type) else ''}"
-    section = re.split(r"\n\S", f"{text.partition('Args:' + chr(10))[2]}\n.")[0].replace("``", "`")
+    return arguments_in(text, "Args")
+
+
+def arguments_in(text: str, heading: str) -> dict[str, str]:
+    """Return what a section of a docstring says of each argument."""
+    section = re.split(r"\n\S", f"{text.partition(f'{heading}:{chr(10)}')[2]}\n.")[0].replace("``", "`")
     arguments = re.findall(r"^ {4}(\w+): (.*(?:\n {8,}.*)*)", section, flags=re.MULTILINE)
     return {name: " ".join(meaning.split()) for name, meaning in arguments}
 

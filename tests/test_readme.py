@@ -17,6 +17,7 @@ from batchlab.config.schema import OPEN_GROUPS, REPOSITORY, Config
 from scripts.docs_reference import METRICS, pages
 
 DOCS = REPOSITORY / "docs"
+RESULTS = DOCS / "results"
 PAGES = {page.name: page.read_text() for page in (REPOSITORY / "README.md", *sorted(DOCS.glob("*.md")))}
 BLOCKS = re.compile(r'^```(\w*)(?: title="([^"]*)")?\n(.*?)^```$', flags=re.MULTILINE | re.DOTALL)
 OWN = ("$", "mynet", "myconf", "customers", "mlruns")
@@ -134,6 +135,22 @@ def test_the_list_of_decisions_has_every_one():
     assert sorted(re.findall(r"\]\(([\w-]+\.md)\)", index)) == sorted(
         path.name for path in (DOCS / "decisions").glob("*.md") if path.name != "index.md"
     )
+
+
+def test_files_and_modules_that_the_pages_name_are_there():
+    source = REPOSITORY / "src" / "batchlab"
+    packages = "|".join(sorted(path.name for path in source.iterdir() if path.is_dir()))
+    text = "".join(
+        page.read_text() for page in (REPOSITORY / "README.md", *DOCS.rglob("*.md")) if page.parent != RESULTS
+    )
+    files = set(re.findall(r"`((?:tests|scripts)/[\w/]+\.py)`", text))
+    modules = set(re.findall(rf"`((?:{packages})/[\w/]+(?:\.py)?)`", text))
+    assert len(files) > 5
+    assert len(modules) > 20
+    assert not [name for name in files if not (REPOSITORY / name).exists()]
+    assert not [
+        name for name in modules if not (source / name).with_suffix(".py").exists() and not (source / name).is_dir()
+    ]
 
 
 @pytest.mark.slow
