@@ -20,7 +20,7 @@ DOCS = REPOSITORY / "docs"
 RESULTS = DOCS / "results"
 PAGES = {page.name: page.read_text() for page in (REPOSITORY / "README.md", *sorted(DOCS.glob("*.md")))}
 BLOCKS = re.compile(r'^```(\w*)(?: title="([^"]*)")?\n(.*?)^```$', flags=re.MULTILINE | re.DOTALL)
-OWN = ("$", "mynet", "myconf", "customers", "mlruns")
+OWN = ("$", "mynet", "myparts", "myconf", "customers", "mlruns")
 """What stands in a command that needs files which its page has written before."""
 BEFORE = {
     "README.md": ["python make_data.py"],
