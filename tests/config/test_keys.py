@@ -12,6 +12,7 @@ from batchlab.config.schema import OPEN_GROUPS, REPOSITORY, declared_key, declar
 from batchlab.models import mlp
 from batchlab.profiling.micro_batch import memory_key
 from batchlab.profiling.step_table import untimed
+from batchlab.training.build import resolve
 
 OURS = {
     group: sorted(
@@ -106,7 +107,7 @@ def test_a_module_that_moved_changes_no_identity(config_of, monkeypatch):
     moved.mlp = mlp.mlp
     monkeypatch.setitem(__import__("sys").modules, "batchlab.elsewhere", moved)
     here, there = config_of(), config_of("model._target_=batchlab.elsewhere.mlp")
-    for identity in (config_key, curve_key, memory_key, lambda config: untimed(config).key):
+    for identity in (config_key, curve_key, memory_key, lambda config: untimed(resolve(config)).key):
         assert identity(here) == identity(there)
     assert config_key(config_of("model._target_=mine.mlp")) != config_key(here)
     measured = config_of("measure.sharpness.lambda_max._target_=batchlab.elsewhere.lambda_max")
