@@ -72,7 +72,7 @@ WRONG = {
     "search=joint hydra.sweeper.n_trials=many": "n_trials",
     "search=joint objectives=[final/test_accuracy]": "select on val",
     "search=joint hydra/sweeper/sampler=grid": "a grid needs a list",
-    "hydra/sweeper=batchlab lr=0.1,0.2": "-m in front",
+    "hydra/sweeper=batchlab lr=0.1,0.2": "a search needs a multirun. Type -m",
     "search=joint hydra/launcher=joblib hydra.sweeper.num_workers=2": "brings its own processes",
     "search=joint lr_scaling=linear hydra.sweeper.first_points=[sqrt]": "moves the lr with the batch size already",
     "search=joint hydra.sweeper.sampler.n_startup_trials=few": "optuna.samplers.TPESampler: refused",
