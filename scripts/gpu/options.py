@@ -134,7 +134,8 @@ def optimizers():
         attempt("optimizers", f"{name} resnet20", *NETS["resnet20"], f"optimizer={name}")
     for name in some(("sgd", "momentum", "adam", "adamw")):
         attempt("optimizers", f"{name} fused", f"optimizer={name}", "+optimizer.fused=true")
-    attempt("optimizers", "adam capturable", "optimizer=adam", "+optimizer.capturable=true")
+    if CUDA:
+        attempt("optimizers", "adam capturable", "optimizer=adam", "+optimizer.capturable=true")
 
 
 def precisions():
