@@ -22,6 +22,7 @@ GPU_STEPS = {
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_step_of_a_gpu_day_ends_well_on_a_cpu_or_says_that_it_needs_a_gpu(tmp_path: Path) -> None:
     sizes = {"DAY_DEVICE": "cpu", "TOTAL": "3000", "PATIENCE": "10", "STEPS": "3000", "OMP_NUM_THREADS": "1"}
     folders = {"W": str(tmp_path), "OUT": str(tmp_path / "out"), "SITE": str(tmp_path), "PYTHON": sys.executable}
