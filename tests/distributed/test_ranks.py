@@ -200,7 +200,7 @@ def test_a_run_of_two_processes_goes_on_from_its_checkpoint_to_the_last_bit(
 def test_memory_that_runs_out_in_one_process_ends_the_run_in_all_and_the_next_run_goes_on(config_of, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     monkeypatch.syspath_prepend(str(REPOSITORY))
-    target = "model._target_=tests.test_ranks.RefusesTheLastShare"
+    target = "model._target_=tests.distributed.test_ranks.RefusesTheLastShare"
     config = config_of("model=own", target, "epochs=2", "measure=none", TWO)
     _, result = curve(config)
     assert result.outcome == "out_of_memory"

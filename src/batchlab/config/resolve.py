@@ -1,5 +1,7 @@
 """A composed configuration as plain typed objects, and its settings by key."""
 
+from collections.abc import Iterator
+from dataclasses import MISSING as NO_FACTORY
 from dataclasses import asdict
 from typing import Any
 
@@ -34,6 +36,8 @@ def resolved(config: DictConfig) -> Config:
         raise ConfigErrors(*(_added(key, settings[key]) for key in added))
     if deleted := [key for key in Config.__dataclass_fields__ if key not in settings]:
         raise ConfigErrors(*map(_deleted, deleted))
+    if others := [error for name, value in settings.items() for error in _of_another_kind(name, value)]:
+        raise ConfigErrors(*others)
     return typed({key: value for key, value in settings.items() if key in Config.__dataclass_fields__})
 
 
@@ -41,6 +45,16 @@ def typed(settings: dict[str, Any]) -> Config:
     """Make a configuration of plain settings, as `asdict` gives them; their types were checked against the schema."""
     groups = {"budget": Budget, "eval": Eval, "memory": Memory, "measure": Measure, "checkpoint": Checkpoint}
     return Config(**settings | {name: group(**settings[name]) for name, group in groups.items()})
+
+
+def _of_another_kind(name: str, value: Any) -> Iterator[ConfigError]:
+    """Find an interpolation that became no list or no group where one belongs: OmegaConf checks scalars only."""
+    field = Config.__dataclass_fields__.get(name)
+    if field is None or field.default_factory is NO_FACTORY:
+        return
+    is_list = isinstance(field.default_factory(), list)
+    if not isinstance(value, list if is_list else dict):
+        yield ConfigError(name, value, "a list" if is_list else "a group of settings", f"the command without {name}")
 
 
 def _missing(key: str) -> ConfigError:
