@@ -156,7 +156,7 @@ def mistakes_of(monkeypatch, capsys, tmp_path):
         (["model.width='\\${lr}'"], "would be read as a setting once more"),
         (["search=joint", "hydra.sweeper.max_failure_rate=1,2"], "one value: settings of Hydra"),
         (["-m", "hydra.sweep.dir=choice(a,b)"], "Type hydra.sweep.dir=a"),
-        (["trust=${lr}"], "trust=0.1: a list. Type the command without trust"),
+        (["trust=${lr}"], ": a list. Type the command without trust"),
         (["objectives=${seed}"], "objectives=0: a list"),
         (["hydra.verbose=3"], "hydra.verbose=3: true, false, or names of loggers"),
         (["hydra.job.env_copy=[NO_SUCH]"], "KeyError: 'NO_SUCH'"),
