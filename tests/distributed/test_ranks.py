@@ -54,7 +54,7 @@ def curve(config, seed=0):
     with leader.shared(build(config, seed)) as built:
         result = run_to_end(run(built), points.append)
     evaluations = [each for each in points if isinstance(each, Evaluation)]
-    return [(e.point.counts.drawn, e.point.train_loss, e.metrics["val/loss"]) for e in evaluations], result
+    return [(e.point.counts.drawn, e.point.train_loss, e.metrics.get("val/loss")) for e in evaluations], result
 
 
 @pytest.mark.parametrize("num", [1, 2, 3, 7])
