@@ -30,7 +30,7 @@ from batchlab.config.registration import register_schema
 from batchlab.config.resolve import resolved
 from batchlab.config.schema import REPOSITORY, Config
 from batchlab.report.result_files import write_results
-from batchlab.report.run_progress import make_console
+from batchlab.system.progress import make_console
 
 PAIRS = {
     "digits-mlp": ["data=digits", "model=mlp"],

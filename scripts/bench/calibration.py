@@ -26,8 +26,8 @@ from batchlab.config.schema import REPOSITORY
 from batchlab.laws.estimate import Estimate, mean_of
 from batchlab.report.comparison import format_estimate
 from batchlab.report.result_files import write_results
-from batchlab.report.run_progress import make_console
 from batchlab.report.study_data import ends
+from batchlab.system.progress import make_console
 from batchlab.tracking.study_reader import study_runs
 
 SIZES, WIDTHS = (16, 32, 64, 128, 256, 512), (64, 384)

@@ -200,7 +200,7 @@ def run(server: Postgres, folder: Path, typed: dict[str, str]) -> tuple[list[str
 
 
 def main() -> int:
-    from batchlab.report.run_progress import make_console
+    from batchlab.system.progress import make_console
 
     heed_signals()  # nothing stays behind
     typed = dict(argument.split("=", 1) for argument in sys.argv[1:])

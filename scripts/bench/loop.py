@@ -37,7 +37,7 @@ from batchlab.config.registration import register_schema
 from batchlab.config.resolve import resolved
 from batchlab.config.schema import REPOSITORY
 from batchlab.report.result_files import write_results
-from batchlab.report.run_progress import make_console
+from batchlab.system.progress import make_console
 from batchlab.training.build import Built, build
 from batchlab.training.loop import fit
 from batchlab.training.plan import Plan

@@ -67,7 +67,7 @@ def measure(num_jobs: int, num_threads: int, folder: Path) -> list[dict[str, flo
 
 def main() -> None:
     from batchlab.report.result_files import write_results
-    from batchlab.report.run_progress import make_console
+    from batchlab.system.progress import make_console
 
     typed = dict(argument.split("=", 1) for argument in sys.argv[1:])
     num_jobs = int(typed.get("jobs", 12))

@@ -148,7 +148,7 @@ def summary(replays: list[Replay], draw: random.Random) -> dict[str, float]:
 
 def main() -> None:
     from batchlab.report.result_files import write_results
-    from batchlab.report.run_progress import make_console
+    from batchlab.system.progress import make_console
 
     typed = dict(argument.split("=", 1) for argument in sys.argv[1:])
     num_curves, num_replays = int(typed.get("curves", 240)), int(typed.get("replays", 60))

@@ -174,7 +174,7 @@ def open_seconds(browser: Browser, page: Path) -> dict[str, float]:
 
 def main() -> None:
     from batchlab.report.result_files import write_results
-    from batchlab.report.run_progress import make_console
+    from batchlab.system.progress import make_console
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     typed = dict(argument.split("=", 1) for argument in sys.argv[1:])

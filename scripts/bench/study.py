@@ -176,7 +176,7 @@ def record_of(what: str, unit: str, values: list[float]) -> dict[str, Any]:
 
 
 def main() -> None:
-    from batchlab.report.run_progress import make_console
+    from batchlab.system.progress import make_console
 
     typed = dict(argument.split("=", 1) for argument in sys.argv[1:])
     few, many, sweeps = int(typed.get("trials", 300)), int(typed.get("many", 3000)), int(typed.get("sweeps", 60))

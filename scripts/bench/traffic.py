@@ -123,7 +123,7 @@ def records_of(server: Postgres, way: str, address: str, num_trials: int) -> lis
 
 
 def main() -> None:
-    from batchlab.report.run_progress import make_console
+    from batchlab.system.progress import make_console
 
     typed = dict(argument.split("=", 1) for argument in sys.argv[1:])
     num_trials = int(typed.get("trials", 300))

@@ -185,7 +185,7 @@ def records_of(rows: list[dict[str, Any]], asked: Request) -> list[dict[str, Any
 
 
 def main() -> None:
-    from batchlab.report.run_progress import make_console
+    from batchlab.system.progress import make_console
 
     typed = dict(argument.split("=", 1) for argument in sys.argv[1:])
     asked = Request(

@@ -7,8 +7,8 @@ from rich.console import Console
 from batchlab.config.objectives import CALIBRATED
 from batchlab.laws.estimate import mean_of
 from batchlab.report.comparison import comparison_rows, draw_table, verdict
-from batchlab.report.run_progress import make_console
 from batchlab.report.sharpness_figure import describe_sharpness, draw_sharpness
+from batchlab.system.progress import make_console
 
 
 def recorded(batch_size, accuracy, seed=0, outcome="done", **params):

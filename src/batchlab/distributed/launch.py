@@ -4,11 +4,9 @@ On CPUs they talk through gloo, between GPUs through nccl. Those that are starte
 on the loopback interface only.
 """
 
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from datetime import timedelta
@@ -17,6 +15,14 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from batchlab.system.child_processes import (
+    describe_exit,
+    end_all,
+    end_with_parent,
+    last_lines,
+    leave_interrupts_to_parent,
+    module_command,
+)
 from batchlab.system.signals import check_stop
 from batchlab.system.torchrun_env import RanksFailed, torchrun_env
 
@@ -24,7 +30,6 @@ SECONDS_TO_START = 120.0
 SECONDS_TO_END = 5.0
 TIMEOUT = timedelta(days=1)
 """Of one exchange: the leader may evaluate long, and a process that dies closes its connections at once."""
-PR_SET_PDEATHSIG = 1
 
 
 def join(folder: Path, rank: int, num_processes: int) -> None:
@@ -66,18 +71,9 @@ class Followers:
     def __init__(self, num_processes: int) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="batchlab-ranks-")
         folder, self._processes = Path(self._folder.name), {}
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        environment = os.environ | {"PYTHONPATH": paths}
         for rank in range(1, num_processes):
-            command = [
-                sys.executable,
-                "-P",
-                "-m",
-                "batchlab.distributed.follower",
-                str(folder),
-                str(rank),
-                str(num_processes),
-            ]
+            arguments = (str(folder), str(rank), str(num_processes))
+            command, environment = module_command("batchlab.distributed.follower", *arguments)
             with (folder / f"{rank}.log").open("w") as log:
                 nothing = subprocess.DEVNULL
                 self._processes[rank] = subprocess.Popen(
@@ -97,21 +93,13 @@ class Followers:
             time.sleep(0.02)
         for rank, process in self._processes.items():
             if (code := process.poll()) is not None:
-                how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-                log = Path(self._folder.name) / f"{rank}.log"
-                words = log.read_text(errors="replace").strip().splitlines()[-5:]
-                return "\n".join([f"Process {rank} of the run {how}.", *words])
+                words = last_lines(Path(self._folder.name) / f"{rank}.log", 5)
+                return "\n".join([f"Process {rank} of the run {describe_exit(code)}.", *words])
         return ""
 
     def end(self, seconds: float = 0.0) -> None:
         """Wait so long for them to end by themselves; then end them."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and any(process.poll() is None for process in self._processes.values()):
-            time.sleep(0.02)
-        for process in self._processes.values():
-            if process.poll() is None:
-                process.kill()
-            process.wait()
+        end_all(self._processes.values(), seconds)
         self._folder.cleanup()
 
     def _wait_until_ready(self, folder: Path) -> None:
@@ -130,6 +118,5 @@ class Followers:
 
 
 def _bind_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches the leader, which ends the others
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    leave_interrupts_to_parent()
+    end_with_parent(signal.SIGKILL)

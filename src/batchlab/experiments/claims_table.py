@@ -13,7 +13,7 @@ from batchlab.experiments.experiment import Check, Experiment, possible_configs
 from batchlab.experiments.outcome import JudgedCheck, Outcome, corrected, judge_experiment
 from batchlab.experiments.verdict import CONTRADICTED, LEVEL, MOST_SEEDS, OPEN, SUPPORTED
 from batchlab.laws.estimate import Estimate
-from batchlab.report.run_progress import make_console
+from batchlab.system.progress import make_console
 from batchlab.tracking.mlflow_store import TrackingUnavailable
 
 BEGIN, END = "<!-- claims: written by scripts/claims.py -->", "<!-- end of claims -->"

@@ -5,7 +5,6 @@ the request and each line with one line of JSON. When this process has ended, no
 asked.
 """
 
-import ctypes
 import json
 import math
 import os
@@ -22,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from batchlab.config.schema import Config
 from batchlab.data.stream import BatchStream
 from batchlab.models.norm import GhostBatchNorm
+from batchlab.system.child_processes import end_with_parent
 from batchlab.system.device_memory import free_bytes, peak_bytes, reset_peak, status_bytes
 from batchlab.training.build import Built, build, load_placed
 from batchlab.training.gradient import accumulate
@@ -32,7 +32,6 @@ GUARD = 1.25
 """Beyond so many times the limit the system refuses memory, before the machine itself runs out of it."""
 MOST_STEPS, STANDS = 4, 1.001
 """At most so many steps of a size, and the growth of the peak from one to the next from which it counts as none."""
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -147,8 +146,7 @@ def main() -> None:
     """Answer until the other side closes the pipe."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a model prints is no answer
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)
     task: ProbeRequest = pickle.load(sys.stdin.buffer)
     try:
         tester = Tester(task)

@@ -2,12 +2,9 @@
 
 import json
 import math
-import os
 import pickle
 import select
-import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -15,6 +12,7 @@ from typing import Any
 
 from batchlab.profiling.memory_child import ProbeRequest
 from batchlab.profiling.size_search import SizeTest
+from batchlab.system.child_processes import describe_exit, module_command
 
 LEFT_OVER = 0.01
 """Share of the limit that may be left of a size that did not fit; where it is more, the next gets a new process."""
@@ -78,8 +76,7 @@ class SizeTester:
             NothingFits: where it cannot.
         """
         self._end()
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-        command = [sys.executable, "-P", "-m", "batchlab.profiling.memory_child"]
+        command, environment = module_command("batchlab.profiling.memory_child")
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment, bufsize=0
@@ -117,22 +114,15 @@ class SizeTester:
         try:
             process.stdin.write(words)
         except BrokenPipeError:
-            return {"cause": ended(process.wait())}
+            return {"cause": f"its process {describe_exit(process.wait())}"}
         ready, _, _ = select.select([process.stdout], [], [], self._timeout)
         if not ready:
             return {"cause": f"took longer than {self._timeout:g} s"}
         line = process.stdout.readline()
-        return json.loads(line) if line else {"cause": ended(process.wait())}
+        return json.loads(line) if line else {"cause": f"its process {describe_exit(process.wait())}"}
 
     def _end(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
             self._process = None
-
-
-def ended(code: int) -> str:
-    """Return how the process ended, in words: exit codes below 0 are signals."""
-    if code >= 0:
-        return f"its process ended with exit code {code}"
-    return f"its process was ended by {signal.Signals(-code).name}{' (out of memory?)' if code == -9 else ''}"

@@ -1,34 +1,18 @@
-"""What a person sees while a run trains or a script measures: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a run: a bar on a terminal, plain lines elsewhere."""
 
 import math
-import sys
-import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TextColumn, TimeRemainingColumn
 
 from batchlab.config.objectives import CALIBRATED
 from batchlab.run.training_run import RunResult
+from batchlab.system.progress import Bar
 from batchlab.training.evaluation import VAL_ACCURACY, VAL_LOSS, Evaluation
 from batchlab.training.loop import LoopPoint
 
-PLAIN_WIDTH = 120
 SECONDS_BETWEEN_LINES = 10.0
-
-
-def make_console() -> Console:
-    """Return a console on stdout, wide enough for the table where stdout is a file or a pipe; [x] is shown as it is."""
-    console = Console(file=sys.stdout, highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(file=sys.stdout, width=PLAIN_WIDTH, highlight=False, markup=False)
-    return console
-
-
-def job_bar(console: Console, output: str) -> Progress:
-    """A script's bar with what is being done and since when; disabled for output=json and where nobody watches."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True, disable=not (console.is_terminal and output == "text"))
 
 
 class RunProgress:
@@ -40,32 +24,18 @@ class RunProgress:
     """
 
     def __init__(self, console: Console, label: str) -> None:
-        self._console, self._label, self._last_line = console, label, time.monotonic()
-        self._score = ""
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.percentage:>3.0f} %"),
-        )
-        self._progress = Progress(
-            *columns,
-            TextColumn("{task.fields[state]}"),
-            TimeRemainingColumn(compact=True),
-            console=console,
-            transient=True,
-            auto_refresh=False,
-            disable=not console.is_terminal,
-        )
-        self._task = self._progress.add_task(label, total=1.0, state="")
+        self._console, self._label, self._score = console, label, ""
+        columns = (TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn(compact=True))
+        self._bar = Bar(console, label, 1.0, columns, is_drawn_when_told=True)
 
     def __enter__(self) -> "RunProgress":
-        self._progress.start()
+        self._bar.__enter__()
         return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._bar.__exit__(_kind, error, _trace)
         if isinstance(error, Exception):
             self._console.print(f"{self._label}: failed: {type(error).__name__}: {error}")
 
@@ -78,10 +48,8 @@ class RunProgress:
             self._score = f" val loss {metrics[VAL_LOSS]:.4g}"
         rate = point.counts.processed / max(point.counts.seconds, 1e-9)
         state = f"loss {point.train_loss:.4g}{self._score} {rate:,.0f} ex/s"
-        self._progress.update(self._task, completed=point.progress, state=state)
-        self._progress.refresh()
-        if not self._console.is_terminal and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
-            self._last_line = time.monotonic()
+        self._bar.update(completed=point.progress, state=state)
+        if self._bar.is_line_due(SECONDS_BETWEEN_LINES):
             self._console.print(f"{self._label}: {point.progress:.0%} {state}")
 
     def finish(self, result: RunResult) -> None:

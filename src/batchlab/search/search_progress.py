@@ -1,20 +1,18 @@
-"""What a person sees of a search whose trials run in other processes: a line per trial, one bar."""
+"""Progress of a search whose trials run in other processes: a line per trial, one bar."""
 
-import sys
-import time
 from types import TracebackType
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space, in_words
 from batchlab.search.study import FINISHED, is_done
+from batchlab.system.progress import Bar, make_console
 
 
-class Display:
+class SearchProgress:
     """Shows a search from its store.
 
     Args:
@@ -26,24 +24,18 @@ class Display:
     def __init__(self, study: Study, settings: Settings, space: Space) -> None:
         self._study, self._settings, self._space = study, settings, space
         self._shown = {trial.number for trial in study.get_trials(deepcopy=False, states=FINISHED)}
-        console = Console(file=sys.stdout, highlight=False, markup=False)
-        if not console.is_terminal:
-            console = Console(file=sys.stdout, width=120, highlight=False, markup=False)
-        self._console = console
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Progress(*columns, TextColumn("{task.fields[state]}"), console=self._console, transient=True,
-                             disable=not self._console.is_terminal)  # fmt: skip
-        self._task = self._bar.add_task(settings.study, total=settings.num_trials, state="workers are starting")
-        self._began = time.monotonic()
+        self._console = make_console()
+        self._bar = Bar(self._console, settings.study, settings.num_trials, (MofNCompleteColumn(), TimeElapsedColumn()))
+        self._bar.update(state="workers are starting")
 
-    def __enter__(self) -> "Display":
-        self._bar.start()
+    def __enter__(self) -> "SearchProgress":
+        self._bar.__enter__()
         return self
 
     def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._bar.__exit__(kind, error, trace)
 
     def show(self) -> int:
         """Bring the terminal up to date; returns how many trials are done."""
@@ -55,7 +47,7 @@ class Display:
         done = [trial for trial in trials if is_done(trial) and _slot(trial) < self._settings.num_trials]
         running = sum(trial.state is TrialState.RUNNING for trial in trials)
         state = f"{running} running" if running or done else "workers are starting"
-        self._bar.update(self._task, completed=len(done), state=state)
+        self._bar.update(completed=len(done), state=state)
         return len(done)
 
     def say(self, text: str) -> None:

@@ -1,7 +1,7 @@
 """Long-lived worker processes and their supervisor: each takes the next trial when free; a dead one is replaced."""
 
-import ctypes
 import itertools
+import math
 import os
 import signal
 import subprocess
@@ -14,12 +14,21 @@ from typing import TypeVar
 
 from optuna.study import Study
 
-from batchlab.search.search_progress import Display
+from batchlab.search.search_progress import SearchProgress
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
 from batchlab.search.study import check_failures, done_trials
 from batchlab.search.trial_queue import TrialQueue
-from batchlab.system.child_processes import UNTIL, WORKER
+from batchlab.system.child_processes import (
+    UNTIL,
+    WORKER,
+    describe_exit,
+    end_all,
+    end_with_parent,
+    last_lines,
+    leave_interrupts_to_parent,
+    wait_for,
+)
 from batchlab.system.signals import check_stop
 
 T = TypeVar("T")
@@ -30,9 +39,6 @@ FRUITLESS = 16
 """So many killed workers since a trial was last done, and the next would be killed as well."""
 KILLS_PER_ERROR = 6
 """A worker that ends with an error of its own counts as so many: it is not the machine."""
-PR_SET_PDEATHSIG = 1
-
-
 REFUSED = 2
 """Exit code of a worker that found other data, or another space, than the study was begun with."""
 
@@ -69,17 +75,17 @@ def supervise(
     fruitless, num_done = 0, len(done_trials(study, settings.num_trials))
     if num_done >= settings.num_trials:
         return
-    with Display(study, settings, space) as display, WorkerPool(settings, deadline, gpus) as pool:
+    with SearchProgress(study, settings, space) as progress, WorkerPool(settings, deadline, gpus) as pool:
         pool.fill(settings.num_trials - num_done)
         while True:
             time.sleep(SECONDS_BETWEEN_LOOKS)
             check_stop()
-            now_done = display.show()
+            now_done = progress.show()
             fruitless, num_done = (0, now_done) if now_done > num_done else (fruitless, num_done)
             if died := pool.reap_dead():
                 if REFUSED in died:
                     raise WorkersFailed(f"A worker refuses to go on. {pool.last_words()}", REFUSED)
-                display.say(f"A worker {', one '.join(map(death, died))}; its trial is run again.")
+                progress.say(f"A worker {', one '.join(map(describe_exit, died))}; its trial is run again.")
                 queue.reap_stale()
                 check_failures(study, settings.max_failure_rate)
                 fruitless += sum(1 if code < 0 else KILLS_PER_ERROR for code in died)
@@ -87,19 +93,11 @@ def supervise(
                     raise WorkersFailed(f"The workers die, no trial gets done. {pool.last_words()}")
             if now_done >= settings.num_trials or time.monotonic() > deadline or pool.is_idle():
                 pool.wait()
-                display.show()
+                progress.show()
                 if time.monotonic() > deadline or not _is_left(study, settings, queue):
                     return
             if died or pool.is_idle():
                 pool.fill(settings.num_trials - now_done)
-
-
-def death(code: int) -> str:
-    """How a process ended, in words: exit codes below 0 are signals."""
-    if code >= 0:
-        return f"ended with exit code {code}"
-    cause = " (out of memory?)" if -code == signal.SIGKILL else ""
-    return f"was ended by {signal.Signals(-code).name}{cause}"
 
 
 def _is_left(study: Study, settings: Settings, queue: TrialQueue) -> bool:
@@ -122,7 +120,10 @@ class WorkerPool:
         self._deadline, self._folder = deadline, Path(settings.mlruns) / "hydra" / settings.study
         self._folder.mkdir(parents=True, exist_ok=True)
         self._shares = core_shares(settings.num_workers)
-        self._pins = len({core for share in self._shares for core in share}) >= settings.num_workers
+        self._pins = (
+            hasattr(os, "sched_setaffinity")
+            and len({core for share in self._shares for core in share}) >= settings.num_workers
+        )
         self._environments = worker_environments(settings.num_workers, gpus)
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
         self._last_place = 0
@@ -136,11 +137,7 @@ class WorkerPool:
         for worker in self._workers.values():
             if worker.poll() is None:
                 worker.send_signal(signal.SIGTERM)
-        self.wait(SECONDS_TO_END)
-        for worker in self._workers.values():
-            if worker.poll() is None:
-                worker.kill()
-                worker.wait()
+        end_all(self._workers.values(), SECONDS_TO_END)
 
     def fill(self, num_open: int) -> None:
         """Start a worker at every place that has none; no more of them than there are open slots."""
@@ -161,28 +158,24 @@ class WorkerPool:
         """Whether no worker is left."""
         return not self._workers
 
-    def wait(self, seconds: float | None = None) -> None:
-        """Wait until every worker has ended, at most so long."""
-        until = time.monotonic() + (seconds if seconds is not None else float("inf"))
-        while time.monotonic() < until and any(worker.poll() is None for worker in self._workers.values()):
-            time.sleep(0.05)
+    def wait(self) -> None:
+        """Wait until every worker has ended."""
+        wait_for(self._workers.values(), math.inf)
 
     def last_words(self) -> str:
         """The end of what the worker wrote that died last."""
         path = self._log(self._last_place)
-        lines = path.read_text(errors="replace").strip().splitlines()[-15:]
-        return "\n".join([f"The last lines of {path}:", *lines])
+        return "\n".join([f"The last lines of {path}:", *last_lines(path, 15)])
 
     def _log(self, place: int) -> Path:
         return self._folder / f"worker-{place}.log"
 
     def _start(self, place: int, cores: list[int]) -> subprocess.Popen[bytes]:
         def prepare() -> None:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which tells its workers
-            if sys.platform == "linux":
-                ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # no worker without its supervisor
-                if self._pins:  # workers that share a core would wait for it while another is free
-                    os.sched_setaffinity(0, cores)
+            leave_interrupts_to_parent()
+            end_with_parent(signal.SIGTERM)
+            if self._pins:  # workers that share a core would wait for it while another is free
+                os.sched_setaffinity(0, cores)
 
         environment = os.environ | {WORKER: str(place), UNTIL: str(self._deadline)} | self._environments[place]
         environment.setdefault("OMP_NUM_THREADS", str(len(cores)))

@@ -18,7 +18,7 @@ from batchlab.commands.command_line import Request
 from batchlab.config.installation import program
 from batchlab.config.schema import Budget, Config
 from batchlab.errors import ConfigError
-from batchlab.report.run_progress import job_bar, make_console
+from batchlab.system.progress import Bar, make_console
 from batchlab.system.signals import check_stop
 from batchlab.tracking.finished_runs import record_study
 from batchlab.training.build import load_dataset
@@ -67,15 +67,15 @@ def _keys(keys: Advise, configs: list[Config]) -> Iterator[ConfigError]:
 def measured_answer(request: Request) -> tuple[Measured, Advice | Filled]:
     """Measure, behind a progress bar, and draw the conclusion."""
     keys, config = request.keys, request.configs[0]
-    with job_bar(make_console(), keys.output) as bar:
-        task, told = bar.add_task("step time", total=1.0), []
+    with Bar(make_console(), "step time", 1.0, is_hidden=keys.output != "text") as bar:
+        told = []
 
         def tell(what: str, share: float) -> None:
             check_stop()
-            if bar.disable and what not in told:
+            if not bar.is_drawn and what not in told:
                 told.append(what)
                 print(f"{what} ...", file=sys.stderr)
-            bar.update(task, description=what, completed=min(share, 1.0))
+            bar.update(description=what, completed=min(share, 1.0))
 
         measured = measure(keys, config, tell)
         if keys.method == "fill_then_reduce":

@@ -18,7 +18,6 @@ from batchlab.profiling.flops import flops_per_example, matmul_peak
 from batchlab.profiling.step_time_benchmark import Variant, VariantTimes, sharing, time_variants, variants_of
 from batchlab.profiling.timing import MIN_BLOCKS, Timings
 from batchlab.report.data_parallel_scaling import Scaling, draw_scaling, scaling_in_words, scaling_records, scaling_rows
-from batchlab.report.run_progress import job_bar, make_console
 from batchlab.report.step_time_figure import write_figure
 from batchlab.report.step_time_table import (
     Series,
@@ -31,6 +30,7 @@ from batchlab.report.step_time_table import (
     size_rows,
     verdicts_in_words,
 )
+from batchlab.system.progress import Bar, make_console
 from batchlab.tracking.finished_runs import record_study
 from batchlab.tracking.stores import report_folder
 
@@ -134,10 +134,11 @@ def write(request: Request, what: str, series: list[Series], records: list[dict[
 def run(request: Request) -> int:
     """Time, fit, write and show; returns the exit code."""
     console, is_text = make_console(), request.keys.output == "text"
-    with job_bar(console, request.keys.output) as bar:
-        task = bar.add_task("warm-up and blocks", total=1.0)
-        with sharing(variants_of(request.keys, request.configs)) as variants:
-            timings, measured = time_variants(request.keys, variants, lambda share: bar.update(task, completed=share))
+    with (
+        Bar(console, "warm-up and blocks", 1.0, is_hidden=not is_text) as bar,
+        sharing(variants_of(request.keys, request.configs)) as variants,
+    ):
+        timings, measured = time_variants(request.keys, variants, lambda share: bar.update(completed=share))
     if len(timings.seconds) < MIN_BLOCKS:
         print(too_few(timings, request.keys), file=sys.stderr)
         return 1

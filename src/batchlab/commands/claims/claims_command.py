@@ -20,7 +20,7 @@ from batchlab.experiments.claims_table import draw_claims, renew_tables, summary
 from batchlab.experiments.experiment import Experiment, experiment_names, possible_configs
 from batchlab.experiments.outcome import Outcome, judge_experiment
 from batchlab.experiments.verdict import LOOKS, OPEN
-from batchlab.report.run_progress import make_console
+from batchlab.system.progress import make_console
 from batchlab.tracking.mlflow_store import open_store
 from batchlab.validation.dry_run import check_data
 

@@ -1,13 +1,12 @@
-"""What a person sees while claims are measured: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a measurement of claims: a bar on a terminal, a line now and then elsewhere."""
 
 import sys
-import time
 from types import TracebackType
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 
 from batchlab.experiments.arm_runs import ArmRun
-from batchlab.report.run_progress import make_console
+from batchlab.system.progress import Bar, make_console
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -23,27 +22,22 @@ class ClaimsProgress:
 
     def __init__(self, what: str, count: int, failures: dict[str, str]) -> None:
         self._what, self._count, self._failures = what, count, failures
-        self._done, self._last_line = 0, time.monotonic()
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        console = make_console()
-        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._shown = self._bar.add_task(what, total=count)
+        self._done, self._bar = 0, Bar(make_console(), what, count, (MofNCompleteColumn(), TimeElapsedColumn()))
 
     def __enter__(self) -> "ClaimsProgress":
-        self._bar.start()
+        self._bar.__enter__()
         return self
 
     def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _t: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._bar.__exit__(kind, error, trace)
 
     def __call__(self, task: ArmRun, error: str) -> None:
         """One more is done; `error` is empty, or what went wrong."""
         self._done += 1
-        self._bar.update(self._shown, completed=self._done, description=f"{self._what}: {task.experiment}")
+        self._bar.update(completed=self._done, description=f"{self._what}: {task.experiment}")
         if error:
             self._failures[task.experiment] = error
-        if self._bar.disable and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
-            self._last_line = time.monotonic()
+        if self._bar.is_line_due(SECONDS_BETWEEN_LINES):
             print(f"{self._what}: {self._done} of {self._count} runs, {task.experiment}", file=sys.stderr)

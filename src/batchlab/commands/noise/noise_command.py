@@ -15,7 +15,7 @@ from batchlab.laws.gradient_noise import cosine_law, variance_law
 from batchlab.profiling.micro_batch import check_memory, resolve_micro_batch
 from batchlab.profiling.noise_profile import PARTS, NoiseProfile, NothingMeasured, profile_noise
 from batchlab.profiling.noise_settings import Noise
-from batchlab.report.run_progress import make_console
+from batchlab.system.progress import make_console
 from batchlab.tracking.finished_runs import record_study
 from batchlab.training.build import resolve
 from batchlab.validation.dry_run import check_data

@@ -10,9 +10,9 @@ from batchlab.commands.command_keys import Report
 from batchlab.commands.command_line import Request
 from batchlab.config.schema import Config
 from batchlab.errors import ConfigError, nearest
-from batchlab.report.run_progress import make_console
 from batchlab.report.study_page import write_study_page
 from batchlab.search.storage import find_study
+from batchlab.system.progress import make_console
 from batchlab.tracking.study_reader import is_searched, study_names
 
 SHOWN = 8

@@ -12,7 +12,6 @@ from batchlab.commands.train.results import show_page
 from batchlab.laws.estimate import mean_of
 from batchlab.report.best import best_command, write_best
 from batchlab.report.comparison import format_estimate
-from batchlab.report.run_progress import make_console
 from batchlab.report.search_summary import ending, least_accuracy, picks_of
 from batchlab.report.search_tables import FrontRow, PickRow, draw_front, draw_picks, endings
 from batchlab.search.notes import write_note
@@ -23,6 +22,7 @@ from batchlab.search.stale_trials import StaleTrialDetector, own_lease
 from batchlab.search.storage import open_storage, study_lock
 from batchlab.search.study import FrozenTrial, Study, TrialState, done_trials, found_study
 from batchlab.search.workers import core_shares
+from batchlab.system.progress import make_console
 from batchlab.tracking.stores import report_folder
 from batchlab.training.build import resolve
 from batchlab.training.checkpoint import remove_stale

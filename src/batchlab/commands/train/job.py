@@ -15,10 +15,11 @@ from batchlab.distributed.leader import shared
 from batchlab.profiling.calibration import counts_alone, step_seconds
 from batchlab.profiling.memory_process import NothingFits
 from batchlab.profiling.micro_batch import resolve_micro_batch
-from batchlab.report.run_progress import RunProgress, make_console
+from batchlab.report.run_progress import RunProgress
 from batchlab.run.training_run import RunResult, run, stopped_result
 from batchlab.search.trial import SearchTrial, current_trial
 from batchlab.system.host_lock import WORKERS, HostShare, host_shared
+from batchlab.system.progress import make_console
 from batchlab.system.signals import check_stop
 from batchlab.system.torchrun_env import RanksFailed
 from batchlab.tracking.recorder import Recorder

@@ -6,8 +6,8 @@ from batchlab.config.installation import program
 from batchlab.config.schema import Config
 from batchlab.report.comparison import comparison_rows, draw_table, time_spent, verdict
 from batchlab.report.convergence_table import convergence_in_words, draw_targets, targets_of
-from batchlab.report.run_progress import make_console
 from batchlab.report.sharpness_figure import describe_sharpness, draw_sharpness
+from batchlab.system.progress import make_console
 from batchlab.tracking.mlflow_store import TrackingUnavailable
 from batchlab.tracking.study_reader import recorded_runs
 from batchlab.tracking.unsent_runs import spooled_runs
