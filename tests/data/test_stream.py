@@ -6,7 +6,7 @@ import torch
 from batchlab.data.dataset import Augment
 from batchlab.data.stream import BatchStream, Order, placed
 from batchlab.data.transforms import augmented
-from batchlab.training.build import load_dataset
+from batchlab.training.data_loading import load_dataset
 
 CPU = torch.device("cpu")
 

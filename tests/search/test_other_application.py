@@ -6,6 +6,7 @@ import sys
 import pytest
 
 APPLICATION = """
+import sys
 import hydra
 
 @hydra.main(version_base=None, config_path=".", config_name="conf")
@@ -16,6 +17,7 @@ def main(config):
 
 if __name__ == "__main__":
     main()
+    print("heavy:", sorted({"torch", "mlflow", "pandas", "sklearn"} & set(sys.modules)))
 """
 CONF = """
 defaults:
@@ -57,6 +59,11 @@ def test_a_search_ends_with_the_best_trials_the_failures_and_the_place_of_its_st
     assert "RuntimeError: too small a rate" in done.stdout
     assert f"Study mine in sqlite:///{tmp_path}/mlruns/optuna.db" in done.stdout
     assert "12 trials, 12 of them done" in sweep().stdout
+
+
+@pytest.mark.slow
+def test_a_search_of_another_application_imports_neither_torch_nor_mlflow(sweep):
+    assert "heavy: []" in sweep("hydra.sweeper.n_trials=2").stdout
 
 
 @pytest.mark.slow

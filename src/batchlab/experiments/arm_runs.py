@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from batchlab.config.identity import by_name, config_key, environment, hash_of
+from batchlab.config.instantiate import bound
 from batchlab.config.schema import Config
 from batchlab.experiments.arm_results import CURVES, Arm, Curve, MeasuredRun
 from batchlab.experiments.arms import CLOCK, is_possible, probe_of
 from batchlab.experiments.experiment import Experiment
 from batchlab.tracking.finished_runs import record_probe
 from batchlab.tracking.study_reader import RecordedRun, curves_of, study_runs
-from batchlab.training.build import bound, load_dataset
+from batchlab.training.data_loading import load_dataset
 
 READ = (*CURVES, "progress/epochs", "progress/examples", "progress/train_seconds")
 USABLE = ("done", "diverged", "out_of_memory")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from batchlab.config.instantiate import bound
 from batchlab.data.dataset import Split
 from batchlab.data.stream import in_order, sampled
 from batchlab.data.transforms import Prepare
@@ -17,7 +18,7 @@ from batchlab.measures.landscape import Landscape, held, named, precise_loss
 from batchlab.models.norm import GhostBatchNorm
 from batchlab.system.device_memory import peak_bytes, reset_peak
 from batchlab.tasks.predictions import NOT_A_NUMBER
-from batchlab.training.build import Built, bound
+from batchlab.training.build import Built
 
 NUMBERS_OF_A_PART = 2**25
 """Activations of a part of the sample: 128 MiB; a product with the Hessian takes a few times as much."""

@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 from batchlab.config.installation import CONF
 from batchlab.config.schema import Config
 from batchlab.profiling.benchmark_settings import Benchmark
-from batchlab.training.build import load_dataset, pick_device
+from batchlab.training.build import pick_device
+from batchlab.training.data_loading import load_dataset
 from batchlab.training.plan import num_examples_of
 
 

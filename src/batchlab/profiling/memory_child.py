@@ -23,7 +23,8 @@ from batchlab.data.stream import BatchStream
 from batchlab.models.norm import GhostBatchNorm
 from batchlab.system.child_processes import end_with_parent
 from batchlab.system.device_memory import free_bytes, peak_bytes, reset_peak, status_bytes
-from batchlab.training.build import Built, build, load_placed
+from batchlab.training.build import Built, build
+from batchlab.training.data_loading import load_placed
 from batchlab.training.gradient import accumulate
 
 STEPS_OF_STATE = {"float16": 20}

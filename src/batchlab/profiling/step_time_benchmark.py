@@ -15,7 +15,8 @@ from batchlab.laws.step_time import StepTime, fit_step_time
 from batchlab.profiling.benchmark_settings import Benchmark
 from batchlab.profiling.benchmark_sizes import sizes_of, with_images
 from batchlab.profiling.timing import Cell, Timings, time_cells
-from batchlab.training.build import Built, build, load_dataset
+from batchlab.training.build import Built, build
+from batchlab.training.data_loading import load_dataset
 from batchlab.training.plan import part_sizes
 
 

@@ -9,7 +9,6 @@ from batchlab.search.search_plan import typed_config
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
 from batchlab.search.study import DIGEST
-from batchlab.training.build import load_dataset
 
 
 def fingerprint(settings: Settings, space: Space, base: DictConfig) -> dict[str, str]:
@@ -29,6 +28,8 @@ def fingerprint(settings: Settings, space: Space, base: DictConfig) -> dict[str,
     )
     if OmegaConf.select(base, "data._target_") is None:  # a task function that is not batchlab's
         return stamp | {"fixed": " ".join(sorted(space.fixed))}
+    from batchlab.training.data_loading import load_dataset  # torch: another application's search does without
+
     typed = typed_config(base)
     groups = tuple(f"{each.key}." for each in space.structural)
     measures = Affects.MEASURES if is_measured(settings.metrics) else Affects.NOTHING

@@ -16,11 +16,11 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection, create_study
 
+from batchlab.config.instantiate import bound, made
 from batchlab.errors import config_error
 from batchlab.search.optuna_internals import suggest
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
-from batchlab.training.build import bound, made
 
 
 def sampler_of(settings: Settings, space: Space) -> Callable[[int, int], BaseSampler]:

@@ -16,6 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from sqlalchemy import Connection, Engine, create_engine, text
 
+from batchlab.config.instantiate import made
 from batchlab.search.retry import is_unavailable, taken_again, with_retries, without_retries
 from batchlab.search.retrying_storage import RetryingStorage
 from batchlab.search.server_storage import ServerStorage, engine_settings
@@ -40,8 +41,6 @@ def open_storage(mlruns: str, address: Any = None) -> BaseStorage:
         The storage.
     """
     if isinstance(address, dict):
-        from batchlab.training.build import made  # torch: seconds that a report does without
-
         return made(address)
     return _open(mlruns, address or optuna_url(mlruns))
 

@@ -126,7 +126,7 @@ def quarter_of_train(*, _root_: DictConfig) -> int:
     Raises:
         ConfigErrors: what the loader found wrong (OmegaConf wraps it).
     """
-    from batchlab.training.build import load_dataset  # torch: only when a search asks
+    from batchlab.training.data_loading import load_dataset  # torch: only when a search asks
 
     data = OmegaConf.to_container(_root_["data"], resolve=True)
     assert isinstance(data, dict)

@@ -14,6 +14,7 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from batchlab.config.instantiate import made
 from batchlab.search.finalize import RESULT
 from batchlab.search.optuna_internals import storage_of
 from batchlab.search.pareto_front import pareto_front
@@ -21,7 +22,6 @@ from batchlab.search.pruning import Curve, Front, is_dominated
 from batchlab.search.storage import open_storage
 from batchlab.search.study import DIGEST, DataChanged, changed_data
 from batchlab.search.trial_ref import TrialRef, current_ref
-from batchlab.training.build import made
 from batchlab.training.evaluation import VAL_ACCURACY, VAL_LOSS, Evaluation
 from batchlab.training.loop import LoopPoint
 

@@ -12,6 +12,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
+from batchlab.config.instantiate import made
 from batchlab.config.keys import Affects
 from batchlab.config.schema import OPEN_GROUPS, Config, declared_key
 from batchlab.config.trusted_targets import untrusted
@@ -25,7 +26,6 @@ from batchlab.search.space import Dimension, Space
 from batchlab.search.time_objective import fix_time_objective
 from batchlab.search.trial_configs import is_active, parse_space
 from batchlab.system.torchrun_env import torchrun_env
-from batchlab.training.build import made
 from batchlab.validation.compose_errors import diagnose
 from batchlab.validation.dry_run import check_source
 from batchlab.validation.grid import gate_one, with_values

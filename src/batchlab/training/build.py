@@ -1,29 +1,24 @@
-"""Build a run from its configuration: the only place that calls `instantiate`."""
+"""Build a run from its configuration: model, optimizer, schedules and stream around its data."""
 
 import inspect
-import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
 from typing import Any, cast
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import get_object
 from torch import Tensor, nn
 
+from batchlab.config.instantiate import arguments, bound, made
 from batchlab.config.schema import Config
-from batchlab.config.traits import without_traits
-from batchlab.data.argument_checks import not_numbers, refuse
 from batchlab.data.dataset import Dataset
-from batchlab.data.stream import BatchStream, normalised, placed
-from batchlab.errors import ConfigErrors, config_error, raised
+from batchlab.data.stream import BatchStream
+from batchlab.errors import config_error
 from batchlab.models.losses import RegressionLoss
 from batchlab.optim.lr_schedule import warm_up
-from batchlab.system.device_memory import free_bytes
 from batchlab.system.torchrun_env import torchrun_env
 from batchlab.training.clock import Clock
+from batchlab.training.data_loading import load_dataset, load_placed
 from batchlab.training.grad_norm_accumulator import GradNormAccumulator
 from batchlab.training.gradient import TrainStep
 from batchlab.training.plan import Plan, ResolvedRun, Schedule, make_plan
@@ -122,87 +117,6 @@ def pick_device(name: str) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def made(node: dict[str, Any], **given: Any) -> Any:
-    """Return what a node's `_target_` makes of its settings; wrong input is raised as such, not wrapped by Hydra.
-
-    Raises:
-        ConfigErrors: from the target, or for text that Hydra would read as an interpolation, a second time.
-    """
-    if "${" in str(node):
-        allowed = "has ${ in one of its settings, which would be read as a setting once more"
-        raise config_error("_target_", node.get("_target_"), allowed, "the value itself")
-    try:
-        return instantiate(without_traits(node), **given, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, ConfigErrors):
-            raise error.__cause__ from None
-        raise
-
-
-def bound(node: dict[str, Any]) -> Callable[..., Any]:
-    """Return a node's `_target_` with its settings as a plain partial, cheap to call at every step."""
-    return partial(get_object(node["_target_"]), **arguments(node))
-
-
-def arguments(node: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a node that are arguments of its `_target_`."""
-    return {key: value for key, value in without_traits(node).items() if not key.startswith("_")}
-
-
-def load_dataset(data: dict[str, Any]) -> Dataset:
-    """Return the data set of a `data` node, read once per process.
-
-    Raises:
-        ConfigErrors: what the loader found wrong.
-    """
-    return _load(json.dumps({key: value for key, value in data.items() if key != "resident"}))
-
-
-@lru_cache(maxsize=2)
-def _load(data: str) -> Dataset:
-    node = json.loads(data)
-    target = node["_target_"]
-    try:
-        dataset = made(node)
-    except ConfigErrors:
-        raise
-    except Exception as error:  # whatever a loader raises, a person's own too
-        raise config_error("data._target_", target, raised(error), "other settings of data.*") from None
-    if not isinstance(dataset, Dataset):
-        allowed = f"must return a batchlab.data.dataset.Dataset, returned {type(dataset).__name__}"
-        raise config_error("data._target_", target, allowed, "data=digits, or a loader that does")
-    refuse(not_numbers(target, dataset))
-    return dataset
-
-
-def load_placed(data: dict[str, Any], device: torch.device) -> tuple[Dataset, bool]:
-    """Return the data set, and whether its examples lie on the device as tensors (`data.resident`).
-
-    Images are uint8 there; on a CPU whose memory they take little of, without augmentation, they are
-    normalised float32 at once.
-    """
-    return _load_placed(json.dumps(data), device)
-
-
-@lru_cache(maxsize=2)
-def _load_placed(text: str, device: torch.device) -> tuple[Dataset, bool]:
-    data = json.loads(text)
-    dataset, resident = load_dataset(data), data.get("resident", "auto")
-    if resident == "auto":
-        inputs = [split.inputs for split in (dataset.train, dataset.val, dataset.test)]
-        tensors = [each for each in inputs if isinstance(each, Tensor)]
-        fits = device.type == "cpu" or sum(each.nbytes for each in tensors) < free_bytes(device) / 2
-        resident = len(tensors) == len(inputs) and fits
-    if not resident:
-        return dataset, False
-    dataset = placed(dataset, device)
-    num_floats = sum(len(split) for split in (dataset.train, dataset.val, dataset.test)) * math.prod(
-        dataset.input_shape
-    )
-    is_small = device.type == "cpu" and 4 * num_floats < free_bytes(device) / 8
-    return (normalised(dataset, device) if is_small and dataset.augment is None else dataset), True
 
 
 def build_model(config: Config, dataset: Dataset) -> nn.Module:

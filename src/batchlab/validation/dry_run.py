@@ -1,12 +1,10 @@
 """Check a run by loading its data, building it and making one step; nothing is written."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchlab.config.identity import config_key
 from batchlab.config.override_text import value_text
@@ -14,16 +12,13 @@ from batchlab.config.resolve import flat_params
 from batchlab.config.schema import OPEN_GROUPS, Config
 from batchlab.config.traits import LossTraits, LrScheduleTraits, OptimizerTraits, declared
 from batchlab.data.dataset import Dataset
-from batchlab.data.transforms import Prepare
-from batchlab.errors import ConfigError, ConfigErrors, config_error, place_of, raised, reason
-from batchlab.models.losses import Views
-from batchlab.models.norm import GhostBatchNorm
+from batchlab.errors import ConfigError, ConfigErrors, config_error, raised
 from batchlab.system.torchrun_env import torchrun_env
-from batchlab.training.build import build_model, load_dataset, pick_device, resolve
-from batchlab.training.plan import Plan, ResolvedRun, num_examples_of
-from batchlab.training.train_step import precise
+from batchlab.training.build import pick_device, resolve
+from batchlab.training.data_loading import load_dataset
+from batchlab.training.plan import ResolvedRun, num_examples_of
 from batchlab.validation.first_step import check_first_step
-from batchlab.validation.launch_rules import is_contrastive
+from batchlab.validation.model_checks import check_model, model_of
 from batchlab.validation.signature import check_signature
 
 
@@ -40,7 +35,7 @@ def check_data(config: Config) -> list[ConfigError]:
         if errors := list(_signatures_and_device(config)):
             return errors
         run = _resolved(config)
-        for stage in (_data_and_sizes, _model, _optimizer):
+        for stage in (_data_and_sizes, check_model, _optimizer):
             if errors := list(stage(run)):
                 return errors
         return []
@@ -176,113 +171,9 @@ def _task(config: Config, dataset: Dataset) -> Iterator[ConfigError]:
         yield ConfigError("loss", loss, allowed, "loss=cross_entropy")
 
 
-def _model(run: ResolvedRun) -> Iterator[ConfigError]:
-    config, dataset = run.config, run.dataset
-    model = _built(config, dataset)
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        yield ConfigError("model._target_", config.model["_target_"], "has no parameters to train", "model=mlp")
-        return
-    errors = list(_norms(run, model))
-    yield from errors
-    if not errors:
-        yield from _forward(config, dataset, model)
-
-
-def _built(config: Config, dataset: Dataset) -> nn.Module:
-    """Build the model; whatever its constructor raises is a configuration error."""
-    try:
-        with torch.random.fork_rng():
-            model = build_model(config, dataset)
-    except ConfigErrors:
-        raise
-    except Exception as error:
-        allowed = f"its constructor {raised(error)}"
-        raise config_error("model._target_", config.model["_target_"], allowed, "other settings of model.*") from None
-    if not isinstance(model, nn.Module):
-        allowed = f"must make a torch.nn.Module, made {type(model).__name__}"
-        raise config_error("model._target_", config.model["_target_"], allowed, "model=mlp, or a class of modules")
-    return model
-
-
-def _norms(run: ResolvedRun, model: nn.Module) -> Iterator[ConfigError]:
-    """Check batch norm and ghost batch norm against every part of every batch that the run will see."""
-    config, plan = run.config, run.plan
-    sizes = {size for batch in run.batch_sizes for size in plan.forward_sizes(batch)}
-    modules = list(model.modules())
-    has_norm = any(isinstance(module, _BatchNorm | GhostBatchNorm) for module in modules)
-    if has_norm and min(sizes) == 1:
-        key = "batch_size" if plan.batch_size < 2 * plan.num_processes else "micro_batch_size"
-        allowed = "batch norm needs at least 2 examples in each forward pass"
-        value = config.batch_size if key == "batch_size" else config.micro_batch_size
-        least = 2 * plan.num_processes if key == "batch_size" else _least_micro_batch(plan, run.batch_sizes)
-        yield ConfigError(key, value, allowed, f"{key}={least}, or model.norm=layer, or model.norm=none")
-    if config.sync_batch_norm and not any(isinstance(module, _BatchNorm) for module in modules):
-        allowed = "has no effect: the model has no batch norm"
-        yield ConfigError("sync_batch_norm", "true", allowed, "sync_batch_norm=false")
-    for ghost_size in sorted({module.ghost_size for module in modules if isinstance(module, GhostBatchNorm)}):
-        uneven = sorted(size for size in sizes if size % ghost_size)
-        if uneven:
-            allowed = f"must divide each forward pass; here they have {', '.join(map(str, uneven[:5]))} examples"
-            fix = f"model.ghost_size={_divisor(uneven, ghost_size)}"
-            yield ConfigError("model.ghost_size", ghost_size, allowed, fix)
-
-
-def _least_micro_batch(plan: Plan, batches: Sequence[int]) -> int:
-    """Smallest maximum of a micro-batch, from the plan's own up, with which no forward pass has a single example."""
-    sizes = range(plan.micro_batch_size or 1, max(batches) + 1)
-    with_it = (replace(plan, micro_batch_size=size) for size in sizes)
-    return next(p.micro_batch_size or 1 for p in with_it if min(min(p.forward_sizes(batch)) for batch in batches) > 1)
-
-
-def _divisor(sizes: list[int], at_most: int) -> int:
-    fits = (size for size in range(min(at_most, *sizes), 1, -1) if not any(other % size for other in sizes))
-    return next(fits, sizes[0])
-
-
-def _forward(config: Config, dataset: Dataset, model: nn.Module) -> Iterator[ConfigError]:
-    device = pick_device(config.device)
-    model, key, name = model.to(device), "model._target_", config.model["_target_"]
-    ghosts = [module.ghost_size for module in model.modules() if isinstance(module, GhostBatchNorm)]
-    index = torch.arange(max([2, *ghosts]))
-    inputs = Prepare(dataset, device)(dataset.train.inputs[index].to(device))
-    forward, shape = precise(model, config.precision, device), list(inputs.shape[1:])
-    for mode in ("train", "eval"):
-        model.train(mode == "train")
-        try:
-            with torch.no_grad(), torch.random.fork_rng():
-                output = forward(inputs)
-        except Exception as error:
-            allowed = f"refused examples of shape {shape} ({mode}, {place_of(error)}): {reason(error)}"
-            yield ConfigError(
-                key, name, allowed, "it again when the model is mended, or a model for this shape: model=mlp"
-            )
-            return
-        errors = list(_output(config, output, [len(index), dataset.num_classes or 1], mode))
-        yield from errors
-        if errors:
-            return
-
-
-def _output(config: Config, output: object, wanted: list[int], mode: str) -> Iterator[ConfigError]:
-    """Check what a model returned for a few examples; logits of shape `wanted` are right."""
-    key, name = "model._target_", config.model["_target_"]
-    if isinstance(output, Views) and not is_contrastive(config):
-        yield ConfigError(
-            key, name, "learns by comparing views, which no other loss does", "loss=contrastive measure=none"
-        )
-    elif mode == "train" and is_contrastive(config) and not isinstance(output, Views):
-        yield ConfigError(
-            "loss", "contrastive", f"needs projections of views, which {name} does not give", "model=simclr"
-        )
-    elif mode == "eval" or not isinstance(output, Views):
-        got = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        if got != wanted:
-            yield ConfigError(key, name, f"must return logits of shape {wanted}, returned {got}", "model=mlp")
-
-
 def _optimizer(run: ResolvedRun) -> Iterator[ConfigError]:
     config = run.config
-    yield from check_first_step(run, _built(config, run.dataset).to(pick_device(config.device)))
+    yield from check_first_step(run, model_of(config, run.dataset).to(pick_device(config.device)))
     is_flat = declared(LrScheduleTraits, config.lr_schedule).independent_of_length and not config.lr_schedule.get(
         "warmup"
     )

@@ -21,7 +21,7 @@ from batchlab.errors import ConfigError
 from batchlab.system.progress import Bar, make_console
 from batchlab.system.signals import check_stop
 from batchlab.tracking.finished_runs import record_study
-from batchlab.training.build import load_dataset
+from batchlab.training.data_loading import load_dataset
 from batchlab.training.plan import num_examples_of
 from batchlab.validation.dry_run import check_data
 from batchlab.validation.launch_rules import check_single_losses

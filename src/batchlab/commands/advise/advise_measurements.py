@@ -16,7 +16,8 @@ from batchlab.profiling.largest_batch import largest_batch
 from batchlab.profiling.memory_process import NothingFits
 from batchlab.profiling.micro_batch import free_for_runs
 from batchlab.profiling.timing import Cell, time_cells
-from batchlab.training.build import build, load_dataset
+from batchlab.training.build import build
+from batchlab.training.data_loading import load_dataset
 from batchlab.training.plan import num_examples_of
 
 STEP_SECONDS = 6.0

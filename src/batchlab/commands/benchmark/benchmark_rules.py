@@ -9,7 +9,7 @@ from batchlab.errors import ConfigError
 from batchlab.profiling.benchmark_settings import Benchmark
 from batchlab.profiling.benchmark_sizes import sizes_of, with_images
 from batchlab.profiling.timing import MIN_BLOCKS
-from batchlab.training.build import load_dataset
+from batchlab.training.data_loading import load_dataset
 from batchlab.validation.dry_run import check_data
 
 CHOICES = {"clock": ("wall", "process"), "modes": ("train", "inference"), "feeds": ("resident", "loader")}
