@@ -13,18 +13,15 @@ import yaml
 from hydra.utils import get_object
 from mkdocs.structure.files import File, Files
 
-from batchlab.commands.command_keys import Advise, Claims, Report
+from batchlab.config.command_keys import KEYS
 from batchlab.config.keys import Affects, Key, keys_of
 from batchlab.config.objectives import DIRECTIONS
 from batchlab.config.schema import OPEN_GROUPS, Config
 from batchlab.config.traits import TRAITS
-from batchlab.profiling.benchmark_settings import Benchmark
-from batchlab.profiling.noise_settings import Noise
 from batchlab.search.sweeper_keys import BatchlabSweeperConf
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONF = REPOSITORY / "conf"
-SCRIPTS = {"advise": Advise, "benchmark": Benchmark, "noise": Noise, "report": Report, "claims": Claims}
 METRICS = {
     "train/loss": "mean loss of the training steps since the last evaluation",
     "train/accuracy": "accuracy on up to 2,000 training examples",
@@ -116,7 +113,7 @@ def keys_page() -> str:
     for group in sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "experiment"):
         parts += [f"## {group}", *options_of(group)]
     parts += ["## Of a search: hydra.sweeper", *table_of_keys(BatchlabSweeperConf, {}, "hydra.sweeper.")]
-    for name, kind in SCRIPTS.items():
+    for name, kind in KEYS.items():
         own = yaml.safe_load((CONF / f"{name}.yaml").read_text())
         parts += [f"## Of scripts/{name}.py", "Beside those of a run.", *table_of_keys(kind, own)]
     return "\n\n".join(parts) + "\n"

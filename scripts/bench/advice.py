@@ -25,7 +25,7 @@ from batchlab.commands.advise.advice import advise
 from batchlab.commands.advise.advise_measurements import Measured, measure, train_at_sizes
 from batchlab.commands.advise.fill_then_reduce import fill_then_reduce
 from batchlab.commands.advise.trainings import MAX_EPOCHS, Trainings
-from batchlab.commands.command_keys import Advise
+from batchlab.config.command_keys import Advise
 from batchlab.config.registration import register_schema
 from batchlab.config.resolve import resolved
 from batchlab.config.schema import REPOSITORY, Config

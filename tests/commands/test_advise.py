@@ -22,7 +22,7 @@ def typed(tmp_path, *arguments):
         (["target=1.5", "budget_seconds=-1", "method=guess"], "3 errors"),
         (["budget_seconds=0", "target=0.9"], "has no effect with budget_seconds=0"),
         (["method=fill_then_reduce", "budget_seconds=0"], "has to train"),
-        (["lr=0.1,0.2"], "advice is about one configuration"),
+        (["lr=0.1,0.2"], "about one configuration"),
         (["data=fashion_mnist", "data.root=nowhere"], "data.download=true"),
         (["data=quadratic", "loss=squared_error", "data.num_examples=500"], "Type budget_seconds=0"),
     ],

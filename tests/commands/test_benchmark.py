@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from batchlab.config.command_keys import Benchmark
 from batchlab.config.schema import REPOSITORY
-from batchlab.profiling.benchmark_settings import Benchmark
 from batchlab.profiling.benchmark_sizes import coulom_sizes, sizes_of, with_images
 
 QUICK = ("num_threads=1", "num_blocks=5", "budget_seconds=20")

@@ -2,7 +2,7 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from importlib import import_module
@@ -14,9 +14,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from batchlab.commands.command_keys import KEYS
+from batchlab.config.command_keys import KEYS
 from batchlab.config.compose import compose, without_hydra
 from batchlab.config.installation import CONF, program
+from batchlab.config.keys import keys_of
 from batchlab.config.registration import register_schema
 from batchlab.config.schema import Config
 from batchlab.config.trusted_targets import untrusted_jobs
@@ -32,6 +33,10 @@ from batchlab.validation.grid import grid
 
 if TYPE_CHECKING:
     from batchlab.search.search_plan import SearchPlan
+
+Check = Callable[[Any, list[Config]], Iterable[ConfigError]]
+"""Finds errors, given a command's own keys and the configurations of its jobs."""
+ONE_CONFIGURATION = ("advise", "noise", "claims")
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def run_script(name: str) -> int:
     """Read the command line of any command but `train`, do its work and return its exit code; 130 on Ctrl-C.
 
     Args:
-        name: of the module batchlab.commands.<name>.<name>_command, whose `check` and `run` are called (they import
+        name: of the module batchlab.commands.<name>.<name>_command, whose `CHECKS` and `run` are called (they import
             torch: not for --help), and of conf/<name>.yaml.
     """
     if errors := hide_passwords():
@@ -118,15 +123,26 @@ def read_command(name: str, arguments: Sequence[str]) -> Request:
         composed = compose(name, [*extra, *(each for each in overrides if each.partition("=")[0] in own)])
         values: Any = OmegaConf.to_container(OmegaConf.masked_copy(composed, own), resolve=True)
         keys = KEYS[name](**values)
-    if not (errors := check_stores(configs[0].mlruns)):
-        send_at_start(configs[0].mlruns)  # a check may look for a study whose runs were left behind
-        try:
-            errors = _module(name).check(keys, configs)
-        except ConfigErrors as error:  # data that cannot be read shows where it is first asked for
-            errors = list(error.errors)
-    if errors:
+    if errors := check_stores(configs[0].mlruns):
+        stop(errors)
+    send_at_start(configs[0].mlruns)  # a check may look for a study whose runs were left behind
+    if errors := _errors(name, keys, configs):
         stop(errors)
     return Request(configs, keys=keys, overrides=tuple(w for w in overrides if w.partition("=")[0] not in own))
+
+
+def _errors(name: str, keys: Any, configs: list[Config]) -> list[ConfigError]:
+    """Find values that the declarations of a command's keys do not allow; then what the first of its checks finds."""
+    found = (each.error(getattr(keys, each.name)) for each in keys_of(KEYS[name]))
+    errors = {error.key: error for error in found if error}
+    try:
+        for check in _module(name).CHECKS:
+            more = [error for error in check(keys, configs) if error.key not in errors]
+            if errors or more:
+                return [*errors.values(), *more]
+    except ConfigErrors as error:  # data that cannot be read shows where it is first asked for
+        return [*errors.values(), *error.errors]
+    return []
 
 
 def _with_names(arguments: Sequence[str]) -> list[str]:
@@ -146,6 +162,9 @@ def _not_of_a_script(name: str, args: Namespace) -> list[ConfigError]:
 def _without_effect(name: str, configs: Sequence[Config]) -> list[ConfigError]:
     """Keys of a run that only `train`, or only it and the benchmark, heed."""
     errors, most = [], max((config.num_processes for config in configs), default=1)
+    if name in ONE_CONFIGURATION and len(configs) > 1:
+        allowed = "lists: this command is about one configuration"
+        errors.append(ConfigError("the command line", "", allowed, "one value for each key"))
     if name != "benchmark" and most > 1:
         allowed = "this command measures in one process"
         errors.append(ConfigError("num_processes", most, allowed, "num_processes=1"))

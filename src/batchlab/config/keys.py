@@ -80,6 +80,9 @@ class Key:
     @property
     def allowed(self) -> str:
         """Say what a value may be, e.g. ``null or an integer from 1``."""
+        if self.kind is list and self.is_limited:
+            each = dataclasses.replace(self, kind=str, is_optional=False)
+            return f"{'null or ' * self.is_optional}a list with at least one value, each {each.allowed}"
         parts = ["null"] if self.is_optional else []
         parts += [f"{KINDS[self.kind]}{_bounds(self.numbers)}"] if self.numbers else []
         parts += [self.pattern[1]] if self.pattern else list(map(value_text, self.words))
@@ -90,6 +93,9 @@ class Key:
         """Tell whether the declaration allows a value."""
         if value is None or not self.is_limited:  # types are OmegaConf's to check
             return self.is_optional or value is not None or self.name.endswith(".*")
+        if self.kind is list:
+            each = dataclasses.replace(self, kind=str, is_optional=False)
+            return isinstance(value, list) and bool(value) and all(map(each.is_allowed, value))
         if self.pattern:
             return isinstance(value, str) and re.fullmatch(self.pattern[0], value) is not None
         if any(type(value) is type(word) and value == word for word in self.words):
@@ -111,7 +117,7 @@ class Key:
         most: Any = self.numbers.le if self.numbers else None
         is_above = isinstance(value, int | float) and most is not None and most < value < math.inf
         allowed = f"at most {most:,}" if is_above else self.allowed
-        close = nearest(value, map(str, self.words)) if isinstance(value, str) else None
+        close = nearest(value, map(str, self.words)) if isinstance(value, str) and self.kind is not list else None
         fix = close or (self.default if self.fix is None else self.fix)
         return ConfigError(name or self.name, value, f"{allowed}: {self.help}", override_text(name or self.name, fix))
 

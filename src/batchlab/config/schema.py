@@ -25,6 +25,7 @@ RUN = IDENTITY | LABEL
 STEP = RUN | STEP_TIME | MEMORY
 ON_MODEL = MEASURES | MEMORY
 BELOW_ONE, SHARE, WEIGHT = Interval(ge=0, lt=1), Interval(ge=0, le=1), Interval(gt=0, le=1)
+DEVICE = r"auto|cpu|mps|cuda(:\d+)?", "one of auto, cpu, cuda, cuda:0, cuda:1, ..., mps"
 
 
 @dataclass
@@ -132,7 +133,7 @@ class Config:
         "where a run trains",
         None,
         STEP,
-        pattern=(r"auto|cpu|mps|cuda(:\d+)?", "one of auto, cpu, cuda, cuda:0, cuda:1, ..., mps"),
+        pattern=DEVICE,
     )
     precision: str = key("float32", "type of the numbers in a pass", ("float32", "bfloat16", "float16"), STEP)
     num_threads: int | None = key(

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
+from batchlab.config.command_keys import Benchmark
 from batchlab.config.installation import CONF
 from batchlab.config.schema import Config
-from batchlab.profiling.benchmark_settings import Benchmark
 from batchlab.training.build import pick_device
 from batchlab.training.data_loading import load_dataset
 from batchlab.training.plan import num_examples_of

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from batchlab.config.command_keys import Noise
 from batchlab.config.schema import Config, Measure
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.gradient_noise import NoiseScale, fit_slope
 from batchlab.measures.gradients import Sample, training_sample
 from batchlab.measures.noise_estimators import BatchNoise, ExactNoise, batch_noise, exact_noise, parts_noise
-from batchlab.profiling.noise_settings import Noise
 from batchlab.run.training_run import run, run_to_end
 from batchlab.training.build import Built, build
 

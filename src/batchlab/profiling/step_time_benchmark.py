@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from batchlab.config.command_keys import Benchmark
 from batchlab.config.schema import Config
 from batchlab.distributed.leader import shared
 from batchlab.laws.equivalence import Verdict, judge_sizes
 from batchlab.laws.step_time import StepTime, fit_step_time
-from batchlab.profiling.benchmark_settings import Benchmark
 from batchlab.profiling.benchmark_sizes import sizes_of, with_images
 from batchlab.profiling.timing import Cell, Timings, time_cells
 from batchlab.training.build import Built, build

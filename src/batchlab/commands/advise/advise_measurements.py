@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from batchlab.commands.advise.trainings import FIRST_SHARE, MAX_EPOCHS, Trainings, first_training, noise_at
-from batchlab.commands.command_keys import Advise
+from batchlab.config.command_keys import Advise
 from batchlab.config.schema import Config, Measure, Memory
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.step_time import StepTime, fit_step_time

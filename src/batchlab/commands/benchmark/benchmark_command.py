@@ -1,4 +1,4 @@
-"""What scripts/benchmark.py does with a command line that is right: times, fits, writes and shows."""
+"""`batchlab benchmark`: times, fits, writes and shows."""
 
 import json
 import math
@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from batchlab.commands.benchmark.benchmark_rules import check  # noqa: F401  (as of every command)
+from batchlab.commands.benchmark.benchmark_rules import check, check_batches
 from batchlab.commands.command_line import Request
+from batchlab.config.command_keys import Benchmark
 from batchlab.config.identity import environment
 from batchlab.config.schema import Config
 from batchlab.laws.equivalence import MARGIN, MIN_NEIGHBOURS, WINDOW
-from batchlab.profiling.benchmark_settings import Benchmark
 from batchlab.profiling.flops import flops_per_example, matmul_peak
 from batchlab.profiling.step_time_benchmark import Variant, VariantTimes, sharing, time_variants, variants_of
 from batchlab.profiling.timing import MIN_BLOCKS, Timings
@@ -33,6 +33,8 @@ from batchlab.report.step_time_table import (
 from batchlab.system.progress import Bar, make_console
 from batchlab.tracking.finished_runs import record_study
 from batchlab.tracking.stores import report_folder
+
+CHECKS = (check, check_batches)
 
 
 def series_of(measured: VariantTimes) -> Series:

@@ -1,28 +1,79 @@
-"""What scripts/claims.py does: measures what is missing, look by look, judges, shows and writes."""
+"""`batchlab claims`: measures what published claims need, look by look, judges, shows and writes."""
 
 import json
+import multiprocessing
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import count
 from uuid import uuid4
 
-from batchlab.commands.claims.claims_progress import ClaimsProgress
-from batchlab.commands.claims.claims_rules import check, compose_all  # noqa: F401  (check: as of every command)
+from rich.progress import MofNCompleteColumn, TimeElapsedColumn
+
 from batchlab.commands.claims.task_pool import run_tasks
-from batchlab.commands.command_keys import Claims
-from batchlab.commands.command_line import Request, stop
-from batchlab.config.installation import IS_CLONE, REPOSITORY
-from batchlab.errors import ConfigErrors
+from batchlab.commands.command_line import Request, composing, stop
+from batchlab.config.command_keys import Claims
+from batchlab.config.installation import IS_CLONE, REPOSITORY, program
+from batchlab.config.registration import register_schema
+from batchlab.config.schema import Config
+from batchlab.errors import ConfigError, ConfigErrors, nearest
 from batchlab.experiments.arm_runs import ArmRun, Known, arms_of, is_known, known_runs, runs_needed
 from batchlab.experiments.arms import is_possible
 from batchlab.experiments.claims_page import records_of, write_page
 from batchlab.experiments.claims_table import draw_claims, renew_tables, summary
-from batchlab.experiments.experiment import Experiment, experiment_names, possible_configs
+from batchlab.experiments.experiment import (
+    Experiment,
+    compose_experiment,
+    experiment_names,
+    possible_configs,
+    presets_of,
+)
 from batchlab.experiments.outcome import Outcome, judge_experiment
 from batchlab.experiments.verdict import LOOKS, OPEN
-from batchlab.system.progress import make_console
+from batchlab.system.progress import Bar, make_console
 from batchlab.tracking.mlflow_store import open_store
 from batchlab.validation.dry_run import check_data
+
+FEW = 4
+"""So many are composed here, at a second each; more of them in processes, which take two seconds to begin."""
+SECONDS_BETWEEN_LINES = 30.0
+
+
+def check_names(keys: Claims, _configs: list[Config]) -> Iterator[ConfigError]:
+    """Find names that are no experiments, or stand there twice."""
+    known = experiment_names()
+    for name in [name for name in keys.names if name not in known]:
+        close = nearest(str(name), known)
+        yield ConfigError("names", name, f"one of {', '.join(known)}", f"{program('claims')} {close or known[0]}")
+    for name in sorted({name for name in keys.names if keys.names.count(name) > 1}):
+        yield ConfigError("names", name, "each experiment once: Holm counts them", f"{program('claims')} {name}")
+
+
+CHECKS = (check_names,)
+
+
+def compose_all(keys: Claims, overrides: list[str]) -> list[Experiment]:
+    """The experiments that are asked for; those without the preset are left out of it.
+
+    Raises:
+        ConfigErrors: with every error of gate 1.
+    """
+    names = [name for name in keys.names or experiment_names() if keys.preset in presets_of(name)]
+    one = partial(_composed, overrides=overrides, preset=keys.preset)
+    if len(names) <= FEW:
+        return [one(name) for name in names]
+    spawn, deaf = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is ours to heed
+    with ProcessPoolExecutor(mp_context=spawn, initializer=signal.signal, initargs=deaf) as pool:
+        return list(pool.map(one, names))
+
+
+def _composed(name: str, overrides: list[str], preset: str) -> Experiment:
+    register_schema()
+    with composing():
+        return compose_experiment(name, overrides, preset)
 
 
 def run(request: Request) -> int:
@@ -111,5 +162,14 @@ class Measurement:
     def _run(self, tasks: list[ArmRun], look: int) -> None:
         for study in {task.config.study for task in tasks}:
             open_store(self._mlruns, study)
-        with ClaimsProgress(f"look at n = {look}", len(tasks), self.failures) as told:
-            run_tasks(tasks, self._keys.num_workers, self._deadline, self._sweep_id, told)
+        what, columns, done = f"look at n = {look}", (MofNCompleteColumn(), TimeElapsedColumn()), count(1)
+        with Bar(make_console(), what, len(tasks), columns) as bar:
+
+            def show(task: ArmRun, error: str) -> None:
+                bar.update(completed=(num := next(done)), description=f"{what}: {task.experiment}")
+                if error:
+                    self.failures[task.experiment] = error
+                if bar.is_line_due(SECONDS_BETWEEN_LINES):
+                    print(f"{what}: {num} of {len(tasks)} runs, {task.experiment}", file=sys.stderr)
+
+            run_tasks(tasks, self._keys.num_workers, self._deadline, self._sweep_id, show)

@@ -8,33 +8,23 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from batchlab.commands.command_line import Request
+from batchlab.commands.command_line import Check, Request
+from batchlab.config.command_keys import Noise
 from batchlab.config.schema import Config
-from batchlab.errors import ConfigError
 from batchlab.laws.gradient_noise import cosine_law, variance_law
 from batchlab.profiling.micro_batch import check_memory, resolve_micro_batch
 from batchlab.profiling.noise_profile import PARTS, NoiseProfile, NothingMeasured, profile_noise
-from batchlab.profiling.noise_settings import Noise
 from batchlab.system.progress import make_console
 from batchlab.tracking.finished_runs import record_study
 from batchlab.training.build import resolve
 from batchlab.validation.dry_run import check_data
 from batchlab.validation.launch_rules import check_single_losses
 
-
-def check(keys: Noise, configs: list[Config]) -> list[ConfigError]:
-    """Mistakes of the script's keys, then those that show when the run is built, or tested against memory."""
-    errors = list(check_single_losses(configs[0]))
-    if len(configs) > 1:
-        errors.append(ConfigError("the command line", "", "lists: one model is measured", "one value for each key"))
-    if keys.num_examples < 64:
-        errors.append(ConfigError("num_examples", keys.num_examples, "an integer from 64", "num_examples=2000"))
-    if keys.num_draws < 16:
-        errors.append(ConfigError("num_draws", keys.num_draws, "an integer from 16", "num_draws=512"))
-    if keys.output not in ("text", "json"):
-        errors.append(ConfigError("output", keys.output, "text or json", "output=text"))
-    errors = errors or check_data(configs[0])
-    return errors or check_memory(configs)
+CHECKS: tuple[Check, ...] = (
+    lambda _, configs: check_single_losses(configs[0]),
+    lambda _, configs: check_data(configs[0]),
+    lambda _, configs: check_memory(configs),
+)
 
 
 def run(request: Request) -> int:

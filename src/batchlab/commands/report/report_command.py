@@ -2,12 +2,12 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from batchlab.commands.command_keys import Report
 from batchlab.commands.command_line import Request
+from batchlab.config.command_keys import Report
 from batchlab.config.schema import Config
 from batchlab.errors import ConfigError, nearest
 from batchlab.report.study_page import write_study_page
@@ -19,25 +19,24 @@ SHOWN = 8
 """Names of studies that a message lists."""
 
 
-def check(keys: Report, configs: list[Config]) -> list[ConfigError]:
-    """Mistakes of the script's keys, and studies that are not there."""
-    errors = []
-    if keys.output not in ("text", "json"):
-        errors.append(ConfigError("output", keys.output, "text or json", "output=text"))
+def check(keys: Report, configs: list[Config]) -> Iterator[ConfigError]:
+    """Find studies that are not there."""
     if keys.output == "json" and len(configs) > 1:
-        errors.append(ConfigError("output", "json", "is that of one study", "one study"))
+        yield ConfigError("output", "json", "is that of one study", "one study")
     for config in configs:
         names = study_names(config.mlruns)
         if config.study not in names:
             listed = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
             allowed = f"no such study in {config.mlruns}; there are {listed}" if names else f"none in {config.mlruns}"
             fix = f"study={nearest(config.study, names) or names[0]}" if names else "mlruns=/folder/of/results"
-            errors.append(ConfigError("study", config.study, allowed, fix))
+            yield ConfigError("study", config.study, allowed, fix)
         elif is_searched(config.mlruns, config.study) and not find_study(config.mlruns, config.study, keys.storage):
             allowed = "the study was searched, and Optuna's store of it is not there"
             fix = "storage=..., as hydra.sweeper.storage was typed"
-            errors.append(ConfigError("storage", keys.storage, allowed, fix))
-    return errors
+            yield ConfigError("storage", keys.storage, allowed, fix)
+
+
+CHECKS = (check,)
 
 
 def run(request: Request) -> int:

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from batchlab.config.command_keys import Noise
 from batchlab.config.schema import Config
 from batchlab.laws.gradient_noise import cosine_law
 from batchlab.profiling.noise_profile import profile_noise
-from batchlab.profiling.noise_settings import Noise
 
 LARGE = 4.0
 """Times the noise scale, where the law puts cosine² at .8."""

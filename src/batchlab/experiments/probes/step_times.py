@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from batchlab.config.command_keys import Benchmark
 from batchlab.config.schema import Config
-from batchlab.profiling.benchmark_settings import Benchmark
 from batchlab.profiling.step_time_benchmark import VariantTimes, time_variants, variants_of
 
 
