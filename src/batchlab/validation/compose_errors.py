@@ -51,6 +51,7 @@ def diagnose(config_name: str, overrides: list[str], extra: list[str], message: 
     """
     extra = [*extra, *_sweeper_lines(config_name, overrides, extra)]
     default = compose(config_name, extra)
+    HydraConfig.instance().set_config(default)  # what a default is made of, as the study's name is
     errors, good = [], []
     for line, cut_off in joined(overrides):
         if cut_off:
@@ -145,7 +146,7 @@ def _value_or_key(key: str, value: str, error: Exception, default: DictConfig) -
     keys = keys_of(default)
     if known is None and key not in keys:
         return _unknown_key(key, value, keys)
-    said = reason(error.__cause__ or error).rstrip(".")
+    said = "must have a value" if value == "null" else reason(error.__cause__ or error).rstrip(".")
     said = said[:1].lower() + said[1:]
     if key in GlobalHydra.instance().config_loader().list_groups(""):
         return ConfigError(key, value, said, f"{key}={default.hydra.runtime.choices[key]}")
