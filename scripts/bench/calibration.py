@@ -25,8 +25,8 @@ from batchlab.config.objectives import CALIBRATED, MEASURED
 from batchlab.config.schema import REPOSITORY
 from batchlab.laws.estimate import Estimate, mean_of
 from batchlab.report.comparison import format_estimate
+from batchlab.report.panel import ends
 from batchlab.report.result_files import write_results
-from batchlab.report.study_data import ends
 from batchlab.system.progress import make_console
 from batchlab.tracking.study_reader import study_runs
 

@@ -11,8 +11,7 @@ from batchlab.experiments.experiment import Check
 from batchlab.experiments.outcome import Outcome
 from batchlab.laws.estimate import mean_of
 from batchlab.laws.line import Array
-from batchlab.report.panel import Axis, Panel, Trace
-from batchlab.report.study_data import ends
+from batchlab.report.panel import Axis, Panel, Trace, ends
 
 READS = ("metric", "where", "tune", "target", "at", "failed")
 """Keys of a figure that choose values as a check does."""

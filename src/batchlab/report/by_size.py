@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from batchlab.laws.estimate import Estimate
 from batchlab.report.comparison import Row
-from batchlab.report.panel import Axis, Panel, Trace
-from batchlab.report.study_data import Study, best_by_size, ends, hover_of, labelled, score_name, score_of
+from batchlab.report.panel import Axis, Panel, Trace, interval_trace
+from batchlab.report.study_data import Study, best_by_size, hover_of, labelled, score_name, score_of
 
 BATCH_SIZE = Axis("batch size (examples per step)", is_log=True)
 MAX_OTHERS = 300
@@ -29,9 +30,8 @@ class SizePoints:
 
 
 def size_points(study: Study) -> SizePoints | None:
-    """The best row of each batch size; None where no configuration has a value."""
-    best = {label: best_by_size(study, rows) for label, rows in labelled(study).items()}
-    best = {label: rows for label, rows in best.items() if rows}
+    """Return the best row of each batch size; None where no configuration has a value."""
+    best = {label: found for label, rows in labelled(study).items() if (found := best_by_size(study, rows))}
     if not best:
         return None
     chosen = {row.key for rows in best.values() for row in rows}
@@ -41,80 +41,66 @@ def size_points(study: Study) -> SizePoints | None:
 
 
 def accuracy_panel(points: SizePoints, study: Study) -> Panel:
-    """Accuracy (or loss) on the validation split by batch size."""
+    """Return accuracy (or loss) on the validation split by batch size."""
     name = score_name(study)
     axis = Axis(f"{name} (cross-entropy or squared error)" if study.is_regression else f"{name} (share of examples)")
-    traces = traces_of(points, study, lambda row: score_of(study, row))
-    return Panel("accuracy", f"{name.capitalize()} by batch size", BATCH_SIZE, axis, traces, note_of(points, study))
+    traces = _traces(points, study, lambda row: score_of(study, row))
+    return Panel("accuracy", f"{name.capitalize()} by batch size", BATCH_SIZE, axis, traces, _note(points, study))
 
 
 def seconds_panel(points: SizePoints, study: Study) -> Panel:
-    """Training seconds by batch size."""
-    traces = traces_of(points, study, lambda row: row.seconds)
+    """Return training seconds by batch size."""
     note = "Seconds of training steps only: evaluation, measures and recording are off this clock."
     if any(row.calibrated_seconds for row in study.rows):
         note += " They are step times measured alone, times steps: these runs shared their host."
-    axis = Axis("training time (s)", is_log=True)
+    axis, traces = Axis("training time (s)", is_log=True), _traces(points, study, lambda row: row.seconds)
     return Panel("seconds", "Training time by batch size", BATCH_SIZE, axis, traces, note)
 
 
 def throughput_panel(points: SizePoints, study: Study) -> Panel:
-    """Examples per second by batch size."""
-    traces = traces_of(points, study, lambda row: row.examples_per_second, with_others=False)
+    """Return examples per second by batch size."""
+    traces = _traces(points, study, lambda row: row.examples_per_second, with_others=False)
     axis = Axis("throughput (examples/s)", is_log=True)
     note = "Where it stops rising, a larger batch only takes longer."
     return Panel("throughput", "Throughput by batch size", BATCH_SIZE, axis, traces, note)
 
 
-def traces_of(
+def _traces(
     points: SizePoints, study: Study, value: Callable[[Row], Estimate], with_others: bool = True
 ) -> list[Trace]:
     """A line for each label through the best rows, and the others as points behind it."""
-    is_tuned = bool(points.others)
     traces = []
     if points.others and with_others:
         traces.append(trace_of(some("other settings", points.step), points.others, study, value, is_faint=True))
-    for label, rows in points.best.items():
-        name = label or ("best setting of each batch size" if is_tuned else "all seeds")
-        traces.append(trace_of(name, rows, study, value))
-    return traces
+    only = "best setting of each batch size" if points.others else "all seeds"
+    return traces + [trace_of(label or only, rows, study, value) for label, rows in points.best.items()]
 
 
 def some(name: str, step: int) -> str:
-    """A name that says where only every k-th is drawn."""
+    """Return a name that says where only every k-th is drawn."""
     return name if step == 1 else f"{name}, 1 in {step}"
 
 
 def trace_of(
-    name: str, rows: Sequence[Row], study: Study, value: Callable[[Row], Estimate], is_faint: bool = False
+    name: str,
+    rows: Sequence[Row],
+    study: Study,
+    value: Callable[[Row], Estimate],
+    is_faint: bool = False,
+    style: Literal["points", "both"] = "both",
 ) -> Trace:
-    """Rows as points with intervals; without where no row has two seeds, and where the points are only context."""
-    return with_bars(name, rows, [value(row) for row in rows], [hover_of(study, row) for row in rows], is_faint)
+    """Return a number of each row by its batch size; of faint rows as points without intervals."""
+    return interval_trace(
+        name, [row.batch_size for row in rows], [value(row) for row in rows], style="points" if is_faint else style,
+        is_faint=is_faint, hover=[hover_of(study, row) for row in rows], commands=[row.origin for row in rows],
+    )  # fmt: skip
 
 
-def with_bars(
-    name: str, rows: Sequence[Row], estimates: Sequence[Estimate], hover: Sequence[str], is_faint: bool = False
-) -> Trace:
-    """A number of each row by its batch size, with its interval unless no row has two seeds or all are context."""
-    has_bars = not is_faint and any(each.n > 1 for each in estimates)
-    return Trace(
-        name,
-        [row.batch_size for row in rows],
-        [each.value for each in estimates],
-        [ends(each)[0] for each in estimates] if has_bars else None,
-        [ends(each)[1] for each in estimates] if has_bars else None,
-        style="points" if is_faint else "both",
-        is_faint=is_faint,
-        hover=hover,
-        commands=[row.origin for row in rows],
-    )
-
-
-def note_of(points: SizePoints, study: Study) -> str:
+def _note(points: SizePoints, study: Study) -> str:
     """What the bars are, and how the settings were chosen."""
     counts = sorted({row.n for rows in points.best.values() for row in rows})
-    said = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
+    seeds = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
     bars = "bars are 95 % t intervals over seeds" if counts[-1] > 1 else "one seed each has no interval"
     judged = "seconds to the target" if study.has_target else score_name(study)
     chosen = f" Of several settings at one batch size the one with the best {judged} counts." if points.others else ""
-    return f"{said}; {bars}.{chosen}"
+    return f"{seeds}; {bars}.{chosen}"

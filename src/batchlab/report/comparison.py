@@ -232,3 +232,17 @@ def format_estimate(value: Estimate, digits: int) -> str:
         return "-"
     text = f"{value.value:.{digits}f}"
     return f"{text} ± {value.half_width:.{digits}f}" if value.half_width > 0.0 else text
+
+
+def format_interval(estimate: Estimate, unit: float = 1.0, digits: int = 3) -> str:
+    """Write ``value [low, high]``, multiplied by a unit."""
+    value, low, high = (each * unit for each in (estimate.value, estimate.low, estimate.high))
+    return f"{_short(value, digits)} [{_short(low, digits)}, {_short(high, digits)}]"
+
+
+def _short(number: float, digits: int) -> str:
+    if math.isnan(number):
+        return "?"
+    if math.isinf(number):
+        return "no end"
+    return f"{number:,.0f}" if abs(number) >= 10**digits else f"{number:.{digits}g}"

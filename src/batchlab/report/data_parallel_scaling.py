@@ -8,7 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from batchlab.laws.estimate import Estimate, median_of
-from batchlab.report.limits import format_interval
+from batchlab.report.comparison import format_interval
 
 
 @dataclass(frozen=True)

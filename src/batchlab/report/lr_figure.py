@@ -7,11 +7,12 @@ from itertools import pairwise
 
 import numpy as np
 
+from batchlab.laws.estimate import Estimate
 from batchlab.laws.power import Power, fit_power
-from batchlab.report.by_size import BATCH_SIZE, MAX_OTHERS, some
+from batchlab.report.by_size import BATCH_SIZE, MAX_OTHERS, some, trace_of
 from batchlab.report.comparison import Row
 from batchlab.report.panel import Axis, Panel, Trace
-from batchlab.report.study_data import Study, best_by_size, hover_of, labelled, rank
+from batchlab.report.study_data import Study, best_by_size, labelled, rank
 
 MIN_SIZES = 3
 """Fewer batch sizes say nothing of a power."""
@@ -37,7 +38,7 @@ class LrPoints:
 
 
 def lr_points(study: Study) -> list[LrPoints]:
-    """Learning rates by label; labels with fewer than two batch sizes of two rates each are left out."""
+    """Return learning rates by label; labels with fewer than two batch sizes of two rates each are left out."""
     found = []
     for label, rows in labelled(study).items():
         tried = [row for row in rows if math.isfinite(rank(study, row))]
@@ -48,16 +49,18 @@ def lr_points(study: Study) -> list[LrPoints]:
         if len(best) < 2:
             continue
         at_end = [row.batch_size for row in best if row.lr in (min(rates[row.batch_size]), max(rates[row.batch_size]))]
-        widths = [cell(row.lr, sorted(rates[row.batch_size])) for row in best]
         law = None
         if len(best) >= MIN_SIZES:
+            widths = [cell(row.lr, sorted(rates[row.batch_size])) for row in best]
             law = fit_power([row.batch_size for row in best], [row.lr for row in best], widths)
         found.append(LrPoints(label, tried, best, at_end, law))
     return found
 
 
 def cell(lr: float, tried: Sequence[float]) -> float:
-    """Width of the cell around a rate, in logarithm: half the way to each neighbour; that to the one at an end, twice.
+    """Return the width of the cell around a rate, in logarithm.
+
+    It reaches half the way to each neighbour; at an end it is as wide as the way to the only one.
 
     Args:
         lr: one of them.
@@ -70,13 +73,16 @@ def cell(lr: float, tried: Sequence[float]) -> float:
 
 
 def lr_panel(points: Sequence[LrPoints], study: Study) -> Panel:
-    """Best lr against batch size on logarithmic axes, with the fitted power."""
+    """Return the best lr against batch size on logarithmic axes, with the fitted power."""
+
+    def rate(row: Row) -> Estimate:
+        return Estimate(row.lr, math.nan, math.nan)
+
     tried = [row for each in points for row in each.tried]
     step = 1 + len(tried) // MAX_OTHERS
-    traces = [_rates(some("tried", step), tried[::step], study, is_faint=True)]
+    traces = [trace_of(some("tried", step), tried[::step], study, rate, is_faint=True)]
     for each in points:
-        name = each.label or "best of each batch size"
-        traces.append(_rates(name, each.best, study))
+        traces.append(trace_of(each.label or "best of each batch size", each.best, study, rate, style="points"))
         if each.law is not None:
             sizes = np.geomspace(each.best[0].batch_size, each.best[-1].batch_size, 20)
             fitted = [each.law.at(size) for size in sizes]
@@ -88,29 +94,16 @@ def lr_panel(points: Sequence[LrPoints], study: Study) -> Panel:
 
 
 def in_words(points: LrPoints) -> list[str]:
-    """The exponent with its interval, and how far it can be trusted."""
+    """Return the exponent with its interval, and how far it can be trusted."""
     prefix = f"{points.label}: " if points.label else ""
     if points.law is None:
         return [f"{prefix}{len(points.best)} batch sizes do not tell how the best lr moves with the batch size."]
     exponent = points.law.exponent
     interval = f"[{exponent.low:.2f}, {exponent.high:.2f}], the spacing of the rates included"
-    said = [f"{prefix}lr ∝ B^{exponent.value:.2f} {interval} (linear rule 1, square-root rule 0.5)."]
-    lengths = {row.varied.get("epochs") for row in points.best}
-    if len(lengths) > 1:
-        said.append("They were trained for unequal epochs, which moves the best lr too.")
+    lines = [f"{prefix}lr ∝ B^{exponent.value:.2f} {interval} (linear rule 1, square-root rule 0.5)."]
+    if len({row.varied.get("epochs") for row in points.best}) > 1:
+        lines.append("They were trained for unequal epochs, which moves the best lr too.")
     if points.at_end:
         sizes = ", ".join(f"{size:,}" for size in points.at_end)
-        said.append(f"At B = {sizes} the best stands at the end of the rates that were tried: more may move it.")
-    return said
-
-
-def _rates(name: str, rows: Sequence[Row], study: Study, is_faint: bool = False) -> Trace:
-    return Trace(
-        name,
-        [row.batch_size for row in rows],
-        [row.lr for row in rows],
-        style="points",
-        is_faint=is_faint,
-        hover=[hover_of(study, row) for row in rows],
-        commands=[row.origin for row in rows],
-    )
+        lines.append(f"At B = {sizes} the best stands at the end of the rates that were tried: more may move it.")
+    return lines

@@ -1,8 +1,11 @@
-"""What a figure shows, apart from how it is drawn: the page draws it with plotly, papers get it as PNG and SVG."""
+"""Figures as data, apart from how they are drawn: the page draws them with plotly, papers get PNG and SVG."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from batchlab.laws.estimate import Estimate
 
 PALETTE = ("#1b6ca8", "#c4541a", "#3a7d44", "#7a4988", "#b8860b", "#5f6a72", "#b03060", "#2a9d8f")
 """Colours that are told apart on a light and on a dark ground, and in grey by their order."""
@@ -91,13 +94,37 @@ class PageTable:
     note: str = ""
 
 
+def interval_trace(
+    name: str,
+    x: Sequence[float] | Sequence[str],
+    estimates: Sequence[Estimate],
+    *,
+    style: Literal["points", "both"] = "both",
+    is_faint: bool = False,
+    has_bars: bool = True,
+    hover: Sequence[str] | None = None,
+    commands: Sequence[str] | None = None,
+) -> Trace:
+    """Return estimates as a trace with their intervals; without them where none has two values, or all are faint."""
+    low = high = None
+    if has_bars and not is_faint and any(each.n > 1 for each in estimates):
+        low, high = ([ends(each)[side] for each in estimates] for side in (0, 1))
+    y = [each.value for each in estimates]
+    return Trace(name, x, y, low, high, style, is_faint=is_faint, hover=hover, commands=commands)
+
+
+def ends(estimate: Estimate) -> tuple[float, float]:
+    """Return the ends of the interval; the mean itself where there is none."""
+    return (estimate.value, estimate.value) if math.isnan(estimate.low) else (estimate.low, estimate.high)
+
+
 def colours(panel: Panel) -> dict[str, str]:
-    """A colour for each name, in the order in which they come; faint ones share theirs."""
+    """Return a colour for each name, in the order in which they come; faint ones share theirs."""
     names = list(dict.fromkeys(trace.name for trace in panel.traces if not trace.is_faint))
     faint = {trace.name: FAINT for trace in panel.traces if trace.is_faint}
     return faint | {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(names)}
 
 
 def back_to_front(panel: Panel) -> list[Trace]:
-    """The traces in the order in which they are drawn: what is faint first, then bands, then the rest."""
+    """Sort the traces as they are drawn: what is faint first, then bands, then the rest."""
     return sorted(panel.traces, key=lambda trace: (not trace.is_faint, trace.style != "band"))

@@ -8,9 +8,9 @@ from typing import Any
 from rich.table import Table
 
 from batchlab.laws.estimate import Estimate
-from batchlab.report.by_size import BATCH_SIZE, with_bars
+from batchlab.report.by_size import BATCH_SIZE
 from batchlab.report.comparison import Row
-from batchlab.report.panel import Axis, Panel, Trace
+from batchlab.report.panel import Axis, Panel, Trace, interval_trace
 from batchlab.report.study_data import Study, best_by_size, labelled, settings_in_words
 
 COLUMNS = {
@@ -39,7 +39,7 @@ MODES = {"eval": "batch norm with its running statistics", "train": "batch norm 
 
 
 def draw_sharpness(rows: Sequence[Row]) -> Table | None:
-    """The rows' sharpness as a table for the terminal; None where nothing was measured."""
+    """Return the rows' sharpness as a table for the terminal; None where nothing was measured."""
     shown = [name for name in COLUMNS if any(name in row.sharpness for row in rows)]
     if not any(row.sharpness[name].n for row in rows for name in shown if name in row.sharpness):
         return None
@@ -55,11 +55,7 @@ def draw_sharpness(rows: Sequence[Row]) -> Table | None:
 
 
 def describe_sharpness(runs: Iterable[Mapping[str, Any]]) -> str:
-    """Return a sentence that says what the numbers of the table depend on.
-
-    Args:
-        runs: of the table, one of them measured; the first that was is described.
-    """
+    """Return a sentence on what the numbers of the table depend on, as the first run that was measured says."""
     params = next(run["params"] for run in runs if "measure.batch_norm" in run["params"])
     examples, mode = params.get("measure.num_examples"), MODES[params["measure.batch_norm"]]
     sample = f"at most {int(examples):,} training examples" if examples else "all training examples"
@@ -67,7 +63,7 @@ def describe_sharpness(runs: Iterable[Mapping[str, Any]]) -> str:
 
 
 def format_significant(value: Estimate) -> str:
-    """``mean ± half width`` to three digits; no ± at n = 1, a dash for NaN."""
+    """Write ``mean ± half width`` to three digits; no ± at n = 1, a dash for NaN."""
     if math.isnan(value.value):
         return "-"
     text = f"{value.value:.3g}"
@@ -75,22 +71,14 @@ def format_significant(value: Estimate) -> str:
 
 
 def sharpness_points(study: Study) -> dict[str, dict[str, list[Row]]]:
-    """Metric -> label -> the best row of each batch size, of what was measured; metrics without a value are left out.
-
-    Args:
-        study: what was recorded.
-    """
+    """Return metric -> label -> the best row of each batch size; metrics without a value are left out."""
     names = sorted({name for row in study.rows for name in row.sharpness if not name.endswith(ABOUT)}, key=_rank)
     best = {label: best_by_size(study, rows) for label, rows in labelled(study).items()}
     found: dict[str, dict[str, list[Row]]] = {}
     for name in names:
-        measured = {
-            label: [row for row in rows if name in row.sharpness and row.sharpness[name].n]
-            for label, rows in best.items()
-        }
-        measured = {label: rows for label, rows in measured.items() if rows}
-        if measured:
-            found[name] = measured
+        for label, rows in best.items():
+            if measured := [row for row in rows if name in row.sharpness and row.sharpness[name].n]:
+                found.setdefault(name, {})[label] = measured
     return found
 
 
@@ -100,28 +88,23 @@ def _rank(name: str) -> tuple[int, str]:
 
 
 def sharpness_panels(points: Mapping[str, Mapping[str, Sequence[Row]]], note: str) -> list[Panel]:
-    """One panel for each measure, in one place.
-
-    Args:
-        points: of `sharpness_points`.
-        note: how it was measured.
-    """
+    """Return one panel for each measure, in one place; the note says how it was measured."""
     panels = []
     for name, by_label in points.items():
-        choice, title = TITLES.get(name, (name.removeprefix("sharpness/"), name.removeprefix("sharpness/")))
+        own = name.removeprefix("sharpness/")
+        choice, title = TITLES.get(name, (own, own))
         traces = [_by_size(label or "best setting", rows, name) for label, rows in by_label.items()]
         is_log = all(isinstance(y, float) and y > 0 for trace in traces for y in trace.y)
-        panel_name = re.sub(r"[^a-z0-9]+", "_", name.lower().removeprefix("sharpness/"))
+        panel_name = re.sub(r"[^a-z0-9]+", "_", own.lower())
         y = Axis(title, is_log=is_log)
-        panels.append(
-            Panel(
-                f"sharpness-{panel_name}", "Sharpness by batch size", BATCH_SIZE, y, traces, note,
-                switch="sharpness", choice=choice,
-            )
-        )  # fmt: skip
+        where = f"sharpness-{panel_name}", "Sharpness by batch size"
+        panels.append(Panel(*where, BATCH_SIZE, y, traces, note, switch="sharpness", choice=choice))
     return panels
 
 
 def _by_size(label: str, rows: Sequence[Row], name: str) -> Trace:
     hover = [f"{settings_in_words(row)}<br>{format_significant(row.sharpness[name])}<br>n = {row.n}" for row in rows]
-    return with_bars(label, rows, [row.sharpness[name] for row in rows], hover)
+    return interval_trace(
+        label, [row.batch_size for row in rows], [row.sharpness[name] for row in rows],
+        hover=hover, commands=[row.origin for row in rows],
+    )  # fmt: skip

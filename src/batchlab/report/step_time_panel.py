@@ -8,13 +8,13 @@ import numpy as np
 
 from batchlab.config.objectives import MEASURED
 from batchlab.config.traits import BatchScheduleTraits, declared
-from batchlab.laws.estimate import Estimate, mean_of
+from batchlab.laws.estimate import mean_of
 from batchlab.laws.step_time import StepTime, fit_step_time
 from batchlab.report.by_size import BATCH_SIZE
 from batchlab.report.comparison import Run
-from batchlab.report.panel import Axis, Panel, Trace
+from batchlab.report.panel import Axis, Panel, Trace, interval_trace
 from batchlab.report.step_time_table import step_time_in_words
-from batchlab.report.study_data import Study, ends, labelled
+from batchlab.report.study_data import Study, labelled
 
 MAX_RUNS = 50
 """Of one batch size go into the law; its bootstrap need not see more."""
@@ -40,7 +40,7 @@ class StepPoints:
 
 
 def step_points(study: Study) -> list[StepPoints]:
-    """Training seconds over steps of each run, by label; runs whose batch grows are left out."""
+    """Return training seconds over steps of each run, by label; runs whose batch grows are left out."""
     found = []
     for label, rows in labelled(study).items():
         seconds: dict[int, list[float]] = {}
@@ -49,13 +49,13 @@ def step_points(study: Study) -> list[StepPoints]:
                 if (value := step_seconds(run)) is not None:
                     seconds.setdefault(row.batch_size, []).append(value)
         if seconds:
-            ordered = {size: seconds[size] for size in sorted(seconds)}
+            ordered = dict(sorted(seconds.items()))
             found.append(StepPoints(label, ordered, law_of(ordered)))
     return found
 
 
 def step_seconds(run: Run) -> float | None:
-    """Mean seconds of a step of one run, as measured; None where it does not say, or its batch grew.
+    """Return mean seconds of a step of one run, as measured; None where it does not say, or its batch grew.
 
     Seconds as if alone are a law times steps already: through them the law would only be found again.
     """
@@ -68,7 +68,7 @@ def step_seconds(run: Run) -> float | None:
 
 
 def law_of(seconds: dict[int, list[float]]) -> StepTime | None:
-    """The law through runs at each batch size, as many of each as the size with the fewest has."""
+    """Fit the law through runs at each batch size, as many of each as the size with the fewest has."""
     if len(seconds) < 2:
         return None
     count = min(MAX_RUNS, *(len(values) for values in seconds.values()))
@@ -78,36 +78,25 @@ def law_of(seconds: dict[int, list[float]]) -> StepTime | None:
 
 
 def step_panel(points: Sequence[StepPoints]) -> Panel:
-    """Milliseconds of a step by batch size, with the law; dashed where the law does not hold."""
+    """Return milliseconds of a step by batch size, with the law; dashed where the law does not hold."""
     traces: list[Trace] = []
     for each in points:
         means = {size: mean_of([value * 1e3 for value in values]) for size, values in each.seconds.items()}
-        traces.append(_measured(each.label or "measured", means))
+        hover = [f"batch size {size:,}<br>{ms.value:.3g} ms per step<br>n = {ms.n}" for size, ms in means.items()]
+        name = each.label or "measured"
+        traces.append(interval_trace(name, list(means), list(means.values()), style="points", hover=hover))
         if each.law is not None:
-            traces += law_traces(f"{each.label} α + β·B".strip(), each.law, max(each.seconds))
-    said = [line.strip() for each in points for line in step_time_in_words(each.label, each.law)]
+            traces += _law_traces(f"{each.label} α + β·B".strip(), each.law, max(each.seconds))
+    lines = [line.strip() for each in points for line in step_time_in_words(each.label, each.law)]
     if any(each.law is not None and each.law.worst > LOOSE for each in points):
-        said.append("The times do not follow the law closely: a busy machine, or settings that change a step's work.")
-    note = ". ".join(said).replace("..", ".")
+        lines.append("The times do not follow the law closely: a busy machine, or settings that change a step's work.")
+    note = ". ".join(lines).replace("..", ".")
     y = Axis("time of a step (ms)", is_log=True)
     return Panel("step_time", "Time of a step by batch size", BATCH_SIZE, y, traces, note)
 
 
-def _measured(name: str, means: dict[int, Estimate]) -> Trace:
-    has_bars = any(each.n > 1 for each in means.values())
-    return Trace(
-        name,
-        list(means),
-        [each.value for each in means.values()],
-        [ends(each)[0] for each in means.values()] if has_bars else None,
-        [ends(each)[1] for each in means.values()] if has_bars else None,
-        style="points",
-        hover=[f"batch size {size:,}<br>{each.value:.3g} ms per step<br>n = {each.n}" for size, each in means.items()],
-    )
-
-
-def law_traces(name: str, law: StepTime, top: int) -> list[Trace]:
-    """The law's line in its range, and dashed from there to the largest batch size."""
+def _law_traces(name: str, law: StepTime, top: int) -> list[Trace]:
+    """The law in its range, and dashed from there to the largest batch size."""
     traces = []
     for low, high, is_dashed in ((law.smallest, law.largest, False), (law.largest, top, True)):
         if high > low:

@@ -11,7 +11,7 @@ from rich.table import Table
 from batchlab.laws.equivalence import Verdict
 from batchlab.laws.estimate import Estimate, median_of
 from batchlab.laws.step_time import StepTime, crossing, crossing_of_table
-from batchlab.report.limits import format_interval
+from batchlab.report.comparison import format_interval
 
 
 @dataclass(frozen=True)

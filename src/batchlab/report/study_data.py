@@ -223,8 +223,3 @@ def score_name(study: Study) -> str:
 def digits(value: float) -> int:
     """Digits after the point for three significant ones."""
     return max(0, 2 - math.floor(math.log10(abs(value)))) if value and math.isfinite(value) else 0
-
-
-def ends(estimate: Estimate) -> tuple[float, float]:
-    """Ends of the interval; the mean itself where there is none."""
-    return (estimate.value, estimate.value) if math.isnan(estimate.low) else (estimate.low, estimate.high)

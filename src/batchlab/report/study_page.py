@@ -10,16 +10,16 @@ from typing import Any
 from batchlab.config.installation import program
 from batchlab.report.answer import answer_of
 from batchlab.report.by_size import accuracy_panel, seconds_panel, size_points, throughput_panel
-from batchlab.report.comparison import Row, time_spent
+from batchlab.report.comparison import time_spent
 from batchlab.report.curves import ReadCurves, curve_panels, curve_points, noise_panel
 from batchlab.report.export import export_panel
-from batchlab.report.lr_figure import LrPoints, lr_panel, lr_points
+from batchlab.report.lr_figure import lr_panel, lr_points
 from batchlab.report.page import FIGURES, page_of
 from batchlab.report.page_tables import failure_points, failure_table, provenance_points, provenance_table
 from batchlab.report.panel import PageTable, Panel
 from batchlab.report.search_summary import search_of
 from batchlab.report.sharpness_figure import describe_sharpness, sharpness_panels, sharpness_points
-from batchlab.report.step_time_panel import StepPoints, step_panel, step_points
+from batchlab.report.step_time_panel import step_panel, step_points
 from batchlab.report.study_data import Study, study_of
 from batchlab.report.summary import summary_of
 from batchlab.report.time_to_target_figure import target_panels, target_points
@@ -46,60 +46,27 @@ class Contents:
 
 
 def contents_of(study: Study, read: ReadCurves) -> Contents:
-    """Everything that a study's records say.
-
-    Args:
-        study: what was recorded.
-        read: gives curves of runs.
-    """
+    """Compose everything that a study's records say; `read` gives curves of runs."""
     answer, steps, rates = answer_of(study), step_points(study), lr_points(study)
     target, facts = target_points(study, steps), provenance_points(study)
     summary = summary_of(study, answer, steps, target, rates, facts)
     summary["spent"] = time_spent(study.runs)
-    panels = [
-        *_by_size(study),
-        *_tradeoff(study, answer.best if answer else None),
-        *_along_training(study, read),
-        *_speed(study, steps),
-        *(target_panels(target, study) if target else []),
-        *_settings(study, rates),
-    ]
+    panels: list[Panel | None] = []
+    sizes, curves, sharpness = size_points(study), curve_points(study, read), sharpness_points(study)
+    if sizes:
+        panels += [accuracy_panel(sizes, study), seconds_panel(sizes, study)]
+    if pareto := pareto_points(study):
+        panels.append(pareto_panel(pareto, study, answer.best if answer else None))
+    panels += [*(curve_panels(curves, study) if curves else []), noise_panel(curves)]
+    if sizes and any(each.law for each in steps):
+        panels += [throughput_panel(sizes, study), step_panel(steps)]
+    panels += [*(target_panels(target, study) if target else []), lr_panel(rates, study) if rates else None]
+    if sharpness:
+        panels += sharpness_panels(sharpness, describe_sharpness(reversed(study.runs)))
     failures = failure_points(study)
     tables = [failure_table(failures, study)] if failures else []
-    return Contents(summary, panels, [*tables, *([provenance_table(facts)] if facts else [])])
-
-
-def _by_size(study: Study) -> list[Panel]:
-    points = size_points(study)
-    if points is None:
-        return []
-    return [accuracy_panel(points, study), seconds_panel(points, study)]
-
-
-def _tradeoff(study: Study, best: Row | None) -> list[Panel]:
-    points = pareto_points(study)
-    return [pareto_panel(points, study, best)] if points else []
-
-
-def _along_training(study: Study, read: ReadCurves) -> list[Panel]:
-    points = curve_points(study, read)
-    noise = noise_panel(points)
-    return [*(curve_panels(points, study) if points else []), *([noise] if noise else [])]
-
-
-def _speed(study: Study, steps: Sequence[StepPoints]) -> list[Panel]:
-    points = size_points(study)
-    if points is None or not any(each.law for each in steps):
-        return []
-    return [throughput_panel(points, study), step_panel(steps)]
-
-
-def _settings(study: Study, rates: Sequence[LrPoints]) -> list[Panel]:
-    panels = [lr_panel(rates, study)] if rates else []
-    points = sharpness_points(study)
-    if points:
-        panels += sharpness_panels(points, describe_sharpness(reversed(study.runs)))
-    return panels
+    tables += [provenance_table(facts)] if facts else []
+    return Contents(summary, [panel for panel in panels if panel], tables)
 
 
 def write_study_page(mlruns: str, name: str, storage: Any = None) -> tuple[Path, Mapping[str, Any]] | None:
@@ -122,7 +89,9 @@ def write_study_page(mlruns: str, name: str, storage: Any = None) -> tuple[Path,
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "summary.json", json.dumps(contents.summary, indent=1) + "\n")
     write_whole(folder / "index.html", page_of(contents.summary, contents.panels, contents.tables))
-    figures = write_figures(contents, folder / FIGURES)
+    figures = [path for panel in contents.panels for path in export_panel(panel, folder / FIGURES)]
+    for stale in set((folder / FIGURES).glob("*.*")) - set(figures):
+        stale.unlink()
     attach(mlruns, name, [folder / "summary.json", *figures])
     if search is not None:
         attach_figures(mlruns, name, figures, storage)
@@ -138,11 +107,3 @@ def write_whole(path: Path, text: str) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise cannot_write(path, error, f"Lost: this page; `{program('report')}` makes it again.") from error
-
-
-def write_figures(contents: Contents, folder: Path) -> list[Path]:
-    """Every panel as PNG and SVG; files of panels that are no more are removed."""
-    paths = [path for panel in contents.panels for path in export_panel(panel, folder)]
-    for stale in set(folder.glob("*.*")) - set(paths):
-        stale.unlink()
-    return paths

@@ -11,12 +11,23 @@ from batchlab.laws.optimum import best_batch_size, good_range, is_known, limits_
 from batchlab.laws.step_time import StepTime
 from batchlab.report.answer import Answer, Choice, accuracy_on_test
 from batchlab.report.comparison import Row
-from batchlab.report.limits import UNKNOWN, describe_limits
 from batchlab.report.lr_figure import LrPoints
 from batchlab.report.step_time_panel import StepPoints
 from batchlab.report.study_data import Study, label_of, others_in_words, score_name, score_of, settings_in_words
 from batchlab.report.time_to_target_figure import TargetPoints
 from batchlab.report.tradeoff import AXES
+
+LIMITS = {
+    "overhead": "overhead: more than half of a step at this batch size is not work on examples",
+    "work": "work: the device is busy with examples that are needed; only a faster device or a smaller model helps",
+    "memory": "memory: a larger batch would be faster if it fitted",
+    "noise": "noise: the gradient is precise already; a larger batch spends examples without saving as many steps",
+}
+BALANCED = (
+    "overhead and noise alike: a smaller batch would spend more time on overhead, a larger one on examples that save "
+    "few steps; less overhead (compile, fewer kernels) would help"
+)
+UNKNOWN = "not known, the interval of B* is too wide to say"
 
 
 def summary_of(
@@ -138,6 +149,13 @@ def limits_said(row: Row, steps: Sequence[StepPoints], target: TargetPoints | No
     if share.high < 0.5:
         return f"work: {said}, the rest is work on examples; a larger batch saves little time per example"
     return f"overhead or work, not told apart: {said}"
+
+
+def describe_limits(limits: Sequence[str]) -> str:
+    """Return the words of `laws.optimum.limits_of` as a sentence; empty for none."""
+    if {"overhead", "noise"} <= set(limits):
+        return BALANCED
+    return "; ".join(LIMITS[word] for word in limits if word in LIMITS)
 
 
 def finite(value: Any) -> Any:

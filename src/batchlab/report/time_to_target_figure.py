@@ -10,12 +10,11 @@ from batchlab.laws.convergence import Convergence
 from batchlab.laws.estimate import Estimate, mean_of, of_draws
 from batchlab.laws.optimum import Costs, best_batch_size, costs_of_laws, good_range
 from batchlab.report.by_size import BATCH_SIZE
-from batchlab.report.comparison import Row
+from batchlab.report.comparison import Row, format_interval
 from batchlab.report.convergence_table import convergence_in_words, targets_of
-from batchlab.report.limits import format_interval
-from batchlab.report.panel import Axis, Panel, Trace
+from batchlab.report.panel import Axis, Panel, Trace, interval_trace
 from batchlab.report.step_time_panel import StepPoints
-from batchlab.report.study_data import Study, ends, hover_of, num_train
+from batchlab.report.study_data import Study, hover_of, num_train
 
 NUM_POINTS = 40
 """Of a law's line."""
@@ -43,7 +42,7 @@ class TargetPoints:
 
 
 def target_points(study: Study, steps: Sequence[StepPoints]) -> TargetPoints | None:
-    """Time and examples to the target; None where no run has one, or of one batch size only.
+    """Return time and examples to the target; None where no run has one, or of one batch size only.
 
     Args:
         study: what was recorded.
@@ -67,7 +66,7 @@ def target_points(study: Study, steps: Sequence[StepPoints]) -> TargetPoints | N
 
 
 def target_panels(points: TargetPoints, study: Study) -> list[Panel]:
-    """Seconds to the target with the prediction of both laws, and examples with the law of convergence."""
+    """Return seconds to the target with the prediction of both laws, and examples with the law of convergence."""
     sizes = np.geomspace(points.rows[0].batch_size, points.rows[-1].batch_size, NUM_POINTS)
     seconds, examples = [], []
     if points.costs is not None:
@@ -86,7 +85,7 @@ def target_panels(points: TargetPoints, study: Study) -> list[Panel]:
 
 
 def optimum_in_words(points: TargetPoints) -> str:
-    """The batch size of the least time by both laws, with its interval."""
+    """Return the batch size of the least time by both laws, with its interval."""
     if points.costs is None:
         return "Two batch sizes that reach the target, and their step times, would give the best one by law."
     low, high = good_range(points.costs)
@@ -95,18 +94,11 @@ def optimum_in_words(points: TargetPoints) -> str:
 
 
 def _measured(points: TargetPoints, values: Sequence[Estimate], study: Study) -> Trace:
-    places = [place for place, value in enumerate(values) if value.n]
-    has_bars = any(values[place].n > 1 for place in places)
-    return Trace(
-        "measured",
-        [points.rows[place].batch_size for place in places],
-        [values[place].value for place in places],
-        [ends(values[place])[0] for place in places] if has_bars else None,
-        [ends(values[place])[1] for place in places] if has_bars else None,
-        style="points",
-        hover=[hover_of(study, points.rows[place]) for place in places],
-        commands=[points.rows[place].origin for place in places],
-    )
+    rows = [row for row, value in zip(points.rows, values, strict=True) if value.n]
+    return interval_trace(
+        "measured", [row.batch_size for row in rows], [value for value in values if value.n], style="points",
+        hover=[hover_of(study, row) for row in rows], commands=[row.origin for row in rows],
+    )  # fmt: skip
 
 
 def _band(name: str, sizes: np.ndarray, values: Sequence[Estimate]) -> list[Trace]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from batchlab.config.objectives import CALIBRATED, MEASURED
 from batchlab.laws.estimate import Estimate, mean_of
 from batchlab.report.comparison import Row, Run
-from batchlab.report.panel import Axis, Panel, Trace
-from batchlab.report.study_data import Study, ends, has_values, hover_of
+from batchlab.report.panel import Axis, Panel, Trace, interval_trace
+from batchlab.report.study_data import Study, has_values, hover_of
 from batchlab.search.pareto_front import pareto_front
 
 AXES = {
@@ -45,7 +45,7 @@ class ParetoPoints:
 
 
 def pareto_points(study: Study) -> ParetoPoints | None:
-    """Configurations by the first two objectives: seconds and accuracy where nothing was searched.
+    """Return configurations by the first two objectives: seconds and accuracy where nothing was searched.
 
     None with fewer than two configurations that have both values.
     """
@@ -60,7 +60,7 @@ def pareto_points(study: Study) -> ParetoPoints | None:
 
 
 def objectives_of(study: Study) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Two objectives and their directions."""
+    """Return two objectives and their directions."""
     search = study.search
     if search is not None and len(search.metrics) > 1:
         return (search.metrics[0], search.metrics[1]), (search.directions[0], search.directions[1])
@@ -76,13 +76,7 @@ def _pair(runs: Sequence[Run], metrics: tuple[str, str]) -> tuple[Estimate, Esti
 
 
 def pareto_panel(points: ParetoPoints, study: Study, recommended: Row | None) -> Panel:
-    """The front as a line, the other configurations behind it, the recommended one marked.
-
-    Args:
-        points: what is drawn.
-        study: they are of.
-        recommended: the answer; None where there is none.
-    """
+    """Return the front as a line, the other configurations behind it, the recommended one marked."""
     on_front = set(points.front)
     others = [place for place in range(len(points.rows)) if place not in on_front]
     marked = [place for place, row in enumerate(points.rows) if recommended and row.key == recommended.key]
@@ -101,15 +95,9 @@ def pareto_panel(points: ParetoPoints, study: Study, recommended: Row | None) ->
 
 def _trace(name: str, places: Sequence[int], points: ParetoPoints, study: Study, is_faint: bool = False) -> Trace:
     pairs = [points.values[place] for place in places]
-    has_bars = not is_faint and len(places) < MANY and any(second.n > 1 for _, second in pairs)
-    return Trace(
-        name,
-        [first.value for first, _ in pairs],
-        [second.value for _, second in pairs],
-        [ends(second)[0] for _, second in pairs] if has_bars else None,
-        [ends(second)[1] for _, second in pairs] if has_bars else None,
-        style="both" if name == "Pareto front" else "points",
-        is_faint=is_faint,
+    return interval_trace(
+        name, [first.value for first, _ in pairs], [second for _, second in pairs],
+        style="both" if name == "Pareto front" else "points", is_faint=is_faint, has_bars=len(places) < MANY,
         hover=[hover_of(study, points.rows[place]) for place in places],
         commands=[points.rows[place].origin for place in places],
-    )
+    )  # fmt: skip

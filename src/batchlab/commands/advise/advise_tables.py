@@ -10,8 +10,8 @@ from batchlab.commands.advise.advice import Advice
 from batchlab.commands.advise.advise_measurements import Measured
 from batchlab.commands.advise.fill_then_reduce import Filled
 from batchlab.commands.advise.trainings import Trainings
-from batchlab.report.limits import UNKNOWN, describe_limits, format_interval
-from batchlab.report.summary import finite
+from batchlab.report.comparison import format_interval
+from batchlab.report.summary import UNKNOWN, describe_limits, finite
 
 ENDINGS = {"done": "worse, stopped", "no time": "time was over"}
 """Of trainings that did not reach the target."""
