@@ -12,7 +12,7 @@ from batchlab.commands.train.preflight import preflight
 from batchlab.config.registration import register_schema
 from batchlab.config.schema import REPOSITORY
 from batchlab.config.trusted_targets import packages_to_trust
-from batchlab.report.best import best_command, write_best
+from batchlab.report.search_summary import best_command, write_best
 
 TRAP = """
 import pathlib

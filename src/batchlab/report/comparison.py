@@ -133,19 +133,25 @@ def _row(group: list[Run], varied: list[str]) -> Row:
     )
 
 
+def table_of(title: str, headings: Sequence[str], left: Sequence[str] = ()) -> Table:
+    """Return an empty table for the terminal; its columns are right-justified but for those in `left`."""
+    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in left else "right", overflow="fold")
+    return table
+
+
 def draw_table(rows: Sequence[Row], title: str) -> Table:
     """The rows as a table for the terminal."""
     is_regression = all(math.isnan(row.accuracy.value) for row in rows) and not all(row.outcomes for row in rows)
     has_target, is_calibrated = any(row.target_seconds for row in rows), any(row.calibrated_seconds for row in rows)
     names = list(dict.fromkeys(name for row in rows for name in row.varied))
-    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
     headings = ["batch size", *names, "lr", "steps", "val loss" if is_regression else "val accuracy", "train s"]
     headings += ["s if alone"] if is_calibrated else []
     headings += ["s to target"] if has_target else []
     headings += ["examples/s", "peak MiB", "n"]
     headings += ["outcome"] if any(row.outcomes for row in rows) else []
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading in (*names, "outcome") else "right", overflow="fold")
+    table = table_of(title, headings, left=(*names, "outcome"))
     for row in rows:
         score = row.loss if is_regression else row.accuracy
         cells = [str(row.batch_size), *(row.varied.get(name, "") for name in names), f"{row.lr:.4g}"]

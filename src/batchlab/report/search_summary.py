@@ -1,15 +1,24 @@
-"""What a search came to, as plain values: its picks, how its trials ended, why some have no values."""
+"""What a search came to: its picks, how its trials ended, tables of the best, and a file that runs each of them."""
 
 import math
+import shlex
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
+from rich.table import Table
 
+from batchlab.config.installation import CONF, program
+from batchlab.config.schema import Config, declared_key
+from batchlab.config.trusted_targets import packages_to_trust
 from batchlab.laws.estimate import mean_of
-from batchlab.report.search_tables import FrontRow, draw_front, endings
+from batchlab.report.comparison import format_estimate, table_of
 from batchlab.report.study_data import FailedTrial, Search
-from batchlab.search.picks import ACCURACY, Candidates, all_picks, candidates_of, first_pick, retrained
+from batchlab.search.picks import ACCURACY, Candidates, Retrained, all_picks, candidates_of, first_pick, retrained
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space, in_words
 from batchlab.search.storage import find_study
@@ -19,16 +28,19 @@ from batchlab.tracking.stores import optuna_url
 
 BEST = 5
 """Trials of one objective that are shown at the end of a search."""
+FRONT = 20
+"""Rows of a front's table; of a longer front the middle is thinned out."""
+FOUR_DIGITS = ("final/val_accuracy", "final/test_accuracy", "final/val_loss", "final/train_loss")
+SHORT = {
+    "cost/train_seconds": "train s",
+    "cost/calibrated_train_seconds": "s if alone",
+    "final/val_accuracy": "val accuracy",
+    "final/test_accuracy": "test accuracy",
+}
 
 
 def search_of(mlruns: str, name: str, storage: Any = None) -> Search | None:
-    """What a search came to; None where there is no search of that name.
-
-    Args:
-        mlruns: folder of results.
-        name: of the study.
-        storage: Optuna's store; None = optuna.db in `mlruns`.
-    """
+    """Read a search; None where there is none of that name in `storage`, by default optuna.db in `mlruns`."""
     study = find_study(mlruns, name, storage)
     if study is None:
         return None
@@ -46,13 +58,7 @@ def search_of(mlruns: str, name: str, storage: Any = None) -> Search | None:
 
 
 def print_search(study: Study, settings: Settings, space: Space) -> None:
-    """Print how a search's trials ended, the best of them, what failed and why, and where the study is.
-
-    Args:
-        study: of an application that prints nothing of its own.
-        settings: of the search.
-        space: what was searched.
-    """
+    """Print how trials ended, the best of them, what failed and why, for an application that prints nothing itself."""
     console, done = Console(highlight=False), done_trials(study, settings.num_trials)
     console.print(f"{settings.study}: {endings([ending(trial) for trial in done])}" if done else "No trial is done.")
     found = candidates_of(study, settings.metrics, settings.directions, settings.num_trials)
@@ -61,12 +67,11 @@ def print_search(study: Study, settings: Settings, space: Space) -> None:
         best = sorted(found.trials, key=lambda trial: trial.values[0], reverse=settings.directions == ("maximize",))
         best, title = best[:BEST], "the best trials"
     if best:
-        rows = [FrontRow(trial.number, space.shown(trial.params), trial.values, ()) for trial in best]
         stated = ", ".join(f"{way} {name}" for name, way in zip(settings.metrics, settings.directions, strict=True))
-        console.print(draw_front(rows, settings.metrics, f"{title}: {stated}"))
+        console.print(draw_front(best, space, settings.metrics, f"{title}: {stated}"))
     for trial in (trial for trial in done if trial.state is not TrialState.COMPLETE):
-        said = f"trial {trial.number} {ending(trial)}: {tried(study, trial)}: {cause_of(trial)}"
-        console.print(said, markup=False, soft_wrap=True)
+        line = f"trial {trial.number} {ending(trial)}: {tried(study, trial)}: {cause_of(trial)}"
+        console.print(line, markup=False, soft_wrap=True)
     address = settings.storage if isinstance(settings.storage, str) else optuna_url(settings.mlruns)
     console.print(f"Study {settings.study} in {masked(address)}", soft_wrap=True)
     if len(done) < settings.num_trials:
@@ -74,7 +79,7 @@ def print_search(study: Study, settings: Settings, space: Space) -> None:
 
 
 def ending(trial: FrozenTrial) -> str:
-    """How a done trial ended, in a word or two."""
+    """Return how a done trial ended, in a word or two."""
     if trial.state is TrialState.COMPLETE:
         return "complete" if "measured_by" not in trial.user_attrs else "known already"
     if trial.state is TrialState.FAIL:
@@ -84,13 +89,13 @@ def ending(trial: FrozenTrial) -> str:
 
 
 def cause_of(trial: FrozenTrial) -> str:
-    """Why a trial has no values; a sentence."""
+    """Return why a trial has no values; a sentence."""
     result = trial.user_attrs.get("result") or {}
     return str(result.get("cause") or trial.user_attrs.get("cause") or trial.user_attrs.get("lost") or "")
 
 
 def tried(study: Study, trial: FrozenTrial) -> str:
-    """What a trial tried, for people: Optuna's numbers as the values that were typed for them."""
+    """Return what a trial tried, with Optuna's numbers as the values that were typed for them."""
     described = study.user_attrs.get("fingerprint", {})
     lines = []
     for name, value in trial.params.items():
@@ -106,7 +111,7 @@ def tried(study: Study, trial: FrozenTrial) -> str:
 
 
 def picks_of(study: Study, found: Candidates) -> dict[str, FrozenTrial]:
-    """Picks by name; only the first until its retraining says what the others have to reach."""
+    """Return picks by name; only the first until its retraining says what the others have to reach."""
     known = retrained(study)
     first = first_pick(found, known)
     if all(str(trial.number) in known for trial in first.values()):
@@ -115,8 +120,101 @@ def picks_of(study: Study, found: Candidates) -> dict[str, FrozenTrial]:
 
 
 def least_accuracy(study: Study, found: Candidates) -> float | None:
-    """Lower end of the 95 % t interval of the most accurate trial's fresh seeds; None where it has none."""
+    """Return the lower end of the 95 % t interval of the most accurate trial's fresh seeds; None where it has none."""
     known = retrained(study)
     trial = first_pick(found, known).get("most_accurate")
     fresh = mean_of(known.get(str(trial.number), {}).get(ACCURACY, []) if trial else [])
     return None if math.isnan(fresh.low) else fresh.low
+
+
+def draw_front(
+    trials: Sequence[FrozenTrial],
+    space: Space,
+    metrics: Sequence[str],
+    title: str,
+    picks: Mapping[str, FrozenTrial] | None = None,
+) -> Table:
+    """Draw trials by their settings and objectives, with the names of the picks among them."""
+    settings = [space.shown(trial.params) for trial in trials]
+    names = list(dict.fromkeys(name for each in settings for name in each))
+    picked = [", ".join(name for name, pick in (picks or {}).items() if pick.number == each.number) for each in trials]
+    table = table_of(title, ["trial", *names, *(SHORT.get(metric, metric) for metric in metrics)])
+    if any(picked):
+        table.add_column("pick", no_wrap=True)
+    step = max(1.0, (len(trials) - 1) / (FRONT - 1))
+    kept = {round(place * step) for place in range(FRONT)}
+    for place, (trial, own, pick) in enumerate(zip(trials, settings, picked, strict=True)):
+        if place in kept or pick:
+            values = [value_text(metric, value) for metric, value in zip(metrics, trial.values, strict=True)]
+            cells = [str(trial.number), *(own.get(name, "") for name in names), *values]
+            table.add_row(*cells, *([pick] if any(picked) else []))
+    return table
+
+
+def draw_picks(picks: Mapping[str, FrozenTrial], known: Retrained, space: Space, title: str) -> Table:
+    """Draw the picks as their fresh seeds measured them."""
+    rows = [(name, trial.number, space.shown(trial.params), known[str(trial.number)]) for name, trial in picks.items()]
+    names = list(dict.fromkeys(name for _, _, settings, _ in rows for name in settings))
+    metrics = list(dict.fromkeys(metric for *_, values in rows for metric in values))
+    headings = ["pick", "trial", *names, *(SHORT.get(metric, metric) for metric in metrics), "n"]
+    table = table_of(title, headings, left=("pick",))
+    for name, number, settings, values in rows:
+        found = {metric: mean_of(values.get(metric, [])) for metric in metrics}
+        cells = [format_estimate(each, digits_of(metric, each.value)) for metric, each in found.items()]
+        count = str(min(each.n for each in found.values()))
+        table.add_row(name, str(number), *(settings.get(key, "") for key in names), *cells, count)
+    return table
+
+
+def digits_of(metric: str, value: float) -> int:
+    """Return the digits after the point that a value of a metric is shown with."""
+    if metric in FOUR_DIGITS:
+        return 4
+    return 0 if abs(value) >= 1000 else 2 if abs(value) >= 1 else 3
+
+
+def value_text(metric: str, value: float) -> str:
+    """Write a value as the tables show it."""
+    if metric.startswith("value_"):  # of another application: its unit and size are not known
+        return f"{value:.5g}"
+    return f"{value:,.{digits_of(metric, value)}f}"
+
+
+def endings(states: Sequence[str]) -> str:
+    """Write ``40 trials: 31 complete, 6 pruned, ...`` of how each ended."""
+    listed = ", ".join(f"{count} {state}" for state, count in Counter(states).most_common())
+    return f"{len(states)} trial{'s' if len(states) > 1 else ''}: {listed}."
+
+
+def write_best(folder: Path, name: str, about: str, config: Config, choices: Mapping[str, str]) -> Path:
+    """Write ``<folder>/best/<name>.yaml``, which `batchlab train -cd <folder> +best=<name>` runs, and return it.
+
+    It has every option that was chosen and every setting as it was resolved.
+
+    Args:
+        folder: the study's folder of reports.
+        name: of the file, without suffix.
+        about: one line on what it is.
+        config: resolved.
+        choices: option of each group.
+    """
+    settings = {key: value for key, value in asdict(config).items() if declared_key(key).affects}
+    if settings["data"].get("root") == config.data_root:
+        del settings["data"]["root"]
+    defaults = [  # an option from elsewhere is not found again without its folder; all that it says stands below
+        {f"override /{group}": option if (CONF / group / f"{option}.yaml").exists() else None}
+        for group, option in choices.items()
+        if option and group != "search" and "/" not in group
+    ]
+    path = folder / "best" / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump({"defaults": defaults} | settings, sort_keys=False)
+    path.write_text(f"# @package _global_\n# {about}\n{text}")
+    return path
+
+
+def best_command(folder: Path, name: str, config: Config) -> str:
+    """Return what to type to run such a file, quoted for a shell; with trust=[...] where its targets need it."""
+    packages = packages_to_trust(config)
+    trust = [f"trust=[{','.join(packages)}]"] if packages else []
+    return shlex.join([*program().split(), "-cd", str(folder), f"+best={name}", *trust])

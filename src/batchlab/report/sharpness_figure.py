@@ -9,7 +9,7 @@ from rich.table import Table
 
 from batchlab.laws.estimate import Estimate
 from batchlab.report.by_size import BATCH_SIZE
-from batchlab.report.comparison import Row
+from batchlab.report.comparison import Row, table_of
 from batchlab.report.panel import Axis, Panel, Trace, interval_trace
 from batchlab.report.study_data import Study, best_by_size, labelled, settings_in_words
 
@@ -43,10 +43,8 @@ def draw_sharpness(rows: Sequence[Row]) -> Table | None:
     shown = [name for name in COLUMNS if any(name in row.sharpness for row in rows)]
     if not any(row.sharpness[name].n for row in rows for name in shown if name in row.sharpness):
         return None
-    table = Table(title="sharpness", title_justify="left", title_style="bold", pad_edge=False)
     names = list(dict.fromkeys(name for row in rows for name in row.varied))
-    for heading in ("batch size", *names, *(COLUMNS[name] for name in shown), "n"):
-        table.add_column(heading, justify="left" if heading in names else "right", overflow="fold")
+    table = table_of("sharpness", ["batch size", *names, *(COLUMNS[name] for name in shown), "n"], left=names)
     for row in rows:
         settings = [str(row.batch_size), *(row.varied.get(name, "") for name in names)]
         values = [format_significant(row.sharpness[name]) if name in row.sharpness else "-" for name in shown]

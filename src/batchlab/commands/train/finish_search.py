@@ -10,10 +10,17 @@ from dataclasses import replace
 from batchlab.commands.train.job import prepare, train_seed
 from batchlab.commands.train.results import show_page
 from batchlab.laws.estimate import mean_of
-from batchlab.report.best import best_command, write_best
 from batchlab.report.comparison import format_estimate
-from batchlab.report.search_summary import ending, least_accuracy, picks_of
-from batchlab.report.search_tables import FrontRow, PickRow, draw_front, draw_picks, endings
+from batchlab.report.search_summary import (
+    best_command,
+    draw_front,
+    draw_picks,
+    ending,
+    endings,
+    least_accuracy,
+    picks_of,
+    write_best,
+)
 from batchlab.search.notes import write_note
 from batchlab.search.picks import Candidates, all_picks, candidates, keep, retrained
 from batchlab.search.retry import StorageUnavailable
@@ -134,17 +141,14 @@ def show(plan: SearchPlan, study: Study, found: Candidates) -> None:
     """Print front and picks, write the files and the dashboard's note."""
     settings, console = plan.settings, make_console()
     picks, known = all_picks(found, least_accuracy(study, found), retrained(study)), retrained(study)
-    rows = [front_row(plan, trial, picks) for trial in found.front]
     is_single = len(settings.metrics) == 1
-    title = "the best trial" if is_single else f"Pareto front: {len(rows)} of {len(found.trials)} complete trials"
-    console.print(draw_front(rows, settings.metrics, f"{settings.study}, {title}"))
+    title = (
+        "the best trial" if is_single else f"Pareto front: {len(found.front)} of {len(found.trials)} complete trials"
+    )
+    console.print(draw_front(found.front, plan.space, settings.metrics, f"{settings.study}, {title}", picks))
     is_fresh = all(str(trial.number) in known for trial in picks.values())
     if is_fresh:
-        lines = [
-            PickRow(name, trial.number, plan.space.shown(trial.params), known[str(trial.number)])
-            for name, trial in picks.items()
-        ]
-        console.print(draw_picks(lines, f"picks, retrained with {FRESH_SEEDS} fresh seeds"))
+        console.print(draw_picks(picks, known, plan.space, f"picks, retrained with {FRESH_SEEDS} fresh seeds"))
         console.print(
             "± is the half width of a 95 % t interval. A value picked from noisy trials flatters: go by these."
         )
@@ -169,12 +173,6 @@ def write_files(plan: SearchPlan, study: Study, found: Candidates, picks: Mappin
         name: " ".join(f"{k}={v}" for k, v in plan.space.shown(trial.params).items()) for name, trial in picks.items()
     }
     write_note(study, {name: f"`{settings[name]}`, {said[name]}" for name in picks}, commands)
-
-
-def front_row(plan: SearchPlan, trial: FrozenTrial, picks: Mapping[str, FrozenTrial]) -> FrontRow:
-    """A trial as a row of the front's table."""
-    names = [name for name, pick in picks.items() if pick.number == trial.number]
-    return FrontRow(trial.number, plan.space.shown(trial.params), trial.values, names)
 
 
 def about(study: Study, found: Candidates, trial: FrozenTrial, fresh: Mapping[str, list[float]]) -> str:
