@@ -1,4 +1,4 @@
-"""Which configuration a study recommends, and how far that carries."""
+"""Recommendation of a study: which configuration, and how far that carries."""
 
 import math
 from collections.abc import Sequence
@@ -31,12 +31,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a person is told.
+    """A study's recommendation.
 
     Attributes:
         choices: the recommended configuration first, then up to two runners-up.
         reason: why it is that one; a sentence or two.
-        caveats: what does not carry, each a sentence.
+        caveats: how far it does not carry, each a sentence.
     """
 
     choices: Sequence[Choice]
@@ -50,22 +50,17 @@ class Answer:
 
 
 def answer_of(study: Study) -> Answer | None:
-    """The recommendation; None where no configuration has a value."""
+    """Return the recommendation; None where no configuration has a value."""
     rated = sorted((row for row in study.rows if math.isfinite(rank(study, row))), key=lambda row: rank(study, row))
     if not rated:
         return None
     if study.search is not None and study.search.picks:
-        return of_search(study, rated)
-    return of_target(study, rated) if study.has_target else of_grid(study, rated)
+        return _of_search(study, rated)
+    return _of_target(study, rated) if study.has_target else _of_grid(study, rated)
 
 
-def of_grid(study: Study, rated: Sequence[Row]) -> Answer:
-    """The fastest configuration that is not told apart from the best on the validation split.
-
-    Args:
-        study: without a target.
-        rated: rows with a value, the best first.
-    """
+def _of_grid(study: Study, rated: Sequence[Row]) -> Answer:
+    """The fastest configuration that is not told apart from the best on the validation split."""
     several = [row for row in rated if row.n > 1]
     among, name = several or rated, score_name(study)
     best = among[0]
@@ -74,16 +69,14 @@ def of_grid(study: Study, rated: Sequence[Row]) -> Answer:
     near = {row.key for row in tied}
     ordered = [*by_time, *(row for row in among if row.key not in near)]
     chosen = ordered[0]
-    ordered = other_sizes_first([chosen, *([best] if best is not chosen else [])], ordered)
+    ordered = _other_sizes_first([chosen, *([best] if best is not chosen else [])], ordered)
     highest = "Lowest" if study.is_regression else "Highest"
-    said = f"{highest} {name}: {settings_in_words(best)} ({format_estimate(score_of(study, best), 4)})."
-    if not several:
-        return Answer(_choices(ordered), said, _caveats(study, rated, best))
-    if len(tied) == 1:
-        reason = f"{said} The interval of no other configuration reaches it."
-    else:
+    reason = f"{highest} {name}: {settings_in_words(best)} ({format_estimate(score_of(study, best), 4)})."
+    if several and len(tied) == 1:
+        reason += " The interval of no other configuration reaches it."
+    elif several:
         more = f"{len(tied) - 1} other{'s are' if len(tied) > 2 else ' is'} not told apart from it at n = {best.n}"
-        reason = f"{said} {more}; of these the recommended one trains fastest."
+        reason += f" {more}; of these the recommended one trains fastest."
         gap = abs(score_of(study, best).value - score_of(study, chosen).value)
         if gap > 0:
             reason += (
@@ -92,19 +85,14 @@ def of_grid(study: Study, rated: Sequence[Row]) -> Answer:
     return Answer(_choices(ordered, best if chosen is not best else None), reason, _caveats(study, rated, best))
 
 
-def other_sizes_first(chosen: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
-    """The chosen rows, then the first of each other batch size, then what is left: runners-up are other batch sizes.
-
-    Args:
-        chosen: stay in front.
-        rows: in their order.
-    """
-    ordered, keys, sizes = list(chosen), {row.key for row in chosen}, {row.batch_size for row in chosen}
+def _other_sizes_first(chosen: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
+    """The chosen rows, then the first of each other batch size, then what is left: runners-up are other batch sizes."""
+    ordered, sizes = list(chosen), {row.batch_size for row in chosen}
     for row in rows:
         if row.batch_size not in sizes and len(ordered) < NUM_CHOICES:
             ordered.append(row)
-            keys.add(row.key)
             sizes.add(row.batch_size)
+    keys = {row.key for row in ordered}
     return [*ordered, *(row for row in rows if row.key not in keys)]
 
 
@@ -114,7 +102,7 @@ def _tied(study: Study, best: Row, rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row is best or row.loss.low <= best.loss.high]
 
 
-def of_target(study: Study, rated: Sequence[Row]) -> Answer:
+def _of_target(study: Study, rated: Sequence[Row]) -> Answer:
     """The configuration of the least seconds to the target; all its runs reached it."""
     best = rated[0]
     assert best.target_seconds is not None
@@ -132,24 +120,22 @@ def of_target(study: Study, rated: Sequence[Row]) -> Answer:
     missed = sum(1 for row in study.rows if not math.isfinite(rank(study, row)))
     if missed:
         reason += f" {missed} did not reach the target with every seed."
-    return Answer(_choices(other_sizes_first([best], rated)), reason, _caveats(study, rated, best))
+    return Answer(_choices(_other_sizes_first([best], rated)), reason, _caveats(study, rated, best))
 
 
-def of_search(study: Study, rated: Sequence[Row]) -> Answer:
+def _of_search(study: Study, rated: Sequence[Row]) -> Answer:
     """The picks of a search, as their fresh seeds measured them; the fastest first where there is one."""
     assert study.search is not None
-    names = sorted(study.search.picks, key=lambda name: PICK_ORDER.index(name) if name in PICK_ORDER else 99)
-    by_number: dict[int, list[str]] = {}
-    for name in names:
-        by_number.setdefault(study.search.picks[name], []).append(name)
+    picks, by_number = study.search.picks, dict[int, list[str]]()
+    for name in sorted(picks, key=lambda name: PICK_ORDER.index(name) if name in PICK_ORDER else len(PICK_ORDER)):
+        by_number.setdefault(picks[name], []).append(name)
     choices, seen = [], set[str]()
     for number, group in by_number.items():
         row = study.fresh.get(number) or _row_of_trial(study, number)
         if row is not None and row.key not in seen:
             seen.add(row.key)
             choices.append(Choice(" and ".join(group).replace("_", " "), row, number in study.fresh))
-    more = [Choice("runner-up", row) for row in rated if row.key not in seen]
-    choices = (choices + more)[:NUM_CHOICES]
+    choices = [*choices, *(Choice("runner-up", row) for row in rated if row.key not in seen)][:NUM_CHOICES]
     first, num_trials = choices[0], sum(study.search.endings.values())
     reason = f"The pick {first.name} of {num_trials:,} trials"
     if "fastest" in first.name and len(by_number) > 1:
@@ -160,11 +146,8 @@ def of_search(study: Study, rated: Sequence[Row]) -> Answer:
 
 
 def _row_of_trial(study: Study, number: int) -> Row | None:
-    rows = {row.key: row for row in study.rows}
-    for key, runs in study.by_key.items():
-        if any(run["tags"].get("optuna.trial_number") == str(number) for run in runs):
-            return rows[key]
-    return None
+    keys = {run["tags"]["config_key"] for run in study.runs if run["tags"].get("optuna.trial_number") == str(number)}
+    return next((row for row in study.rows if row.key in keys), None)
 
 
 def _choices(rows: Sequence[Row], most_accurate: Row | None = None) -> list[Choice]:
@@ -174,28 +157,28 @@ def _choices(rows: Sequence[Row], most_accurate: Row | None = None) -> list[Choi
 
 def _caveats(study: Study, rated: Sequence[Row], best: Row, is_fresh: bool = False) -> list[str]:
     """What a person should know before going by the answer."""
-    said = []
+    found = []
     unfinished = study.left_out.get(UNFINISHED, 0) if study.search is None else 0  # a search runs lost trials again
     if unfinished:
         runs = "1 run" if unfinished == 1 else f"{unfinished:,} runs"
-        said.append(f"{runs} of this study did not come to an end: configurations may be missing here.")
+        found.append(f"{runs} of this study did not come to an end: configurations may be missing here.")
     if best.n == 1:
         again = "num_seeds=3" if study.search is None else "the search to its end (its picks are trained again)"
-        said.append(f"n = 1: one seed does not carry this choice. {again} gives intervals.")
+        found.append(f"n = 1: one seed does not carry this choice. {again} gives intervals.")
     if len(rated) > MANY:
-        said.append(
+        found.append(
             f"The best of {len(rated):,} configurations is partly the luckiest: its value is flattered, and so is "
             "everything that is told apart from it or not."
         )
     if study.search is not None and not is_fresh and best.n > 1:
-        said.append("These seeds had a part in choosing it: its value is flattered.")
+        found.append("These seeds had a part in choosing it: its value is flattered.")
     if any(row.n == 1 for row in rated) and best.n > 1:
-        said.append("Configurations with one seed are not compared: they have no interval.")
-    return said
+        found.append("Configurations with one seed are not compared: they have no interval.")
+    return found
 
 
 def accuracy_on_test(study: Study, row: Row) -> str:
-    """Accuracy on the test split of the recommended configuration alone; empty where it was not measured."""
+    """Write accuracy on the test split of the recommended configuration alone; empty where it was not measured."""
     fresh = any(row is each for each in study.fresh.values())
     runs = [run for run in study.runs if run["tags"]["config_key"] == row.key and ("pick" in run["tags"]) == fresh]
     return format_estimate(mean_of([float(run["metrics"].get("final/test_accuracy", math.nan)) for run in runs]), 4)

@@ -67,20 +67,19 @@ class Row:
 
 
 def comparison_rows(runs: Sequence[Run]) -> list[Row]:
-    """Runs grouped by configuration, ordered by batch size.
-
-    Args:
-        runs: recorded runs of one command.
-
-    Returns:
-        One row per configuration key.
-    """
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run["tags"]["config_key"], []).append(run)
+    """Group runs by configuration, ordered by batch size."""
+    groups = by_configuration(runs)
     varied = varied_params([group[0] for group in groups.values()])
     rows = [_row(group, varied) for group in groups.values()]
     return sorted(rows, key=lambda row: (row.batch_size, *row.varied.values()))
+
+
+def by_configuration(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Return configuration key -> its runs."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run["tags"]["config_key"], []).append(run)
+    return groups
 
 
 def varied_params(runs: Sequence[Run]) -> list[str]:
@@ -88,10 +87,8 @@ def varied_params(runs: Sequence[Run]) -> list[str]:
     keys = {key for run in runs for key in run["params"]} - COLUMNS
     keys = {key for key in keys if declared_key(key).affects & Affects.IDENTITY}
     varied = sorted(key for key in keys if len({str(run["params"].get(key)) for run in runs}) > 1)
-    targets = [key.removesuffix("._target_") for key in varied if key.endswith("._target_")]
-    return [
-        key for key in varied if key.endswith("._target_") or not any(key.startswith(f"{group}.") for group in targets)
-    ]
+    groups = tuple(key.removesuffix("_target_") for key in varied if key.endswith("._target_"))
+    return [key for key in varied if key.endswith("._target_") or not key.startswith(groups)]
 
 
 def _row(group: list[Run], varied: list[str]) -> Row:
@@ -99,15 +96,13 @@ def _row(group: list[Run], varied: list[str]) -> Row:
         return mean_of([float(run["metrics"].get(metric, math.nan)) for run in group])
 
     params = group[0]["params"]
-    names = {
-        key.removesuffix("._target_"): str(params.get(key, "")).rsplit(".", 1)[-1]
-        for key in varied
-        if key.endswith("._target_")
-    }
-    names |= {key: str(params.get(key, "")) for key in varied if not key.endswith("._target_")}
+    values = {key: str(params.get(key, "")) for key in varied}
+    names = {key[:-9]: text.rsplit(".", 1)[-1] for key, text in values.items() if key.endswith("._target_")}
+    names |= {key: text for key, text in values.items() if not key.endswith("._target_")}
     endings = [run["tags"].get("outcome", "running") for run in group]
     outcomes = ", ".join(f"{endings.count(name)} {name}" for name in dict.fromkeys(endings) if name != "done")
     has_target = any("target/seconds" in run["metrics"] for run in group)
+    measures = sorted({name for run in group for name in run["metrics"] if name.startswith("sharpness/")})
     return Row(
         key=group[0]["tags"]["config_key"],
         origin=group[-1]["tags"].get("origin", ""),
@@ -125,11 +120,7 @@ def _row(group: list[Run], varied: list[str]) -> Row:
         target_seconds=over("target/seconds") if has_target else None,
         n=len(group),
         outcomes=outcomes,
-        sharpness={
-            name: over(name)
-            for name in sorted({name for run in group for name in run["metrics"]})
-            if name.startswith("sharpness/")
-        },
+        sharpness={name: over(name) for name in measures},
     )
 
 
@@ -142,7 +133,7 @@ def table_of(title: str, headings: Sequence[str], left: Sequence[str] = ()) -> T
 
 
 def draw_table(rows: Sequence[Row], title: str) -> Table:
-    """The rows as a table for the terminal."""
+    """Draw the rows as a table for the terminal."""
     is_regression = all(math.isnan(row.accuracy.value) for row in rows) and not all(row.outcomes for row in rows)
     has_target, is_calibrated = any(row.target_seconds for row in rows), any(row.calibrated_seconds for row in rows)
     names = list(dict.fromkeys(name for row in rows for name in row.varied))
@@ -165,14 +156,7 @@ def draw_table(rows: Sequence[Row], title: str) -> Table:
 
 
 def verdict(rows: Sequence[Row]) -> str:
-    """What the rows say of accuracy against training time, as far as their intervals carry.
-
-    Args:
-        rows: of one command, one for each configuration.
-
-    Returns:
-        Sentences for the person; empty for fewer than two rows with an accuracy.
-    """
+    """Compare accuracy and training time as far as intervals carry; empty for fewer than two rows with an accuracy."""
     rated = [row for row in rows if not math.isnan(row.accuracy.value)]
     if len(rated) < 2:
         return ""
@@ -191,15 +175,12 @@ def verdict(rows: Sequence[Row]) -> str:
 
 
 def tied_with(best: Row, rows: Sequence[Row]) -> list[Row]:
-    """Rows whose interval of the accuracy reaches that of the best row, itself among them."""
+    """Return rows whose interval of the accuracy reaches that of the best row, itself among them."""
     return [row for row in rows if row is best or row.accuracy.high >= best.accuracy.low]
 
 
 def time_spent(runs: Sequence[Run]) -> str:
-    """Where the seconds of all runs together went, on the training clock and off it; of those that ended by themselves.
-
-    Empty where none did.
-    """
+    """Sum the seconds of the runs that ended by themselves, on the training clock and off it; empty where none did."""
 
     def total(metric: str) -> float:
         return sum(value for run in runs if not math.isnan(value := float(run["metrics"].get(metric, math.nan))))
@@ -207,33 +188,29 @@ def time_spent(runs: Sequence[Run]) -> str:
     whole, training, evaluation = total("cost/total_seconds"), total("cost/train_seconds"), total("cost/eval_seconds")
     if not whole:
         return ""
-    said = f"All runs together took {whole:.1f} s: {training:.1f} s training, {evaluation:.1f} s evaluation"
+    text = f"All runs together took {whole:.1f} s: {training:.1f} s training, {evaluation:.1f} s evaluation"
     measuring = total("cost/measure_seconds")
-    return f"{said}, {measuring:.1f} s measuring (measure=none leaves that out)." if measuring else f"{said}."
+    return f"{text}, {measuring:.1f} s measuring (measure=none leaves that out)." if measuring else f"{text}."
 
 
 def _named(rows: Sequence[Row]) -> dict[str, str]:
     """Name configurations by what varies; by lr where one batch size was trained with several."""
     has_lr = len({(row.batch_size, row.lr) for row in rows}) > len({row.batch_size for row in rows})
-    return {
-        row.key: ", ".join(
-            [
-                f"batch size {row.batch_size}",
-                *([f"lr {row.lr:.4g}"] if has_lr else []),
-                *(f"{key.rpartition('.')[2]} {value}" for key, value in row.varied.items()),
-            ]
-        )
-        for row in rows
-    }
+    named = {}
+    for row in rows:
+        words = [f"batch size {row.batch_size}", *([f"lr {row.lr:.4g}"] if has_lr else [])]
+        words += [f"{key.rpartition('.')[2]} {value}" for key, value in row.varied.items()]
+        named[row.key] = ", ".join(words)
+    return named
 
 
 def number(value: float) -> str:
-    """A whole number with thousands separated; a dash for NaN."""
+    """Write a whole number with thousands separated; a dash for NaN."""
     return "-" if math.isnan(value) else f"{value:,.0f}"
 
 
 def format_estimate(value: Estimate, digits: int) -> str:
-    """``mean ± half width``; no ± at n = 1 and where all are one number (computed seconds), a dash for NaN."""
+    """Write ``mean ± half width``; no ± at n = 1 and where all are one number (computed seconds), a dash for NaN."""
     if math.isnan(value.value):
         return "-"
     text = f"{value.value:.{digits}f}"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from batchlab.laws.convergence import Convergence, fit_convergence
 from batchlab.laws.estimate import Estimate
@@ -29,11 +29,7 @@ class Targets:
 
 
 def targets_of(runs: Sequence[Run]) -> Targets | None:
-    """What runs with budget=target say of convergence; None where there are none, or of one batch size only.
-
-    Args:
-        runs: recorded runs of one command.
-    """
+    """Return the runs of one command with budget=target; None where there are none, or of one batch size only."""
     settings: dict[int, dict[str, list[Run]]] = {}
     for run in runs:
         if "target/examples" in run["metrics"] and run["tags"].get("outcome") == "done":
@@ -61,11 +57,10 @@ def _mean_examples(group: Sequence[Run]) -> float:
 
 
 def draw_targets(targets: Targets) -> Table:
-    """Epochs, steps and seconds to the target by batch size, beside the law's."""
+    """Draw epochs, steps and seconds to the target by batch size, beside the law's."""
     columns = ("batch size", "reached", "epochs", "steps", "examples", "law", "seconds")
-    table = Table(*columns, title="to the target, mean over the runs that reached it", title_justify="left")
-    for column in table.columns:
-        column.justify = "right"
+    headings = [Column(name, justify="right") for name in columns]
+    table = Table(*headings, title="to the target, mean over the runs that reached it", title_justify="left")
     for size, group in targets.by_size.items():
         done = [run for run in group if math.isfinite(_metric(run, "target/examples"))]
         names, forms = ("epochs", "steps", "examples", "seconds"), (".2f", ",.0f", ",.0f", ".3g")
@@ -77,7 +72,7 @@ def draw_targets(targets: Targets) -> Table:
 
 
 def convergence_in_words(targets: Targets) -> list[str]:
-    """The law with its intervals, and what it rests on."""
+    """Write the law with its intervals, and what it rests on."""
     law = targets.law
     if law is None:
         return ["No convergence law: fewer than two batch sizes reached the target."]

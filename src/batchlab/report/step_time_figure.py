@@ -1,30 +1,23 @@
 """Step time by batch size as a page: time of a step with its law, and of a pass over the data, on log axes."""
 
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from batchlab.report.step_time_panel import law_lines
 from batchlab.report.step_time_table import Series
 
 COLOURS = ("#1b6ca8", "#c4541a", "#3a7d44", "#7a4988", "#b8860b", "#5f6a72")
-NUM_POINTS = 200
-"""Of a law's line."""
 
 
 def write_figure(series: list[Series], title: str, what: str, path: Path) -> None:
-    """Write the page; it opens from disk without a network.
-
-    Args:
-        series: what was timed.
-        title: of the page.
-        what: was timed, and on which hardware; under the title.
-        path: of the file, *.html.
-    """
+    """Write the page, which opens from disk without a network; under its title stands what was timed, and where."""
     names = ("seconds per step", "seconds per pass over the data")
     figure = make_subplots(rows=1, cols=2, subplot_titles=names, horizontal_spacing=0.1)
-    for each, colour in zip(series, COLOURS * (len(series) // len(COLOURS) + 1), strict=False):
+    for each, colour in zip(series, cycle(COLOURS), strict=False):
         _add_points(figure, each, colour)
         _add_law(figure, each, colour)
     figure.update_xaxes(type="log", title_text="batch size", dtick=1)
@@ -58,23 +51,17 @@ def _add_points(figure: go.Figure, series: Series, colour: str) -> None:
 
 
 def _add_law(figure: go.Figure, series: Series, colour: str) -> None:
-    if series.law is None:
-        return
-    law, top = series.law, max(row.batch_size for row in series.rows)
-    for low, high, dash in ((law.smallest, law.largest, "solid"), (law.largest, top, "dot")):
-        if high <= low:
-            continue
-        at = np.geomspace(low, high, NUM_POINTS)
-        fitted = law.alpha_seconds.value + law.beta_seconds.value * at
+    top = max(row.batch_size for row in series.rows)
+    for at, fitted, is_beyond in law_lines(series.law, top) if series.law else []:
         for column, y in ((1, fitted), (2, fitted * series.num_train / at)):
             figure.add_scatter(
                 x=at,
                 y=y,
                 mode="lines",
-                line={"color": colour, "dash": dash, "width": 1.5},
+                line={"color": colour, "dash": "dot" if is_beyond else "solid", "width": 1.5},
                 name=f"{series.label}: α + β·B",
                 legendgroup=series.label,
-                showlegend=column == 1 and dash == "solid",
+                showlegend=column == 1 and not is_beyond,
                 hoverinfo="skip",
                 row=1,
                 col=column,

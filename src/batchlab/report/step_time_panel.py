@@ -9,6 +9,7 @@ import numpy as np
 from batchlab.config.objectives import MEASURED
 from batchlab.config.traits import BatchScheduleTraits, declared
 from batchlab.laws.estimate import mean_of
+from batchlab.laws.line import Array
 from batchlab.laws.step_time import StepTime, fit_step_time
 from batchlab.report.by_size import BATCH_SIZE
 from batchlab.report.comparison import Run
@@ -86,7 +87,9 @@ def step_panel(points: Sequence[StepPoints]) -> Panel:
         name = each.label or "measured"
         traces.append(interval_trace(name, list(means), list(means.values()), style="points", hover=hover))
         if each.law is not None:
-            traces += _law_traces(f"{each.label} α + β·B".strip(), each.law, max(each.seconds))
+            law_name = f"{each.label} α + β·B".strip()
+            for at, fitted, is_beyond in law_lines(each.law, max(each.seconds)):
+                traces.append(Trace(law_name, list(at), list(1e3 * fitted), style="line", is_dashed=is_beyond))
     lines = [line.strip() for each in points for line in step_time_in_words(each.label, each.law)]
     if any(each.law is not None and each.law.worst > LOOSE for each in points):
         lines.append("The times do not follow the law closely: a busy machine, or settings that change a step's work.")
@@ -95,12 +98,8 @@ def step_panel(points: Sequence[StepPoints]) -> Panel:
     return Panel("step_time", "Time of a step by batch size", BATCH_SIZE, y, traces, note)
 
 
-def _law_traces(name: str, law: StepTime, top: int) -> list[Trace]:
-    """The law in its range, and dashed from there to the largest batch size."""
-    traces = []
-    for low, high, is_dashed in ((law.smallest, law.largest, False), (law.largest, top, True)):
-        if high > low:
-            sizes = np.geomspace(low, high, NUM_POINTS)
-            milliseconds = 1e3 * (law.alpha_seconds.value + law.beta_seconds.value * sizes)
-            traces.append(Trace(name, list(sizes), list(milliseconds), style="line", is_dashed=is_dashed))
-    return traces
+def law_lines(law: StepTime, top: int) -> list[tuple[Array, Array, bool]]:
+    """Return batch sizes and seconds of a step by the law in its range, and beyond it (True) up to the size `top`."""
+    ranges = [(law.smallest, law.largest, False), (law.largest, top, True)]
+    lines = [(np.geomspace(low, high, NUM_POINTS), is_beyond) for low, high, is_beyond in ranges if high > low]
+    return [(at, law.alpha_seconds.value + law.beta_seconds.value * at, is_beyond) for at, is_beyond in lines]

@@ -1,15 +1,17 @@
-"""Step time by batch size: tables for the terminal, records for machines."""
+"""Step time by batch size, of one process and of several over one: tables for the terminal, records for machines."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich.table import Table
+from rich.table import Column, Table
 
 from batchlab.laws.equivalence import Verdict
 from batchlab.laws.estimate import Estimate, median_of
+from batchlab.laws.line import Array
 from batchlab.laws.step_time import StepTime, crossing, crossing_of_table
 from batchlab.report.comparison import format_interval
 
@@ -20,23 +22,20 @@ class SizeRow:
 
     Attributes:
         batch_size: examples per step.
-        num_blocks: n.
         step_seconds: median with its bootstrap interval.
-        examples_per_second: by the median.
         epoch_seconds: N/B steps, not rounded.
-        over_law: measured over the law's, minus 1; NaN without a law.
-        flops_per_second: achieved.
         peak_bytes: peak memory; NaN where it is not known.
     """
 
     batch_size: int
-    num_blocks: int
     step_seconds: Estimate
-    examples_per_second: float
     epoch_seconds: float
-    over_law: float
-    flops_per_second: float
     peak_bytes: float
+
+    @property
+    def examples_per_second(self) -> float:
+        """Examples per second, by the median."""
+        return self.batch_size / self.step_seconds.value
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class Series:
     Attributes:
         label: tells it from the others.
         rows: by batch size, rising.
+        num_blocks: n.
         law: None with fewer than two sizes.
         verdicts: of sizes with enough neighbours.
         failed: batch size -> why it could not be timed.
@@ -56,6 +56,7 @@ class Series:
 
     label: str
     rows: list[SizeRow]
+    num_blocks: int
     law: StepTime | None
     verdicts: list[Verdict]
     failed: dict[int, str]
@@ -64,42 +65,24 @@ class Series:
     num_train: int
 
 
-def size_rows(
-    batch_sizes: Sequence[int],
-    seconds: np.ndarray,
-    peak_bytes: np.ndarray,
-    law: StepTime | None,
-    num_train: int,
-    flops_per_example: float,
-) -> list[SizeRow]:
-    """Rows of one variant; `seconds` is [num_blocks, n], `peak_bytes` [n]."""
-    rows = []
-    for place, size in enumerate(batch_sizes):
-        median = median_of(seconds[:, place])
-        rows.append(
-            SizeRow(
-                batch_size=size,
-                num_blocks=len(seconds),
-                step_seconds=median,
-                examples_per_second=size / median.value,
-                epoch_seconds=num_train / size * median.value,
-                over_law=median.value / law.seconds(size).value - 1 if law else math.nan,
-                flops_per_second=flops_per_example * size / median.value,
-                peak_bytes=float(peak_bytes[place]),
-            )
-        )
-    return rows
+def size_rows(batch_sizes: Sequence[int], seconds: Array, peak_bytes: Array, num_train: int) -> list[SizeRow]:
+    """Return rows of one variant; `seconds` is [num_blocks, n], `peak_bytes` [n]."""
+    medians = [median_of(column) for column in seconds.T]
+    return [
+        SizeRow(size, step, num_train / size * step.value, float(peak))
+        for size, step, peak in zip(batch_sizes, medians, peak_bytes, strict=True)
+    ]
 
 
 def draw_sizes(series: Series) -> Table:
-    """The table of one variant."""
+    """Draw the table of one variant."""
     columns = ("B", "ms/step", "95 %", "examples/s", "epoch s", "× best", "law", "GFLOP/s", "of peak", "peak MiB")
-    table = Table(*columns, title=f"{series.label}: seconds by batch size, n = {series.rows[0].num_blocks} blocks")
-    for column in table.columns:
-        column.justify, column.no_wrap = "right", True
+    headings = [Column(name, justify="right", no_wrap=True) for name in columns]
+    table = Table(*headings, title=f"{series.label}: seconds by batch size, n = {series.num_blocks} blocks")
     least = min(row.epoch_seconds for row in series.rows)
     for row in series.rows:
-        step = row.step_seconds
+        step, flops = row.step_seconds, series.flops_per_example * row.examples_per_second
+        over_law = f"{step.value / series.law.seconds(row.batch_size).value - 1:+.1%}" if series.law else ""
         table.add_row(
             str(row.batch_size),
             f"{step.value * 1e3:.3g}",
@@ -107,9 +90,9 @@ def draw_sizes(series: Series) -> Table:
             f"{row.examples_per_second:,.0f}",
             f"{row.epoch_seconds:.3g}",
             f"{row.epoch_seconds / least:.2f}",
-            "" if math.isnan(row.over_law) else f"{row.over_law:+.1%}",
-            f"{row.flops_per_second / 1e9:.3g}",
-            f"{row.flops_per_second / series.peak_flops:.1%}",
+            over_law,
+            f"{flops / 1e9:.3g}",
+            f"{flops / series.peak_flops:.1%}",
             "" if math.isnan(row.peak_bytes) else f"{row.peak_bytes / 2**20:,.0f}",
             style="bold" if row.epoch_seconds == least else None,
         )
@@ -118,18 +101,8 @@ def draw_sizes(series: Series) -> Table:
     return table
 
 
-def law_in_words(series: Series) -> list[str]:
-    """The fitted law of one variant, a line or two; where there is none, why."""
-    return step_time_in_words(series.label, series.law)
-
-
 def step_time_in_words(label: str, law: StepTime | None) -> list[str]:
-    """The law, its range, and what lies beyond.
-
-    Args:
-        label: of what was timed; may be empty.
-        law: None where there is none.
-    """
+    """Write the law of what was timed, a line or two, its range, and what lies beyond; where there is none, why."""
     prefix = f"{label}: " if label else ""
     if law is None:
         return [f"{prefix}no law, it needs two batch sizes that could be timed"]
@@ -138,7 +111,7 @@ def step_time_in_words(label: str, law: StepTime | None) -> list[str]:
         f"{prefix}t(B) = α + β·B from B = {law.smallest} to {law.largest}{fit}, within {law.worst:.1%}",
         f"  α {format_interval(law.alpha_seconds, 1e3)} ms per step, "
         f"β {format_interval(law.beta_seconds, 1e6)} µs per example, "
-        f"half speed at B = α/β = {format_interval(law.half_speed, 1)}",
+        f"half speed at B = α/β = {format_interval(law.half_speed)}",
     ]
     if law.beyond:
         sizes = ", ".join(f"{size} ({ratio - 1:+.0%})" for size, ratio in law.beyond)
@@ -149,91 +122,126 @@ def step_time_in_words(label: str, law: StepTime | None) -> list[str]:
 
 
 def draw_ratios(first: Series, second: Series) -> Table:
-    """Two variants side by side, with the ratio of their times, as in the table of the 2017 post on a 6x64 network."""
-    table = Table(
-        "B",
-        f"{first.label}: epoch s",
-        f"{second.label}: epoch s",
-        f"{first.label} / {second.label}",
-        title="side by side",
-    )
-    for column in table.columns:
-        column.justify = "right"
-    others = {row.batch_size: row for row in second.rows}
+    """Draw two variants side by side with the ratio of their times, as in the 2017 post on a 6x64 network."""
+    names = f"{first.label}: epoch s", f"{second.label}: epoch s", f"{first.label} / {second.label}"
+    table = Table(*(Column(name, justify="right") for name in ("B", *names)), title="side by side")
+    others = {row.batch_size: row.epoch_seconds for row in second.rows}
     for row in first.rows:
-        if (other := others.get(row.batch_size)) is not None:
-            ratio = row.epoch_seconds / other.epoch_seconds
-            table.add_row(str(row.batch_size), f"{row.epoch_seconds:.3g}", f"{other.epoch_seconds:.3g}", f"{ratio:.2f}")
+        if other := others.get(row.batch_size):
+            one = row.epoch_seconds
+            table.add_row(str(row.batch_size), f"{one:.3g}", f"{other:.3g}", f"{one / other:.2f}")
     return table
 
 
 def crossing_in_words(first: Series, second: Series) -> str:
-    """At which batch size two variants take the same time, by their laws and by the table itself."""
+    """Say at which batch size two variants take the same time, by their laws and by the table itself."""
     shared = sorted({row.batch_size for row in first.rows} & {row.batch_size for row in second.rows})
     times = [
         np.array([row.step_seconds.value for row in each.rows if row.batch_size in shared]) for each in (first, second)
     ]
     found = crossing_of_table(shared, *times)
-    by_table = f"B = {found:.0f}" if not math.isnan(found) else "nowhere"
-    by_law = "no law"
+    by_table, by_law = f"B = {found:.0f}" if not math.isnan(found) else "nowhere", "no law"
     if first.law and second.law:
         at = crossing(first.law, second.law)
-        by_law = f"B = {format_interval(at, 1)}" if not math.isnan(at.value) else "nowhere"
+        by_law = f"B = {format_interval(at)}" if not math.isnan(at.value) else "nowhere"
     return f"{first.label} and {second.label} take the same time at: by the laws {by_law}; by the table {by_table}"
 
 
 def draw_verdicts(series: Series, margin: float) -> Table:
-    """Every size against the line through its neighbours."""
+    """Draw every size against the line through its neighbours."""
     title = f"{series.label}: is a size out of line with those within ±10 %? equal means within ±{margin:.0%}"
     table = Table("B", "kind", "off its line", "90 %", "p equal", "p different", "verdict", title=title)
     for verdict in series.verdicts:
-        low, high = verdict.residual.low, verdict.residual.high
-        table.add_row(
-            str(verdict.batch_size),
-            kind_of(verdict.batch_size),
-            f"{verdict.residual.value:+.2%}",
-            f"{low:+.2%} to {high:+.2%}",
-            f"{verdict.p_equal:.3f}",
-            f"{verdict.p_different:.3f}",
-            verdict.in_words,
-            style="bold" if verdict.said == "different" else None,
-        )
+        off, style = verdict.residual, "bold" if verdict.said == "different" else None
+        cells = [str(verdict.batch_size), kind_of(verdict.batch_size), f"{off.value:+.2%}"]
+        cells += [f"{off.low:+.2%} to {off.high:+.2%}", f"{verdict.p_equal:.3f}", f"{verdict.p_different:.3f}"]
+        table.add_row(*cells, verdict.in_words, style=style)
     return table
 
 
 def kind_of(size: int) -> str:
-    """``power of 2``, ``multiple of 8`` or nothing."""
+    """Return ``power of 2``, ``multiple of 8`` or nothing."""
     if size & (size - 1) == 0:
         return "power of 2"
     return "multiple of 8" if size % 8 == 0 else ""
 
 
 def verdicts_in_words(series: Series) -> str:
-    """How many sizes of each kind are equal, different, or undecided."""
-    said = []
+    """Say how many sizes of each kind are equal, different, or undecided."""
+    parts = []
     for kind in ("power of 2", "multiple of 8", ""):
-        verdicts = [verdict.said for verdict in series.verdicts if kind_of(verdict.batch_size) == kind]
-        counts = {word: verdicts.count(word) for word in ("equal", "different", "not enough data")}
-        if verdicts:
-            parts = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-            said.append(f"{kind or 'other sizes'}: {parts}")
-    return f"{series.label}: {'; '.join(said)} (Holm-corrected over {len(series.verdicts)} sizes)"
+        counts = Counter(verdict.said for verdict in series.verdicts if kind_of(verdict.batch_size) == kind)
+        if counts:
+            listed = (f"{counts[word]} {word}" for word in ("equal", "different", "not enough data") if counts[word])
+            parts.append(f"{kind or 'other sizes'}: {', '.join(listed)}")
+    return f"{series.label}: {'; '.join(parts)} (Holm-corrected over {len(series.verdicts)} sizes)"
 
 
 def records_of(series: Series) -> list[dict[str, Any]]:
-    """Flat records: every median and the law."""
-    records = [
-        _record(f"{series.label} B={row.batch_size} step", "s", row.step_seconds, row.num_blocks) for row in series.rows
-    ]
-    if series.law is not None:
-        count = series.rows[0].num_blocks
-        records.append(_record(f"{series.label} alpha", "s", series.law.alpha_seconds, count))
-        records.append(_record(f"{series.label} beta", "s/example", series.law.beta_seconds, count))
-        records.append(_record(f"{series.label} half-speed batch size", "examples", series.law.half_speed, count))
-    return records
+    """Return flat records: every median and the law."""
+    found = [(f"B={row.batch_size} step", "s", row.step_seconds) for row in series.rows]
+    if law := series.law:
+        found += [("alpha", "s", law.alpha_seconds), ("beta", "s/example", law.beta_seconds)]
+        found.append(("half-speed batch size", "examples", law.half_speed))
+    return [_record(f"{series.label} {what}", unit, each, series.num_blocks) for what, unit, each in found]
 
 
 def _record(what: str, unit: str, estimate: Estimate, count: int) -> dict[str, Any]:
-    return {
-        "what": what, "unit": unit, "median": estimate.value, "low": estimate.low, "high": estimate.high, "n": count,
-    }  # fmt: skip
+    ends = {"median": estimate.value, "low": estimate.low, "high": estimate.high}
+    return {"what": what, "unit": unit} | ends | {"n": count}
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Throughput of several processes that share every batch over that of one; below 1 = slower.
+
+    Attributes:
+        num_processes: that share a batch.
+        speed_ups: batch size over all processes -> the ratio.
+        num_blocks: n.
+    """
+
+    num_processes: int
+    speed_ups: dict[int, Estimate]
+    num_blocks: int
+
+
+def scaling_of(batch_sizes: Sequence[int], alone: Array, shared: Array, num_processes: int) -> Scaling:
+    """Take the median over the blocks of the ratio within a block, with its interval.
+
+    Args:
+        batch_sizes: [n] over all processes.
+        alone: [num_blocks, n] seconds per step of one process.
+        shared: [num_blocks, n] of all processes together, in the same blocks.
+        num_processes: that share each batch.
+    """
+    ratios = alone / shared
+    return Scaling(num_processes, dict(zip(batch_sizes, map(median_of, ratios.T), strict=True)), len(ratios))
+
+
+def draw_scaling(scaling: Scaling) -> Table:
+    """Draw the speed-up by batch size, and the share of each process's work that is left of it."""
+    num = scaling.num_processes
+    columns = "B", "examples per process", "speed-up", "95 %", "efficiency"
+    table = Table(*(Column(name, justify="right") for name in columns), title=f"{num} processes over one")
+    for size, up in scaling.speed_ups.items():
+        interval = f"{up.low:.2f} to {up.high:.2f}"
+        table.add_row(str(size), f"{size / num:.4g}", f"{up.value:.2f}", interval, f"{up.value / num:.0%}")
+    return table
+
+
+def scaling_in_words(scaling: Scaling) -> str:
+    """Say from which batch size on the processes are faster than one, and by how much at most."""
+    size, best = max(scaling.speed_ups.items(), key=lambda item: item[1].value)
+    faster = [str(size) for size, up in scaling.speed_ups.items() if up.low > 1]
+    where = f"B = {', '.join(faster)}" if faster else "none of these batch sizes"
+    at_most = f"at most {format_interval(best)} times one process's throughput, at B = {size}"
+    return f"{scaling.num_processes} processes are faster than one at {where}: {at_most}."
+
+
+def scaling_records(scaling: Scaling) -> list[dict[str, Any]]:
+    """Return flat records of the speed-ups."""
+    return [
+        _record(f"{scaling.num_processes} processes over one, B={size}", "times the throughput", up, scaling.num_blocks)
+        for size, up in scaling.speed_ups.items()
+    ]

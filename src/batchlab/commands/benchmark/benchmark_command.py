@@ -17,17 +17,21 @@ from batchlab.laws.equivalence import MARGIN, MIN_NEIGHBOURS, WINDOW
 from batchlab.profiling.flops import flops_per_example, matmul_peak
 from batchlab.profiling.step_time_benchmark import Variant, VariantTimes, sharing, time_variants, variants_of
 from batchlab.profiling.timing import MIN_BLOCKS, Timings
-from batchlab.report.data_parallel_scaling import Scaling, draw_scaling, scaling_in_words, scaling_records, scaling_rows
 from batchlab.report.step_time_figure import write_figure
 from batchlab.report.step_time_table import (
+    Scaling,
     Series,
     crossing_in_words,
     draw_ratios,
+    draw_scaling,
     draw_sizes,
     draw_verdicts,
-    law_in_words,
     records_of,
+    scaling_in_words,
+    scaling_of,
+    scaling_records,
     size_rows,
+    step_time_in_words,
     verdicts_in_words,
 )
 from batchlab.system.progress import Bar, make_console
@@ -42,8 +46,13 @@ def series_of(measured: VariantTimes) -> Series:
     variant, built = measured.variant, measured.variant.built
     flops, num_train = flops_per_example(built, variant.mode), len(built.dataset.train)
     peak = matmul_peak(built.device, built.config.precision)
-    rows = size_rows(measured.batch_sizes, measured.seconds, measured.peak_bytes, measured.law, num_train, flops)
-    return Series(variant.label, rows, measured.law, measured.verdicts, measured.failed, flops, peak, num_train)
+    rows, num_blocks = (
+        size_rows(measured.batch_sizes, measured.seconds, measured.peak_bytes, num_train),
+        len(measured.seconds),
+    )
+    return Series(
+        variant.label, rows, num_blocks, measured.law, measured.verdicts, measured.failed, flops, peak, num_train
+    )
 
 
 def show(what: str, series: list[Series], timings: Timings, keys: Benchmark) -> None:
@@ -52,7 +61,7 @@ def show(what: str, series: list[Series], timings: Timings, keys: Benchmark) -> 
     console.print(what)
     for each in series:
         console.print(draw_sizes(each))
-        for line in law_in_words(each):
+        for line in step_time_in_words(each.label, each.law):
             console.print(line)
         console.print(f"  {each.flops_per_example:.3g} FLOP per example; peak {each.peak_flops / 1e9:.4g} GFLOP/s")
         if close := unjudged(each):
@@ -145,8 +154,9 @@ def run(request: Request) -> int:
         print(too_few(timings, request.keys), file=sys.stderr)
         return 1
     series = [series_of(each) for each in measured if each.batch_sizes]
-    scaling = scaling_of(measured)
-    records = [record for each in series for record in records_of(each)] + scaling_records(scaling)
+    scaling = scaling_between(measured)
+    records = [record for each in series for record in records_of(each)]
+    records += scaling_records(scaling) if scaling else []
     what = facts_of(variants)
     page = write(request, what, series, records)
     if is_text:
@@ -160,15 +170,15 @@ def run(request: Request) -> int:
     return 0
 
 
-def scaling_of(measured: list[VariantTimes]) -> list[Scaling]:
-    """What the processes gain over one, at the sizes that both could do; nothing where there is one process."""
+def scaling_between(measured: list[VariantTimes]) -> Scaling | None:
+    """What the processes gain over one, at the sizes that both could do; None where there is one process."""
     alone, together = measured[0], measured[-1]
     num = together.variant.built.config.num_processes
     sizes = [size for size in alone.batch_sizes if size in together.batch_sizes]
     if num == 1 or not sizes:
-        return []
+        return None
     one, many = (each.seconds[:, [each.batch_sizes.index(size) for size in sizes]] for each in (alone, together))
-    return scaling_rows(sizes, one, many, num)
+    return scaling_of(sizes, one, many, num)
 
 
 def too_few(timings: Timings, keys: Benchmark) -> str:
