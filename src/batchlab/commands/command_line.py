@@ -41,21 +41,13 @@ ONE_CONFIGURATION = ("advise", "noise", "claims")
 
 @dataclass(frozen=True)
 class Request:
-    """What a command line asks for.
+    """What a command line asks for."""
 
-    Attributes:
-        configs: of runs, one per job of a grid; empty for a search, and where something is only to be shown.
-        search: of `train`, or None.
-        experiment: of `train`, or None.
-        keys: the command's own; None for `train`.
-        overrides: those of a run's keys, as they were typed; empty for `train`.
-    """
-
-    configs: list[Config]
-    search: "SearchPlan | None" = None
-    experiment: Experiment | None = None
-    keys: Any = None
-    overrides: tuple[str, ...] = ()
+    configs: list[Config]  # of runs, one per job of a grid; empty for a search, and where something is only to be shown
+    search: "SearchPlan | None" = None  # of `train`, or None
+    experiment: Experiment | None = None  # of `train`, or None
+    keys: Any = None  # the command's own; None for `train`
+    overrides: tuple[str, ...] = ()  # those of a run's keys, as they were typed; empty for `train`
 
 
 def composing(job_name: str = "train") -> AbstractContextManager[None]:

@@ -18,19 +18,12 @@ BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """A file of a composition.
+    """A file of a composition."""
 
-    Attributes:
-        provider: who added its folder, e.g. ``main``, ``command-line``.
-        folder: address of the folder, ``file://...``.
-        name: in the folder, ``<group>/<option>`` or that of the primary configuration.
-        settings: at the place where the composition has them; nothing is resolved.
-    """
-
-    provider: str
-    folder: str
-    name: str
-    settings: dict[str, Any]
+    provider: str  # who added its folder, e.g. ``main``, ``command-line``.
+    folder: str  # address of the folder, ``file://...``
+    name: str  # in the folder, ``<group>/<option>`` or that of the primary configuration
+    settings: dict[str, Any]  # at the place where the composition has them; nothing is resolved
 
 
 def args_parser() -> ArgumentParser:

@@ -44,33 +44,19 @@ class Affects(Flag):
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """One configuration key.
+    """One configuration key."""
 
-    Attributes:
-        name: dotted; ``model.*`` stands for every argument of a model that has no declaration of its own.
-        kind: type of a value, e.g. int; of a number where there are words beside it.
-        default: of the schema; `MISSING` where there is none (conf/ may have another).
-        help: what it means: a noun phrase.
-        numbers: interval of the allowed numbers; None = no number is looked at.
-        words: allowed texts, beside the numbers.
-        pattern: regular expression of the allowed texts, and the same in words; None = any.
-        is_optional: whether null is allowed.
-        affects: what changes with it.
-        coarse: of `affects`, what a fraction changes only by being zero or not.
-        fix: right value, offered where a wrong one is typed; None = the default.
-    """
-
-    name: str
-    kind: type
-    default: Any
-    help: str
-    numbers: Interval | None = None
-    words: tuple[Any, ...] = ()
-    pattern: tuple[str, str] | None = None
-    is_optional: bool = False
-    affects: Affects = Affects.NOTHING
-    coarse: Affects = Affects.NOTHING
-    fix: Any = None
+    name: str  # dotted; ``model.*`` stands for every argument of a model that has no declaration of its own
+    kind: type  # type of a value, e.g. int; of a number where there are words beside it.
+    default: Any  # of the schema; `MISSING` where there is none (conf/ may have another)
+    help: str  # what it means: a noun phrase
+    numbers: Interval | None = None  # interval of the allowed numbers; None = no number is looked at
+    words: tuple[Any, ...] = ()  # allowed texts, beside the numbers
+    pattern: tuple[str, str] | None = None  # regular expression of the allowed texts, and the same in words; None = any
+    is_optional: bool = False  # whether null is allowed
+    affects: Affects = Affects.NOTHING  # what changes with it
+    coarse: Affects = Affects.NOTHING  # of `affects`, what a fraction changes only by being zero or not
+    fix: Any = None  # right value, offered where a wrong one is typed; None = the default
 
     @property
     def is_limited(self) -> bool:

@@ -40,15 +40,10 @@ LOADS_DATA = "${quarter_of_train:}"
 
 @dataclass(frozen=True)
 class Foreign:
-    """A configuration file from elsewhere that was chosen.
+    """A configuration file from elsewhere that was chosen."""
 
-    Attributes:
-        path: of it.
-        settings: by dotted key, as they stand there.
-    """
-
-    path: str
-    settings: dict[str, Any]
+    path: str  # of it
+    settings: dict[str, Any]  # by dotted key, as they stand there
 
 
 def check_trust(config: Config) -> Iterator[ConfigError]:

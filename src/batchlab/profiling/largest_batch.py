@@ -26,24 +26,17 @@ BESIDE_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class MemoryProbe:
-    """What fits.
+    """What fits."""
 
-    Attributes:
-        size: the largest tested size that fits.
-        tested: every test, by size.
-        limit_bytes: that the process of a run may take; on CUDA its context and what its allocator holds, on a CPU its
-            resident set, Python and libraries included.
-        headroom: share of the limit that had to stay free.
-        facts: baseline, smallest size and unit of sizes.
-        capped_by: what the size could not grow beyond: ``memory``, ``data`` (the training split), ``maximum``
-            (the user's) or ``batch`` (nothing larger was asked for).
-    """
-
-    size: int
-    tested: tuple[SizeTest, ...]
+    size: int  # the largest tested size that fits
+    tested: tuple[SizeTest, ...]  # every test, by size
+    # that the process of a run may take; on CUDA its context and what its allocator holds, on a CPU its resident set,
+    # Python and libraries included
     limit_bytes: int
-    headroom: float
-    facts: MemoryFacts
+    headroom: float  # share of the limit that had to stay free
+    facts: MemoryFacts  # baseline, smallest size and unit of sizes
+    # what the size could not grow beyond: ``memory``, ``data`` (the training split), ``maximum`` (the user's) or
+    # ``batch`` (nothing larger was asked for)
     capped_by: str
 
     @property

@@ -37,19 +37,12 @@ MOST_STEPS, STANDS = 4, 1.001
 
 @dataclass(frozen=True)
 class ProbeRequest:
-    """What the process is to build.
+    """What the process is to build."""
 
-    Attributes:
-        config: of the run, with micro_batch_size=none.
-        limit_bytes: that the run may take.
-        asking_bytes: resident set of the process that asked, and will run; it counts where it is the larger one.
-        free_bytes: free on the device before this process came; what it needs to be there at all counts as well.
-    """
-
-    config: Config
-    limit_bytes: int
-    asking_bytes: int
-    free_bytes: int
+    config: Config  # of the run, with micro_batch_size=none
+    limit_bytes: int  # that the run may take
+    asking_bytes: int  # resident set of the process that asked, and will run; it counts where it is the larger one
+    free_bytes: int  # free on the device before this process came; what it needs to be there at all counts as well
 
 
 class Tester:

@@ -32,19 +32,12 @@ class NothingFits(MemoryError):
 
 @dataclass(frozen=True)
 class MemoryFacts:
-    """What is the same for all sizes of one run.
+    """What is the same for all sizes of one run."""
 
-    Attributes:
-        baseline_bytes: taken between steps: Python, libraries, data, model, gradients, optimizer state.
-        num_train: examples in the training split.
-        first: the smallest size that the model takes.
-        unit: every size is a multiple of it.
-    """
-
-    baseline_bytes: float
-    num_train: int
-    first: int
-    unit: int
+    baseline_bytes: float  # taken between steps: Python, libraries, data, model, gradients, optimizer state
+    num_train: int  # examples in the training split
+    first: int  # the smallest size that the model takes
+    unit: int  # every size is a multiple of it
 
 
 class SizeTester:

@@ -27,17 +27,11 @@ MOST_KNOWN = 16
 
 @dataclass(frozen=True)
 class MicroBatchChoice:
-    """A run whose micro_batch_size is not auto.
+    """A run whose micro_batch_size is not auto."""
 
-    Attributes:
-        run: with micro_batch_size ``none``, or the largest part of any batch.
-        found: the largest size that fits, in words; empty where nothing was asked for.
-        record: the whole probe, to be kept with the run; empty likewise.
-    """
-
-    run: ResolvedRun
-    found: str = ""
-    record: str = ""
+    run: ResolvedRun  # with micro_batch_size ``none``, or the largest part of any batch
+    found: str = ""  # the largest size that fits, in words; empty where nothing was asked for
+    record: str = ""  # the whole probe, to be kept with the run; empty likewise
 
 
 def resolve_micro_batch(run: ResolvedRun) -> MicroBatchChoice:

@@ -26,21 +26,13 @@ class NothingMeasured(Exception):
 
 @dataclass(frozen=True)
 class NoiseProfile:
-    """The noise of one model on a sample of its training examples, which is the population here.
+    """The noise of one model on a sample of its training examples, which is the population here."""
 
-    Attributes:
-        exact: from the gradient of every single example of the sample.
-        endless: the same taken as a sample of endless data.
-        two_batch: what training gets for free, parts against their total.
-        slope: of the variance against the batch size, both as logarithms, for small batches; theory says -1.
-        batches: gradients of batches of 1, 2, 4, ... examples against that of the whole sample.
-    """
-
-    exact: ExactNoise
-    endless: NoiseScale
-    two_batch: NoiseScale
-    slope: Estimate
-    batches: list[BatchNoise]
+    exact: ExactNoise  # from the gradient of every single example of the sample
+    endless: NoiseScale  # the same taken as a sample of endless data
+    two_batch: NoiseScale  # what training gets for free, parts against their total
+    slope: Estimate  # of the variance against the batch size, both as logarithms, for small batches; theory says -1
+    batches: list[BatchNoise]  # gradients of batches of 1, 2, 4, ... examples against that of the whole sample.
 
 
 def profile_noise(keys: Noise, config: Config) -> NoiseProfile:

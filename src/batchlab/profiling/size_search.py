@@ -9,23 +9,14 @@ RESOLUTION = 1 / 32
 
 @dataclass(frozen=True)
 class SizeTest:
-    """A size that was tested, and what came of it.
+    """A size that was tested, and what came of it."""
 
-    Attributes:
-        size: examples in one forward and backward pass.
-        num_parts: 1 = the pass was a step of its own; 2 = it was one of two whose gradients add up.
-        bytes: at the peak; NaN where it did not get that far.
-        fits: whether it ran and left the headroom free.
-        cause: why it does not fit; empty where it does.
-        seconds: the test took.
-    """
-
-    size: int
-    num_parts: int
-    bytes: float
-    fits: bool
-    cause: str
-    seconds: float
+    size: int  # examples in one forward and backward pass
+    num_parts: int  # 1 = the pass was a step of its own; 2 = it was one of two whose gradients add up
+    bytes: float  # at the peak; NaN where it did not get that far
+    fits: bool  # whether it ran and left the headroom free
+    cause: str  # why it does not fit; empty where it does
+    seconds: float  # the test took
 
 
 @dataclass(frozen=True)

@@ -23,20 +23,13 @@ NAME = "step_times.json"
 
 @dataclass(frozen=True)
 class StepTimes:
-    """One kind of step on one kind of host.
+    """One kind of step on one kind of host."""
 
-    Attributes:
-        facts: what they are of: settings, shape of the data, host class.
-        timed: steps by size.
-        failed: batch size -> why it could not be timed.
-        cost: the laws through them; None where nothing could be timed.
-        measured: when, by which commit, at which load average, and whether no training of ours ran meanwhile.
-    """
-
-    facts: Mapping[str, Any]
-    timed: tuple[Timed, ...] = ()
-    failed: Mapping[int, str] = field(default_factory=dict)
-    cost: StepCost | None = None
+    facts: Mapping[str, Any]  # what they are of: settings, shape of the data, host class
+    timed: tuple[Timed, ...] = ()  # steps by size
+    failed: Mapping[int, str] = field(default_factory=dict)  # batch size -> why it could not be timed
+    cost: StepCost | None = None  # the laws through them; None where nothing could be timed
+    # when, by which commit, at which load average, and whether no training of ours ran meanwhile
     measured: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -22,44 +22,26 @@ from batchlab.training.plan import part_sizes
 
 @dataclass(frozen=True)
 class Variant:
-    """What is timed at every batch size.
+    """What is timed at every batch size."""
 
-    Attributes:
-        label: what tells it from the others; its model where it is the only one.
-        built: at the largest batch size.
-        mode: train or inference.
-        feed: resident or loader.
-        cudnn_benchmark: as set.
-    """
-
-    label: str
-    built: Built
-    mode: Any
-    feed: str
-    cudnn_benchmark: bool
+    label: str  # what tells it from the others; its model where it is the only one
+    built: Built  # at the largest batch size
+    mode: Any  # train or inference
+    feed: str  # resident or loader
+    cudnn_benchmark: bool  # as set
 
 
 @dataclass(frozen=True)
 class VariantTimes:
-    """One variant's timings and what follows from them.
+    """One variant's timings and what follows from them."""
 
-    Attributes:
-        variant: what was timed.
-        batch_sizes: those that could be timed, rising.
-        seconds: [num_blocks, n] seconds per step.
-        peak_bytes: [n].
-        law: None with fewer than two sizes.
-        verdicts: of sizes with enough neighbours.
-        failed: batch size -> why it could not be timed.
-    """
-
-    variant: Variant
-    batch_sizes: list[int]
-    seconds: np.ndarray
-    peak_bytes: np.ndarray
-    law: StepTime | None
-    verdicts: list[Verdict]
-    failed: dict[int, str]
+    variant: Variant  # what was timed
+    batch_sizes: list[int]  # those that could be timed, rising
+    seconds: np.ndarray  # [num_blocks, n] seconds per step
+    peak_bytes: np.ndarray  # [n]
+    law: StepTime | None  # None with fewer than two sizes
+    verdicts: list[Verdict]  # of sizes with enough neighbours
+    failed: dict[int, str]  # batch size -> why it could not be timed
 
 
 def variants_of(keys: Benchmark, configs: list[Config]) -> list[Variant]:

@@ -30,47 +30,29 @@ ClockName = Literal["wall", "process", "cuda events"]
 
 @dataclass(frozen=True)
 class Cell:
-    """One thing that is timed.
+    """One thing that is timed."""
 
-    Attributes:
-        built: model, data and optimizer on their device, shared by the cells of one variant.
-        batch_size: examples per step.
-        mode: train (forward, backward, optimizer step) or inference (forward).
-        batch: at least batch_size examples that stay on the device, of which each step takes the first; None = the
-            run's own stream of examples, with its loader.
-        cudnn_benchmark: of torch.backends.cudnn, while it is timed.
-        micro_batch_size: most examples of a part, or None.
-    """
-
-    built: Built
-    batch_size: int
-    mode: Literal["train", "inference"] = "train"
+    built: Built  # model, data and optimizer on their device, shared by the cells of one variant
+    batch_size: int  # examples per step
+    mode: Literal["train", "inference"] = "train"  # train (forward, backward, optimizer step) or inference (forward)
+    # at least batch_size examples that stay on the device, of which each step takes the first; None = the run's own
+    # stream of examples, with its loader
     batch: tuple[Tensor, Tensor] | None = None
-    cudnn_benchmark: bool = False
-    micro_batch_size: int | None = None
+    cudnn_benchmark: bool = False  # of torch.backends.cudnn, while it is timed
+    micro_batch_size: int | None = None  # most examples of a part, or None
 
 
 @dataclass(frozen=True)
 class Timings:
-    """What the blocks said.
+    """What the blocks said."""
 
-    Attributes:
-        seconds: [num_blocks, num_cells] seconds per step.
-        peak_bytes: [num_cells] peak memory of the cell's first steps; NaN where the system does not say.
-        drift: change of the log time from the first block to the last, over all cells.
-        load: load average before and after.
-        clock: what was read.
-        num_threads: of torch on a CPU.
-        failed: place of a cell -> why it could not be timed.
-    """
-
-    seconds: Array
-    peak_bytes: Array
-    drift: Estimate
-    load: tuple[float, float]
-    clock: Mapping[str, ClockName]
-    num_threads: int
-    failed: dict[int, str] = field(default_factory=dict)
+    seconds: Array  # [num_blocks, num_cells] seconds per step
+    peak_bytes: Array  # [num_cells] peak memory of the cell's first steps; NaN where the system does not say
+    drift: Estimate  # change of the log time from the first block to the last, over all cells
+    load: tuple[float, float]  # load average before and after
+    clock: Mapping[str, ClockName]  # what was read
+    num_threads: int  # of torch on a CPU
+    failed: dict[int, str] = field(default_factory=dict)  # place of a cell -> why it could not be timed
 
 
 def time_cells(

@@ -1,4 +1,4 @@
-"""From what was measured to a batch size with an interval, a learning rate, and what limits."""
+"""Advice from what was measured: a batch size with its interval, a learning rate, what limits, what to know."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ import numpy as np
 
 from batchlab.commands.advise.advise_measurements import Measured, power_of_two
 from batchlab.commands.advise.lr_rule import lr_at, lr_rule
-from batchlab.commands.advise.remarks import remarks_on
+from batchlab.commands.advise.trainings import Trainings
+from batchlab.config.installation import program
 from batchlab.laws.convergence import Convergence, fit_convergence
 from batchlab.laws.estimate import NUM_DRAWS, Estimate
 from batchlab.laws.optimum import (
@@ -25,62 +26,37 @@ from batchlab.laws.optimum import (
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a batch size costs.
+    """Predicted cost of a batch size."""
 
-    Attributes:
-        batch_size: B.
-        examples: to the target; NaN where nothing was trained.
-        steps: likewise.
-        seconds: with interval; NaN ends where only ratios are known.
-        over_best: predicted time over that of the recommended batch size.
-        lr: to start from.
-        dollars: for `price_per_hour`; NaN without.
-    """
-
-    batch_size: int
-    examples: float
-    steps: float
-    seconds: Estimate
-    over_best: float
-    lr: float
-    dollars: float
+    batch_size: int  # B
+    examples: float  # to the target; NaN where nothing was trained
+    steps: float  # to the target
+    seconds: Estimate  # with interval; NaN ends where only ratios are known
+    over_best: float  # predicted time over that of the recommended batch size
+    lr: float  # to start from
+    dollars: float  # for `price_per_hour`; NaN without
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What a person is told.
+    """Recommended batch size and learning rate, and what they rest on."""
 
-    Attributes:
-        batch_size: recommended: the power of two nearest to B*, or what memory or data allow.
-        best: B* with its interval.
-        flat: batch sizes within a tenth of the least time.
-        critical: B_crit with its interval.
-        basis: what B_crit rests on: ``trainings`` or ``noise``.
-        lr: to start from at the recommended batch size.
-        epochs: whole passes in which the target is reached there; NaN where nothing was trained.
-        lr_exponent: by which lr moves with the batch size.
-        rule: the exponent's name and where it comes from, in words.
-        limits: words of `limits_of`; empty where it is not known.
-        predictions: by batch size.
-        remarks: what to know of it.
-    """
-
-    batch_size: int
-    best: Estimate
-    flat: tuple[float, float]
-    critical: Estimate
-    basis: str
-    lr: float
-    epochs: float
-    lr_exponent: float
-    rule: str
-    limits: list[str]
+    batch_size: int  # recommended: the power of two nearest to B*, or what memory or data allow
+    best: Estimate  # B* with its interval
+    flat: tuple[float, float]  # batch sizes within a tenth of the least time
+    critical: Estimate  # B_crit with its interval
+    basis: str  # what B_crit rests on: ``trainings`` or ``noise``
+    lr: float  # to start from at the recommended batch size
+    epochs: float  # whole passes in which the target is reached there; NaN where nothing was trained
+    lr_exponent: float  # by which lr moves with the batch size
+    rule: str  # of the exponent, and where it comes from
+    limits: list[str]  # words of `limits_of`; empty where it is not known
     predictions: list[Prediction]
     remarks: list[str]
 
 
 def convergence_of(measured: Measured) -> Convergence | None:
-    """The law of convergence from the trainings at each batch size's best lr; None where two sizes did not reach."""
+    """Fit the law of convergence to the trainings at each batch size's best lr; None where two sizes did not reach."""
     trainings = measured.trainings
     if trainings is None:
         return None
@@ -88,12 +64,10 @@ def convergence_of(measured: Measured) -> Convergence | None:
     limits: dict[int, float] = {}
     for size in sorted({each.batch_size for each in trainings.done}):
         best, here = trainings.best_at(size), [each for each in trainings.done if each.batch_size == size]
-        if best is None:
-            finished = [each for each in here if each.outcome == "done"]
-            if finished:
-                runs[size], limits[size] = [math.nan], max(each.limit for each in finished)
-            continue
-        runs[size] = [each.examples for each in here if each.lr == best.lr and each.is_reached]
+        if best is not None:
+            runs[size] = [each.examples for each in here if each.lr == best.lr and each.is_reached]
+        elif finished := [each.limit for each in here if each.outcome == "done"]:
+            runs[size], limits[size] = [math.nan], max(finished)
     try:
         return fit_convergence(runs, limits)
     except ValueError:
@@ -101,7 +75,7 @@ def convergence_of(measured: Measured) -> Convergence | None:
 
 
 def costs_of(measured: Measured, law: Convergence | None) -> Costs | None:
-    """Everything the optimum rests on, as draws; the first is the estimate. None where B_crit is not known at all."""
+    """Draw everything the optimum rests on; the first draw is the estimate. None where B_crit is not known at all."""
     if law is not None:
         return costs_of_laws(measured.step, law, float(measured.num_train), measured.update_seconds, measured.ceiling)
     if not (math.isfinite(measured.noise.value) and measured.noise.value > 0):
@@ -117,11 +91,7 @@ def costs_of(measured: Measured, law: Convergence | None) -> Costs | None:
 
 
 def advise(measured: Measured, price_per_hour: float | None) -> Advice:
-    """The advice of the laws.
-
-    Args:
-        measured: trainings done.
-        price_per_hour: for the cost table.
+    """Derive the advice from the laws.
 
     Raises:
         ValueError: where neither trainings nor gradient noise tell how many examples a batch size needs.
@@ -131,19 +101,18 @@ def advise(measured: Measured, price_per_hour: float | None) -> Advice:
     if costs is None:
         raise ValueError("; ".join([*measured.remarks, "no batch size can be advised"]))
     best = best_batch_size(costs)
-    size = recommended(best.value, measured)
-    exponent, rule = lr_rule(measured)
-    lr = lr_at(size, measured, exponent)
+    size, (exponent, rule) = recommended(best.value, measured), lr_rule(measured)
     rows = predictions(costs, size, measured, exponent, law is not None, price_per_hour)
-    examples = next(row.examples for row in rows if row.batch_size == size)
+    row = next(row for row in rows if row.batch_size == size)
+    low, high = np.quantile(costs.critical, [0.025, 0.975])
     return Advice(
         batch_size=size,
         best=best,
         flat=good_range(costs),
-        critical=law.critical_batch_size if law else _interval(costs.critical),
+        critical=law.critical_batch_size if law else Estimate(float(costs.critical[0]), float(low), float(high)),
         basis="trainings" if law else "noise",
-        lr=lr,
-        epochs=math.nan if math.isnan(examples) else float(math.ceil(examples / measured.num_train)),
+        lr=row.lr,
+        epochs=math.nan if math.isnan(row.examples) else float(math.ceil(row.examples / measured.num_train)),
         lr_exponent=exponent,
         rule=rule,
         limits=limits_of(costs, size) if is_known(best) else [],
@@ -152,17 +121,11 @@ def advise(measured: Measured, price_per_hour: float | None) -> Advice:
     )
 
 
-def _interval(draws: np.ndarray) -> Estimate:
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Estimate(float(draws[0]), float(low), float(high))
-
-
 def recommended(best: float, measured: Measured) -> int:
-    """The power of two nearest to B*, in logarithm; no more than the data, a whole number of full parts above memory.
+    """Round B* to the nearest power of two; above the memory ceiling to a whole number of full parts.
 
-    No less than the smallest batch size whose step was timed: below it nothing is known.
-
-    Powers of two are no faster; they are what people compare with, and within a tenth of the least time.
+    No more than the data, no less than the smallest batch size whose step was timed. Powers of two are no faster; they
+    are what people compare with, and within a tenth of the least time.
     """
     largest = measured.num_train
     if best > measured.ceiling:
@@ -175,7 +138,7 @@ def recommended(best: float, measured: Measured) -> int:
 def predictions(
     costs: Costs, size: int, measured: Measured, exponent: float, is_absolute: bool, price_per_hour: float | None
 ) -> list[Prediction]:
-    """What powers of two, the recommended batch size and the full batch cost."""
+    """Predict what powers of two, the recommended batch size and the full batch cost."""
     sizes = {2**power for power in range(3, 31) if 2**power <= measured.num_train}
     pace = pace_of(measured)
     least, rows = seconds_to_target(costs, size).value * pace, []
@@ -191,12 +154,55 @@ def predictions(
 
 
 def pace_of(measured: Measured) -> float:
-    """What trainings took over the step-time law: the median ratio of those that reached the target; 1 without any."""
+    """Return the median ratio of trainings' seconds to the step-time law's; 1 where none reached the target."""
     if measured.trainings is None:
         return 1.0
-    reached = [each for each in measured.trainings.done if each.is_reached and each.seconds > 0]
     ratios = [
         each.seconds / (each.examples / each.batch_size * measured.step.seconds(each.batch_size).value)
-        for each in reached
+        for each in measured.trainings.done
+        if each.is_reached and each.seconds > 0
     ]
     return float(np.median(ratios)) if ratios else 1.0
+
+
+def remarks_on(measured: Measured, law: Convergence | None, best: float) -> list[str]:
+    """List what the numbers alone do not say, a sentence each; `best` is B*."""
+    remarks = []
+    if law is None and measured.trainings is not None:
+        remarks.append(
+            "fewer than two batch sizes reached the target in the time: B_crit is that of the noise alone; a longer "
+            "budget_seconds, or a lower target, gives trainings"
+        )
+    if law is None:
+        remarks.append("from gradient noise alone B_crit is known to a factor of 3, which the interval contains")
+    if law is not None and law.censored:
+        sizes = ", ".join(f"{size} (after {limit:,.0f} examples)" for size, limit in law.censored.items())
+        remarks.append(f"did not reach the target, and count as censored there: {sizes}")
+    if not math.isfinite(measured.noise.value):
+        remarks.append("the gradient noise scale could not be measured")
+    alpha = measured.step.alpha_seconds
+    if alpha.low <= 0.0:
+        remarks.append(
+            f"the overhead of a step cannot be told from 0 here (at most {alpha.high * 1e3:.3g} ms): B* may be "
+            f"anything up to its upper end; time steps again on a quiet machine ({program('benchmark')})"
+        )
+    if power_of_two(best) < measured.step.smallest:
+        remarks.append(f"B* lies below {measured.step.smallest}, the smallest batch size that was timed")
+    trainings = measured.trainings
+    if trainings is not None and (open_ended := unbracketed(trainings)):
+        sizes = ", ".join(map(str, open_ended))
+        remarks.append(
+            f"the best lr stands at the end of those that were tried at B = {sizes}: a longer search may move it"
+        )
+    return remarks
+
+
+def unbracketed(trainings: Trainings) -> list[int]:
+    """List the batch sizes whose best lr has no finished training at both a smaller and a larger one."""
+    found = []
+    for size in sorted({each.batch_size for each in trainings.done}):
+        best = trainings.best_at(size)
+        lrs = [each.lr for each in trainings.done if each.batch_size == size and each.outcome != "no time"]
+        if best is not None and not min(lrs) < best.lr < max(lrs):
+            found.append(size)
+    return found

@@ -76,7 +76,7 @@ def measured_answer(request: Request) -> tuple[Measured, Advice | Filled]:
 
 
 def record(request: Request, answer: dict[str, Any]) -> Path:
-    """The answer as a file and as a run in MLflow; returns the file."""
+    """Write the answer to a file, and as a run to MLflow; returns the file."""
     finals = {}
     for name in ("optimal_batch_size", "critical_batch_size", "gradient_noise_scale", "alpha_seconds", "beta_seconds"):
         for end, value in (answer.get(name) or {}).items():

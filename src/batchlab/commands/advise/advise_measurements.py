@@ -1,4 +1,4 @@
-"""What advice rests on, measured in this order: memory, step time, gradient noise, trainings to a target."""
+"""Measurements that advice rests on: step time, memory, gradient noise, trainings to a target, in this order."""
 
 import math
 import time
@@ -33,50 +33,29 @@ PROBED = 64
 PROBE_SECONDS = 10.0
 """A size whose steps take longer is not probed further."""
 Tell = Callable[[str, float], None]
-"""Is told what is being done, and the share of it that is done."""
+"""Shows what is being done, and the share of it that is done."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured.
+    """What was measured."""
 
-    Attributes:
-        config: of the run that the advice is about.
-        num_train: N.
-        step: the step-time law, with the run's own loader.
-        throughput: batch size -> examples per second.
-        update_seconds: alpha_0; 0 where every batch goes through whole.
-        ceiling: most examples that fit at once; infinite where no limit was met.
-        memory: in words.
-        noise: gradient noise scale where the first training reached the target; NaN where it is not known.
-        noise_examples: after which it was measured.
-        reference: batch size of the first training.
-        trainings: to the target; None without a budget for them.
-        remarks: what could not be measured, and why.
-    """
-
-    config: Config
-    num_train: int
-    step: StepTime
-    throughput: dict[int, float]
-    update_seconds: float
-    ceiling: float
-    memory: str
-    noise: Estimate
-    noise_examples: float
-    reference: int
-    trainings: Trainings | None
-    remarks: tuple[str, ...]
+    config: Config  # of the run that the advice is about
+    num_train: int  # N
+    step: StepTime  # the step-time law, with the run's own loader
+    throughput: dict[int, float]  # batch size -> examples per second
+    update_seconds: float  # alpha_0; 0 where every batch goes through whole
+    ceiling: float  # most examples that fit at once; infinite where no limit was met
+    memory: str  # what was found of it
+    noise: Estimate  # gradient noise scale where the first training reached the target; NaN where it is not known
+    noise_examples: float  # after which it was measured
+    reference: int  # batch size of the first training
+    trainings: Trainings | None  # to the target; None without a budget for them
+    remarks: tuple[str, ...]  # what could not be measured, and why
 
 
 def measure(keys: Advise, config: Config, tell: Tell) -> Measured:
-    """All of it, for method=laws; `fill_then_reduce` uses the same step time and first training.
-
-    Args:
-        keys: of the script.
-        config: passed both gates.
-        tell: progress.
-    """
+    """Measure all but the trainings at several sizes; method=fill_then_reduce uses step time and first training."""
     num_train = len(load_dataset(config.data).train)
     config = replace(config, measure=Measure(gradient_noise=False))
     plain = replace(config, micro_batch_size="none", memory=Memory())
@@ -99,28 +78,18 @@ def measure(keys: Advise, config: Config, tell: Tell) -> Measured:
         trainings = Trainings(config, num_train, first.target, deadline)
         trainings.tell = lambda: tell("trainings", (time.perf_counter() - started) / keys.budget_seconds)
     return Measured(
-        config,
-        num_train,
-        step,
-        throughput,
-        update,
-        ceiling,
-        memory,
-        noise,
-        first.examples,
-        reference,
-        trainings,
+        config, num_train, step, throughput, update, ceiling, memory, noise, first.examples, reference, trainings,
         remarks,
-    )
+    )  # fmt: skip
 
 
 def power_of_two(number: float) -> int:
-    """The nearest power of two, in logarithm, at least 1."""
+    """Return the nearest power of two, in logarithm, at least 1."""
     return 2 ** max(0, round(math.log2(max(number, 1))))
 
 
 def memory_ceiling(config: Config, largest: int, num_train: int, tell: Tell) -> tuple[float, str]:
-    """Most examples that fit in one part, tested up to `largest`; and what was found, in words."""
+    """Find the most examples that fit in one part, tested up to `largest`; and say what was found."""
     tell("memory", 0.0)
     if config.micro_batch_size != "auto":
         given = math.inf if config.micro_batch_size == "none" else int(config.micro_batch_size)
@@ -137,7 +106,7 @@ def memory_ceiling(config: Config, largest: int, num_train: int, tell: Tell) -> 
 
 
 def step_time(config: Config, largest: int, tell: Tell) -> tuple[StepTime, dict[int, float]]:
-    """The law and the examples per second of each timed batch size, with the run's own stream of examples."""
+    """Time steps on the run's own stream; returns the law, and examples per second by batch size."""
     sizes = sorted({min(largest, 8 * 4**place) for place in range(12)})
     built = build(replace(config, batch_size=sizes[-1]), config.seed)
     cells = [Cell(built, size) for size in sizes]
@@ -149,7 +118,7 @@ def step_time(config: Config, largest: int, tell: Tell) -> tuple[StepTime, dict[
 
 
 def update_time(config: Config, step: StepTime, ceiling: float, num_train: int) -> float:
-    """alpha_0, seconds of a step of parts that do not come again with each part: 2 t(m) - t(2m)."""
+    """Time alpha_0, the seconds of a step that do not come again with each part: 2 t(m) - t(2m)."""
     if 2 * ceiling > num_train:
         return 0.0
     most = int(ceiling)

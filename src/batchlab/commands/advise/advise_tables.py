@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from batchlab.commands.advise.advice import Advice
 from batchlab.commands.advise.advise_measurements import Measured
@@ -18,7 +18,7 @@ ENDINGS = {"done": "worse, stopped", "no time": "time was over"}
 
 
 def show_advice(console: Console, advice: Advice, measured: Measured) -> None:
-    """The answer first, then what it rests on."""
+    """Print the answer first, then what it rests on."""
     low, high = advice.flat
     if advice.basis == "noise" and measured.trainings is not None:
         console.print("No two batch sizes reached the target: this rests on step time and gradient noise alone.")
@@ -55,11 +55,10 @@ def show_advice(console: Console, advice: Advice, measured: Measured) -> None:
 
 
 def draw_trainings(trainings: Trainings) -> Table:
-    """Every training to the target, by batch size and learning rate."""
+    """Draw every training to the target, by batch size and learning rate."""
     title = f"trainings to val accuracy {trainings.target:.4f}"
-    table = Table("B", "lr", "seed", "examples", "epochs", "steps", "s", title=title)
-    for column in table.columns:
-        column.justify = "right"
+    heads = ("B", "lr", "seed", "examples", "epochs", "steps", "s")
+    table = Table(*(Column(head, justify="right") for head in heads), title=title)
     for each in sorted(trainings.done, key=lambda each: (each.batch_size, each.lr, each.seed)):
         if each.is_reached:
             passes, steps = each.examples / trainings.num_train, each.examples / each.batch_size
@@ -72,15 +71,14 @@ def draw_trainings(trainings: Trainings) -> Table:
 
 
 def draw_predictions(advice: Advice) -> Table:
-    """What each batch size costs."""
+    """Draw what each batch size costs."""
     has_price = any(math.isfinite(row.dollars) for row in advice.predictions)
     is_absolute = math.isfinite(advice.predictions[0].seconds.value)
     price = ["price"] if has_price else []
     title = "predicted to the target" if is_absolute else "predicted, relative to the best"
     counts = ["examples", "steps", "seconds", "95 %"] if is_absolute else []
-    table = Table("B", *counts, "× best", "lr", *price, title=title)
-    for column in table.columns:
-        column.justify = "right"
+    heads = ("B", *counts, "× best", "lr", *price)
+    table = Table(*(Column(head, justify="right") for head in heads), title=title)
     for row in advice.predictions:
         seconds = row.seconds
         shown = [f"{row.examples:,.0f}", f"{row.steps:,.0f}", f"{seconds.value:.3g}"]
@@ -93,7 +91,7 @@ def draw_predictions(advice: Advice) -> Table:
 
 
 def show_filled(console: Console, filled: Filled, trainings: Trainings) -> None:
-    """What fill_then_reduce says."""
+    """Print the answer of fill_then_reduce."""
     target = trainings.target
     if filled.batch_size is None:
         console.print(f"No batch size reached val accuracy {target:.4f} in the time, from {filled.plateau} down.")
@@ -104,7 +102,7 @@ def show_filled(console: Console, filled: Filled, trainings: Trainings) -> None:
 
 
 def advice_record(advice: Advice, measured: Measured) -> dict[str, Any]:
-    """The advice as JSON; numbers that are not known are null."""
+    """Return the advice as JSON; numbers that are not known are null."""
     record = {
         "batch_size": advice.batch_size,
         "lr": advice.lr,
@@ -131,7 +129,7 @@ def advice_record(advice: Advice, measured: Measured) -> dict[str, Any]:
 
 
 def filled_record(filled: Filled, target: float) -> dict[str, Any]:
-    """What fill_then_reduce says, as JSON."""
+    """Return the answer of fill_then_reduce as JSON."""
     tried = [vars(each) for each in filled.tried]
     record = {"batch_size": filled.batch_size, "lr": filled.lr, "plateau": filled.plateau}
     return finite(record | {"method": "fill_then_reduce", "target_val_accuracy": target, "trainings": tried})

@@ -1,4 +1,4 @@
-"""A primer's procedure: fill the device, then make the batch smaller until the training converges."""
+"""Procedure of a primer: fill the device, then make the batch smaller until the training converges."""
 
 import math
 import time
@@ -13,30 +13,19 @@ PLATEAU = 0.95
 
 @dataclass(frozen=True)
 class Filled:
-    """What the procedure says.
+    """Batch size that the procedure ends at."""
 
-    Attributes:
-        batch_size: the first that reached the target; None where none did in the time.
-        lr: it was trained with.
-        plateau: batch size that fills the device.
-        tried: trainings, largest batch first.
-    """
-
-    batch_size: int | None
-    lr: float
-    plateau: int
-    tried: list[Training]
+    batch_size: int | None  # the first that reached the target; None where none did in the time
+    lr: float  # it was trained with
+    plateau: int  # batch size that fills the device
+    tried: list[Training]  # trainings, largest batch first
 
 
 def fill_then_reduce(measured: Measured, base_batch_size: int) -> Filled:
     """Train at the plateau of the throughput, halve the batch until the target is reached.
 
-    lr goes with the square root of the batch size from the configured one, as in the trainings of method=laws, so
-    that the two methods differ in the batch size alone.
-
-    Args:
-        measured: step time, target and time.
-        base_batch_size: at which the configured lr holds.
+    lr goes with the square root of the batch size from the configured one, which holds at `base_batch_size`, as in the
+    trainings of method=laws, so that the two methods differ in the batch size alone.
 
     Source: a primer on convolutional networks, "fill the GPU, then reduce".
     """
@@ -53,6 +42,6 @@ def fill_then_reduce(measured: Measured, base_batch_size: int) -> Filled:
 
 
 def plateau_of(throughput: dict[int, float]) -> int:
-    """The smallest batch size with 95 % of the greatest throughput."""
+    """Return the smallest batch size with 95 % of the greatest throughput."""
     most = max(throughput.values())
     return min(size for size, rate in throughput.items() if rate >= PLATEAU * most)

@@ -1,4 +1,4 @@
-"""Which learning rate goes with a batch size: from the tuned ones, else by the optimizer's rule."""
+"""Learning rate of a batch size: from the tuned ones, else by the optimizer's rule."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from batchlab.training.plan import num_examples_of
 
 
 def lr_rule(measured: Measured) -> tuple[float, str]:
-    """Exponent of lr in the batch size: of the tuned learning rates where there are some, else the optimizer's rule."""
+    """Return lr's exponent in the batch size, fitted to tuned learning rates or the optimizer's rule; and why."""
     tuned = tuned_trainings(measured)
     optimizer = measured.config.optimizer
     name = str(optimizer["_target_"]).rsplit(".", 1)[-1]
@@ -30,14 +30,14 @@ def lr_rule(measured: Measured) -> tuple[float, str]:
 
 
 def is_adaptive(optimizer: dict[str, Any]) -> bool:
-    """Whether a step does not grow with the gradient: as declared, else by the arguments that such optimizers have."""
+    """Tell whether a step does not grow with the gradient: as declared, else by the optimizer's arguments."""
     declares = declared(OptimizerTraits, optimizer).adaptive
     known = signature(get_object(optimizer["_target_"])).parameters if declares is None else ()
     return bool(declares) or "betas" in known or "alpha" in known
 
 
 def tuned_trainings(measured: Measured) -> Sequence[Training]:
-    """The best training of each batch size."""
+    """List the best training of each batch size."""
     if measured.trainings is None:
         return []
     sizes = sorted({each.batch_size for each in measured.trainings.done})
@@ -45,12 +45,11 @@ def tuned_trainings(measured: Measured) -> Sequence[Training]:
 
 
 def lr_at(batch_size: int, measured: Measured, exponent: float) -> float:
-    """Learning rate to start from: between tuned sizes on a line in logarithms, beyond them by the exponent."""
+    """Return the lr to start from: between tuned sizes on a line in logarithms, beyond them by the exponent."""
     tuned = tuned_trainings(measured)
     if not tuned:
-        config = measured.config
-        base = num_examples_of(config.batch_size, measured.num_train)
-        return config.lr * (batch_size / base) ** exponent
+        base = num_examples_of(measured.config.batch_size, measured.num_train)
+        return measured.config.lr * (batch_size / base) ** exponent
     x, y = [math.log(each.batch_size) for each in tuned], [math.log(each.lr) for each in tuned]
     at = math.log(batch_size)
     if x[0] <= at <= x[-1]:

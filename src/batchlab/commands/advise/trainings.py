@@ -29,54 +29,35 @@ MAX_VAL = 2000
 
 @dataclass(frozen=True)
 class Training:
-    """One training to the target.
+    """One training to the target."""
 
-    Attributes:
-        batch_size: B.
-        lr: learning rate.
-        seed: of the run.
-        examples: to the target; NaN where it was not reached.
-        seconds: on the training clock, to the target; NaN where it was not reached.
-        limit: examples after which it was stopped, reached or not.
-        outcome: done, diverged or out_of_memory.
-    """
-
-    batch_size: int
+    batch_size: int  # B
     lr: float
     seed: int
-    examples: float
-    seconds: float
-    limit: float
-    outcome: str = "done"
+    examples: float  # to the target; NaN where it was not reached
+    seconds: float  # on the training clock, to the target; NaN where it was not reached
+    limit: float  # examples after which it was stopped, reached or not
+    outcome: str = "done"  # done, diverged or out_of_memory
 
     @property
     def is_reached(self) -> bool:
-        """Whether it reached the target."""
+        """Tell whether it reached the target."""
         return math.isfinite(self.examples)
 
 
 @dataclass
 class Trainings:
-    """The trainings of one configuration, until their time is over.
+    """The trainings of one configuration, until their time is over."""
 
-    Attributes:
-        config: what is trained; batch size, lr, budget and evaluations are set here.
-        num_train: examples of the training split.
-        target: validation accuracy.
-        deadline: time.perf_counter() after which no training begins, and those that run are stopped.
-        tell: called at every evaluation.
-        done: every training so far.
-    """
-
-    config: Config
-    num_train: int
-    target: float
-    deadline: float
-    tell: Callable[[], None] = lambda: None
+    config: Config  # what is trained; batch size, lr, budget and evaluations are set here
+    num_train: int  # examples of the training split
+    target: float  # validation accuracy
+    deadline: float  # time.perf_counter() after which no training begins, and those that run are stopped
+    tell: Callable[[], None] = lambda: None  # called at every evaluation
     done: list[Training] = field(default_factory=list)
 
     def train(self, batch_size: int, lr: float, seed: int, max_examples: float) -> Training:
-        """One training to the target, stopped after so many examples or at the deadline."""
+        """Train to the target, at most `max_examples` and to the deadline."""
         every = max(batch_size, self.num_train // EVALS_PER_PASS, 1)
         budget = Budget("target", val_accuracy=self.target, max_epochs=max_examples / self.num_train)
         config = replace(
@@ -98,42 +79,35 @@ class Trainings:
         found = target_metrics(evaluations, self.target if outcome == "done" else None)
         seen = float(evaluations[-1].point.counts.processed) if evaluations else 0.0
         examples, seconds = (found.get(f"target/{name}", math.nan) for name in ("examples", "seconds"))
-        return self._keep(Training(batch_size, lr, seed, examples, seconds, seen, outcome))
-
-    def _keep(self, training: Training) -> Training:
-        self.done.append(training)
-        return training
+        self.done.append(Training(batch_size, lr, seed, examples, seconds, seen, outcome))
+        return self.done[-1]
 
     @property
     def is_over(self) -> bool:
-        """Whether the time is over."""
+        """Tell whether the time is over."""
         return time.perf_counter() > self.deadline
 
     def best_at(self, batch_size: int) -> Training | None:
-        """The training of a batch size that needed the fewest examples; None where none reached the target."""
+        """Return the training of a batch size that needed the fewest examples; None where none reached the target."""
         reached = [each for each in self.done if each.batch_size == batch_size and each.is_reached]
         return min(reached, key=lambda each: each.examples, default=None)
 
-    def tune(self, batch_size: int, lr: float, max_examples: float) -> Training | None:
-        """Walk from an lr in factors of two, up and then down, as long as fewer examples are needed.
+    def tune(self, batch_size: int, lr: float, max_examples: float) -> None:
+        """Search the best lr in factors of two, up and then down, as long as fewer examples are needed.
 
         Args:
             batch_size: B.
             lr: to start from.
             max_examples: of a training, while none has reached the target.
-
-        Returns:
-            The best training; None where no lr reached the target.
         """
         self._step(batch_size, lr, max_examples)
         for direction in (LR_FACTOR, 1 / LR_FACTOR):
             tried = lr * direction
             while not self.is_over and self._step(batch_size, tried, max_examples):
                 tried *= direction
-        return self.best_at(batch_size)
 
     def _step(self, batch_size: int, lr: float, max_examples: float) -> bool:
-        """Whether a training at this lr is the best so far, or shows that the target is still out of reach."""
+        """Tell whether a training at this lr is the best so far, or shows that the target is still out of reach."""
         best = self.best_at(batch_size)
         limit = min(max_examples, best.examples * PATIENCE) if best else max_examples
         found = self.train(batch_size, lr, self.config.seed, max(limit, 2.0 * batch_size))
@@ -150,7 +124,7 @@ class Trainings:
 
 
 def small(built: Built) -> Built:
-    """The run with a part of its validation split: evaluations would take longer than short trainings."""
+    """Return the run with a part of its validation split: evaluations would take longer than short trainings."""
     val = built.dataset.val
     index = torch.randperm(len(val), generator=torch.Generator().manual_seed(0))[:MAX_VAL]
     part = Split(val.inputs[index.to(val.targets.device)], val.targets[index.to(val.targets.device)])
@@ -159,33 +133,19 @@ def small(built: Built) -> Built:
 
 @dataclass(frozen=True)
 class First:
-    """What the first training found.
+    """Target that the first training found."""
 
-    Attributes:
-        target: validation accuracy that it reached, less two standard errors; NaN where it ended badly.
-        examples: after which it was there first.
-        outcome: done, diverged or out_of_memory.
-        cause: of the latter two.
-    """
-
-    target: float
-    examples: float
-    outcome: str
-    cause: str
+    target: float  # validation accuracy that it reached, less two standard errors; NaN where it ended badly
+    examples: float  # after which it was there first
+    outcome: str  # done, diverged or out_of_memory
+    cause: str  # of the latter two
 
 
 def first_training(config: Config, batch_size: int, num_train: int, seconds: float, target: float | None) -> First:
     """Train at the configured lr for some seconds: what it reaches is a target that others can reach too.
 
     The target is the best mean of three evaluations in a row, less two standard errors of the validation split: what
-    one run reaches by luck, others may never reach.
-
-    Args:
-        config: nothing else is measured.
-        batch_size: B.
-        num_train: examples of the training split.
-        seconds: of the training clock.
-        target: where a person gave one; then only the examples to it are looked for.
+    one run reaches by luck, others may never reach. Of a `target` that is given only the examples to it are looked for.
     """
     every = max(batch_size, num_train // EVALS_PER_PASS, 1)
     budget, evals = Budget("seconds", seconds=seconds), replace(config.eval, every_examples=every)
@@ -211,7 +171,7 @@ def first_training(config: Config, batch_size: int, num_train: int, seconds: flo
 
 
 def noise_at(config: Config, batch_size: int, num_examples: float) -> Estimate:
-    """Gradient noise scale after so many examples of training, with its interval; NaN where it is not known."""
+    """Measure the gradient noise scale after so many examples of training; NaN where it is not known."""
     count = max(round(num_examples), batch_size)
     budget = Budget("examples", num_examples=count)
     here = replace(config, batch_size=batch_size, epochs=None, budget=budget, measure=Measure(gradient_noise=True))

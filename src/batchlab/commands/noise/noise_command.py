@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from batchlab.commands.command_line import Check, Request
 from batchlab.config.command_keys import Noise
@@ -49,7 +49,7 @@ def run(request: Request) -> int:
 
 
 def record(keys: Noise, config: Config, found: NoiseProfile, answer: dict[str, Any]) -> Path:
-    """The answer as a file and as a run in MLflow; returns the file."""
+    """Write the answer to a file, and as a run to MLflow; returns the file."""
     curves = {
         f"noise/{name}": [(each["size"], each[name]) for each in answer["batches"]]
         for name in ("variance", "cosine_squared")
@@ -63,7 +63,7 @@ def record(keys: Noise, config: Config, found: NoiseProfile, answer: dict[str, A
 
 
 def noise_record(found: NoiseProfile) -> dict[str, Any]:
-    """The answer as it is written to noise.json."""
+    """Return the answer as it is written to noise.json."""
     return {
         "exact": found.exact.noise.scale.value,
         "endless": found.endless.scale.record() | {"standard_error": found.endless.standard_error},
@@ -77,7 +77,7 @@ def noise_record(found: NoiseProfile) -> dict[str, Any]:
 
 
 def show_noise(console: Console, found: NoiseProfile) -> None:
-    """The table of batch sizes, then what was found in sentences."""
+    """Print the table of batch sizes, then what was found in sentences."""
     exact, endless, slope = found.exact.noise.scale, found.endless, found.slope
     ratio = found.two_batch.scale.value / exact.value
     console.print(draw_batches(found))
@@ -98,12 +98,11 @@ def show_noise(console: Console, found: NoiseProfile) -> None:
 
 
 def draw_batches(found: NoiseProfile) -> Table:
-    """Variance and cosine of every batch size beside what theory says of them."""
+    """Draw variance and cosine of every batch size beside what theory says of them."""
     exact, count = found.exact.noise, found.exact.num_examples
     title = "a batch's gradient against that of all examples of the sample"
-    table = Table("m", "variance", "S(1/m-1/N)", "ratio", "cosine²", "95 %", "law", "difference", title=title)
-    for column in table.columns:
-        column.justify = "right"
+    heads = ("m", "variance", "S(1/m-1/N)", "ratio", "cosine²", "95 %", "law", "difference")
+    table = Table(*(Column(head, justify="right") for head in heads), title=title)
     for each in found.batches:
         variance, predicted = float(each.distances.mean()), float(variance_law(each.size, exact.noise, count))
         cosine, law = each.cosine_squared, float(cosine_law(each.size, exact.scale.value, count))

@@ -119,19 +119,13 @@ def costs_of(results: list[RunResult]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """A run that any of its seeds can be trained of.
+    """A run that any of its seeds can be trained of."""
 
-    Attributes:
-        config: as it was asked for.
-        run: with a number for micro_batch_size=auto.
-        step_seconds: batch size -> seconds of a step measured alone; None = the clock measures.
-        tags: how much fits in memory, and where the step times are from.
-    """
-
-    config: Config
-    run: ResolvedRun
+    config: Config  # as it was asked for
+    run: ResolvedRun  # with a number for micro_batch_size=auto
+    # batch size -> seconds of a step measured alone; None = the clock measures
     step_seconds: Callable[[int], float] | None
-    tags: dict[str, str]
+    tags: dict[str, str]  # how much fits in memory, and where the step times are from
 
 
 def prepare(run: ResolvedRun) -> PreparedRun:
