@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from batchlab.data.dataset import Augment
-from batchlab.data.stream import BatchStream, Order, placed
+from batchlab.data.splits import placed
+from batchlab.data.stream import BatchStream, Order
 from batchlab.data.transforms import augmented
 from batchlab.training.data_loading import load_dataset
 

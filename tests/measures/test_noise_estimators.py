@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from batchlab.data.dataset import Split
-from batchlab.data.stream import in_order
+from batchlab.data.splits import in_order
 from batchlab.data.transforms import Prepare
 from batchlab.laws.gradient_noise import cosine_law, fit_slope, variance_law
 from batchlab.measures.gradients import Sample, drawn, example_gradients, training_sample, undisturbed

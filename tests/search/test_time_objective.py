@@ -11,10 +11,10 @@ from batchlab.config.objectives import CALIBRATED, MEASURED
 from batchlab.config.registration import register_schema, shares_host
 from batchlab.config.resolve import resolved
 from batchlab.config.schema import REPOSITORY
+from batchlab.search.search_plan import fix_time_objective
 from batchlab.search.settings import read_settings
 from batchlab.search.storage import open_storage
 from batchlab.search.study import open_study
-from batchlab.search.time_objective import fix_time_objective
 from batchlab.validation.grid import without_hydra
 
 ACCURACY = "final/val_accuracy"

@@ -6,7 +6,7 @@ passes, the same whatever came before it, and the same from memory or through a 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -151,44 +151,6 @@ def gather(split: Split, order: Order) -> Reader:
         return buffer, targets.index_select(0, index)
 
     return read
-
-
-def placed(dataset: Dataset, device: torch.device) -> Dataset:
-    """The data set with all examples as tensors on the device."""
-
-    def place(split: Split) -> Split:
-        inputs = split.inputs
-        if not isinstance(inputs, Tensor):
-            inputs = inputs[torch.arange(len(split))]
-        return Split(inputs.to(device), split.targets.to(device))
-
-    return replace(dataset, train=place(dataset.train), val=place(dataset.val), test=place(dataset.test))
-
-
-def normalised(dataset: Dataset, device: torch.device) -> Dataset:
-    """A placed data set with its inputs as the float32 that the model sees, so that no step computes them."""
-
-    def prepare(split: Split) -> Split:
-        assert isinstance(split.inputs, Tensor)
-        return replace(split, inputs=Prepare(dataset, device)(split.inputs))
-
-    splits = {name: prepare(getattr(dataset, name)) for name in ("train", "val", "test")}
-    return replace(dataset, **splits, mean=torch.zeros_like(dataset.mean), std=torch.ones_like(dataset.std))
-
-
-def sampled(split: Split, count: int, seed: int) -> Split:
-    """At most `count` examples of a split, drawn by the seed alone."""
-    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
-    index = order[:count].to(split.targets.device)
-    return Split(split.inputs[index], split.targets[index])
-
-
-def in_order(split: Split, prepare: Prepare, device: torch.device, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The examples of a split as they lie, `size` at a time, prepared on the device."""
-    for start in range(0, len(split), size):
-        index = torch.arange(start, min(start + size, len(split)))
-        raw = split.inputs[start : start + size] if isinstance(split.inputs, Tensor) else split.inputs[index]
-        yield prepare(raw.to(device)), split.targets[start : start + size].to(device)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from batchlab.config.instantiate import bound
 from batchlab.data.dataset import Split
-from batchlab.data.stream import in_order, sampled
+from batchlab.data.splits import in_order, sampled
 from batchlab.data.transforms import Prepare
 from batchlab.measures.landscape import Landscape, held, named, precise_loss
 from batchlab.models.norm import GhostBatchNorm

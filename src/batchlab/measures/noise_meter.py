@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from batchlab.data.dataset import Split
-from batchlab.data.stream import in_order
+from batchlab.data.splits import in_order
 from batchlab.data.transforms import Prepare
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.gradient_noise import NoiseScale, unknown

@@ -24,7 +24,7 @@ from batchlab.report.study_data import Study, study_of
 from batchlab.report.summary import summary_of
 from batchlab.report.time_to_target_figure import target_panels, target_points
 from batchlab.report.tradeoff import pareto_panel, pareto_points
-from batchlab.search.figures import attach_figures
+from batchlab.search.dashboard import attach_figures
 from batchlab.system.environment_errors import cannot_write
 from batchlab.tracking.stores import report_folder
 from batchlab.tracking.study_reader import attach, curves_of, study_runs

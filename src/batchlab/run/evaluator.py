@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from batchlab.data.dataset import Split
-from batchlab.data.stream import in_order, sampled
+from batchlab.data.splits import in_order, sampled
 from batchlab.data.transforms import Prepare
 from batchlab.measures.measurer import Measurer
 from batchlab.measures.noise_meter import NoiseMeter

@@ -22,14 +22,13 @@ from optuna.trial import Trial
 
 from batchlab.config.objectives import CALIBRATED, MEASURED
 from batchlab.errors import ConfigErrors
-from batchlab.search.existing_study import storage_error
 from batchlab.search.finalize import JobOutcome, finalize, has_values
-from batchlab.search.fingerprint import fingerprint
 from batchlab.search.first_points import first_points
 from batchlab.search.fitting import batch_dimension, draw_one_that_fits, smallest_too_large
 from batchlab.search.optuna_internals import storage_of, suggest, trial_id_of
 from batchlab.search.retry import without_retries
 from batchlab.search.sampler import grid_size, sampler_of
+from batchlab.search.search_plan import fingerprint, fix_time_objective, storage_error
 from batchlab.search.settings import Settings, read_settings
 from batchlab.search.solutions import write_solutions
 from batchlab.search.space import Dimension, Space
@@ -37,7 +36,6 @@ from batchlab.search.stale_trials import SECONDS_BETWEEN_BEATS, Lease, own_lease
 from batchlab.search.storage import open_storage
 from batchlab.search.study import check_failures, check_fingerprint, done_trials, found_study, open_study
 from batchlab.search.sweeper_keys import sampler_traits
-from batchlab.search.time_objective import fix_time_objective
 from batchlab.search.trial_configs import Composer, parse_space
 from batchlab.search.trial_launcher import Job, TrialRunner
 from batchlab.search.trial_queue import TrialQueue

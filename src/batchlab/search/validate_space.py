@@ -17,13 +17,11 @@ from batchlab.config.keys import Affects
 from batchlab.config.schema import OPEN_GROUPS, Config, declared_key
 from batchlab.config.trusted_targets import untrusted
 from batchlab.errors import ConfigError, ConfigErrors, raised, reason
-from batchlab.search.fingerprint import fingerprint
 from batchlab.search.first_points import check_first_points, default_point
 from batchlab.search.sampler import try_out
-from batchlab.search.search_plan import SearchPlan, typed_config
+from batchlab.search.search_plan import SearchPlan, fingerprint, fix_time_objective, typed_config
 from batchlab.search.settings import Settings, read_settings
 from batchlab.search.space import Dimension, Space
-from batchlab.search.time_objective import fix_time_objective
 from batchlab.search.trial_configs import is_active, parse_space
 from batchlab.system.torchrun_env import torchrun_env
 from batchlab.validation.compose_errors import diagnose

@@ -11,7 +11,7 @@ from torch import Tensor
 from batchlab.config.instantiate import made
 from batchlab.data.argument_checks import not_numbers, refuse
 from batchlab.data.dataset import Dataset
-from batchlab.data.stream import normalised, placed
+from batchlab.data.splits import normalised, placed
 from batchlab.errors import ConfigErrors, config_error, raised
 from batchlab.system.device_memory import free_bytes
 

@@ -21,7 +21,7 @@ from batchlab.report.search_summary import (
     picks_of,
     write_best,
 )
-from batchlab.search.notes import write_note
+from batchlab.search.dashboard import write_note
 from batchlab.search.picks import Candidates, all_picks, candidates, keep, retrained
 from batchlab.search.retry import StorageUnavailable
 from batchlab.search.search_plan import SearchPlan

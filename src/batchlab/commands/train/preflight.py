@@ -65,7 +65,7 @@ def preflight(arguments: list[str], config_name: str = "train") -> Request:
     errors += [error for folder in folders for error in check_stores(folder)]
     errors = errors or _gate_two(found.configs, found.search)
     if found.search is not None and base is not None:
-        from batchlab.search.existing_study import as_begun
+        from batchlab.search.search_plan import as_begun
         from batchlab.search.validate_space import in_space
 
         plan = found.search

@@ -1,13 +1,29 @@
-"""Figures beside a study in the Optuna dashboard, as artifacts of the study."""
+"""Recommended configurations and figures of a study in the Optuna dashboard."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
+from optuna.study import Study
+from optuna_dashboard import save_note
 
 from batchlab.search.storage import find_study
 from batchlab.tracking.stores import optuna_artifacts
+
+
+def write_note(study: Study, picks: Mapping[str, str], commands: Mapping[str, str]) -> None:
+    """Write the study's note anew.
+
+    Args:
+        study: whose.
+        picks: name -> what is known of it, as Markdown.
+        commands: name -> what to type for it.
+    """
+    lines = ["### Recommended configurations", ""]
+    for name, said in picks.items():
+        lines += [f"**{name}**: {said}", "", "```", commands[name], "```", ""]
+    save_note(study, "\n".join(lines))
 
 
 def attach_figures(mlruns: str, name: str, paths: Sequence[Path], address: Any = None) -> None:
