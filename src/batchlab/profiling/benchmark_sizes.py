@@ -16,15 +16,12 @@ from batchlab.training.plan import num_examples_of
 
 
 def sizes_of(keys: Benchmark, config: Config, num_train: int) -> list[int]:
-    """Return the batch sizes that are asked for, rising, each once.
+    """Return the batch sizes that are asked for, rising, each once; those above N are refused by gate 2.
 
     Args:
-        keys: of the script.
+        keys: of the command.
         config: its device and data decide what coulom means.
         num_train: examples of the training split, N.
-
-    Returns:
-        Sizes from 1 to N; larger ones that were typed stand there too, and are refused by gate 2.
 
     Raises:
         ValueError: where coulom does not apply.

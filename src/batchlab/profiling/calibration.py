@@ -35,14 +35,11 @@ NUM_BLOCKS, BUDGET_SECONDS = 20, 6.0
 
 
 def counts_alone(config: Config) -> bool:
-    """Whether a run's clock counts step times that were measured alone, instead of what it measures.
+    """Tell whether a run's clock counts step times that were measured alone, instead of what it measures.
 
     Where its study optimises these seconds, and where trials that share the host are ended by seconds or judged by the
     seconds to a target. An optimizer of several passes has no step time: they are as many as it needs; and what a step
     takes that several processes share is not measured.
-
-    Args:
-        config: passed both gates.
     """
     if config.num_processes > 1 or declared(OptimizerTraits, config.optimizer).multi_pass:
         return False
@@ -54,10 +51,7 @@ def step_seconds(run: ResolvedRun) -> tuple[Callable[[int], float] | None, str]:
     """Return seconds of a step by batch size, as measured alone on this kind of host: from the table, or measured now.
 
     Where it has to be measured, our other trainings on this host stand meanwhile; to be called while this process holds
-    no place among them.
-
-    Args:
-        run: passed both gates; micro_batch_size=auto is settled.
+    no place among them; micro_batch_size=auto is settled.
 
     Returns:
         A function, batch size -> seconds, None where nothing could be timed; and where its numbers are from.
@@ -94,13 +88,10 @@ def said(entry: StepTimes) -> str:
 
 
 def sizes_to_time(largest: int, num_train: int, micro_batch_size: int | None = None) -> list[int]:
-    """Return the batch sizes from which a run's step times follow.
+    """Return the batch sizes from which a run's step times follow, given its largest batch.
 
-    Args:
-        largest: batch of the run.
-        num_train: examples in the training split; no batch is larger.
-        micro_batch_size: most examples of a part, m, or None. Up to m the sizes are steps in one part; where the run
-            has larger ones, a little more than m, 2m and 4m are timed as well.
+    Up to m = micro_batch_size they are steps in one part; where the run has larger ones, a little more than m, 2m and
+    4m are timed as well.
     """
     sizes = [SMALLEST]
     while sizes[-1] < max(largest, LEAST_TOP):
@@ -115,13 +106,8 @@ def sizes_to_time(largest: int, num_train: int, micro_batch_size: int | None = N
 def time_steps(run: ResolvedRun, entry: StepTimes, batch_sizes: list[int], is_alone: bool) -> StepTimes:
     """Return the entry with these sizes timed, too; what was timed before stays as it is, and so does its cost.
 
-    The largest of them is timed again beside the new ones, see `extended`.
-
-    Args:
-        run: whose steps.
-        entry: of the table, or empty.
-        batch_sizes: that nobody has tried yet.
-        is_alone: whether no training of ours runs on this host meanwhile.
+    The largest of them is timed again beside the new ones, see `extended`. `is_alone` tells whether no training of ours
+    runs on this host meanwhile.
     """
     started, built = time.perf_counter(), build_run(run, run.config.seed)
     micro, failed = built.plan.micro_batch_size, dict(entry.failed)
@@ -148,7 +134,7 @@ def time_steps(run: ResolvedRun, entry: StepTimes, batch_sizes: list[int], is_al
 
 
 def is_fit(model: nn.Module, sizes: list[int]) -> bool:
-    """Whether batch norm takes passes of these sizes: two examples at least, whole ghosts."""
+    """Tell whether batch norm takes passes of these sizes: two examples at least, whole ghosts."""
     ghosts = [module.ghost_size for module in model.modules() if isinstance(module, GhostBatchNorm)]
     has_norm = bool(ghosts) or any(isinstance(module, _BatchNorm) for module in model.modules())
     return all((size > 1 or not has_norm) and not any(size % ghost for ghost in ghosts) for size in sizes)

@@ -4,7 +4,6 @@ import time
 from functools import lru_cache
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from batchlab.training.build import Built
@@ -23,10 +22,6 @@ def flops_per_example(built: Built, mode: str) -> float:
 
     Counted by torch on matrix products and convolutions; forward and backward for ``train``, forward for
     ``inference``. The optimizer's step, which does not grow with the batch, is not in it.
-
-    Args:
-        built: model, loss and data.
-        mode: train or inference.
     """
     train_step = built.train_step
     count = min(COUNTED_EXAMPLES, len(built.dataset.train))
@@ -38,14 +33,9 @@ def flops_per_example(built: Built, mode: str) -> float:
         if mode == "train":
             built.loss_function(logits, targets).backward()
     train_step.optimizer.zero_grad()
-    restore_buffers(train_step.model, buffers)
-    return counter.get_total_flops() / count
-
-
-def restore_buffers(model: nn.Module, buffers: dict[str, torch.Tensor]) -> None:
-    """Set a model's buffers back to the copies."""
-    for name, buffer in model.named_buffers():
+    for name, buffer in train_step.model.named_buffers():
         buffer.copy_(buffers[name])
+    return counter.get_total_flops() / count
 
 
 @lru_cache(maxsize=8)
@@ -53,10 +43,6 @@ def matmul_peak(device: torch.device, precision: str) -> float:
     """Measure FLOP/s of a large square matrix product in a precision, the best of some repeats.
 
     Measured once per process, so that variants that are compared are held against one number.
-
-    Args:
-        device: where.
-        precision: float32, bfloat16 or float16.
     """
     size = MATMUL_SIZES[device.type]
     dtype = DTYPES.get(precision, torch.float32)

@@ -72,21 +72,17 @@ def largest_batch(
     smallest that does not; what is returned was tested. memory.headroom and memory.max_micro_batch_size are kept to.
 
     Args:
-        config: passed both gates.
+        config: of the run.
         whole: the effective batch that is to be cut into parts: nothing larger is tested, and smaller sizes are tested
             as two parts whose gradients add up, which takes more; None = each size is a batch of its own.
         limit_bytes: None = memory.limit_bytes, or what the device has free now.
         known: of a configuration that takes the same, under the same limit.
         timeout: seconds for building, and for each size.
 
-    Returns:
-        The `MemoryProbe`.
-
     Raises:
         NothingFits: with the reason.
     """
-    headroom = HEADROOM if config.memory.headroom is None else config.memory.headroom
-    device = pick_device(config.device)
+    headroom, device = headroom_of(config), pick_device(config.device)
     reset_peak(device)  # what this process can give back, the other may have
     free = free_bytes(device)
     limit = limit_bytes or config.memory.limit_bytes or free
@@ -100,9 +96,9 @@ def largest_batch(
         def parts(size: int) -> int:
             return 1 if whole is None or size >= whole else 2
 
-        earlier = [each for each in (known.tested if known else ()) if says(each, parts(each.size))]
         most = caps["maximum"] or math.inf
-        earlier = [each for each in earlier if each.size <= most]
+        earlier = [each for each in known.tested if each.size <= most] if known else []
+        earlier = [each for each in earlier if says(each, parts(each.size))]
         tested = search_sizes(lambda size: tester.test(size, parts(size)), sizes, earlier)
     best = largest_fitting(tested)
     if best is None:
@@ -112,6 +108,11 @@ def largest_batch(
     return MemoryProbe(best.size, tuple(tested), limit, headroom, facts, capped_by)
 
 
+def headroom_of(config: Config) -> float:
+    """Return the share of the limit that has to stay free."""
+    return HEADROOM if config.memory.headroom is None else config.memory.headroom
+
+
 def _sizes(facts: MemoryFacts, caps: dict[str, int]) -> tuple[Sizes, str]:
     """Return the sizes to test, and which of the caps is the lowest; ties go to the last."""
     lowest = min(reversed(caps), key=lambda name: caps[name])
@@ -119,7 +120,7 @@ def _sizes(facts: MemoryFacts, caps: dict[str, int]) -> tuple[Sizes, str]:
 
 
 def says(tested: SizeTest, num_parts: int) -> bool:
-    """Whether a test says something of its size in so many parts: two parts take at least what one does."""
+    """Tell whether a test says something of its size in so many parts: two parts take at least what one does."""
     return tested.num_parts >= num_parts if tested.fits else tested.num_parts <= num_parts
 
 

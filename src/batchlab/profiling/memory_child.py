@@ -46,11 +46,7 @@ class ProbeRequest:
 
 
 class Tester:
-    """Trains steps of any size, and reads the peak of this process; a DataLoader's workers are beside it.
-
-    Args:
-        task: what to build.
-    """
+    """Trains steps of any size, and reads the peak of this process; a DataLoader's workers are beside it."""
 
     def __init__(self, task: ProbeRequest) -> None:
         self._built: Built = build(task.config, task.config.seed)
@@ -59,31 +55,22 @@ class Tester:
             self._beside = max(0, task.free_bytes - free_bytes(self._device) - torch.cuda.memory_reserved(self._device))
         else:
             self._beside = max(0.0, task.asking_bytes - status_bytes("VmRSS"))
+        modules = list(self._built.train_step.model.modules())
+        self._unit = math.lcm(*(each.ghost_size for each in modules if isinstance(each, GhostBatchNorm)))
+        has_norm = any(isinstance(each, _BatchNorm) for each in modules)
+        self._first = 2 if has_norm and self._unit == 1 else self._unit
         reset_peak(self._device)
         if self._peak() < task.limit_bytes:  # else the baseline says it all
             self._guard(task.limit_bytes)
             stream = self._stream()
             for _ in range(STEPS_OF_STATE.get(task.config.precision, 5)):
-                self._step(stream, self.first, 1)
-
-    @property
-    def unit(self) -> int:
-        """Return the least common multiple of all ghost sizes; every pass has a multiple of it."""
-        return math.lcm(
-            *(each.ghost_size for each in self._built.train_step.model.modules() if isinstance(each, GhostBatchNorm))
-        )
-
-    @property
-    def first(self) -> int:
-        """Return the smallest size: 2 with batch norm, a multiple of the ghost size with ghosts, else 1."""
-        has_norm = any(isinstance(each, _BatchNorm) for each in self._built.train_step.model.modules())
-        return max(self.unit, 2 if has_norm and self.unit == 1 else 1)
+                self._step(stream, self._first, 1)
 
     def facts(self) -> dict[str, Any]:
-        """Return what is the same for all sizes; the baseline is what is taken between steps."""
+        """Return what is the same for all sizes, see `MemoryFacts`."""
         reset_peak(self._device)
         num_train = len(self._built.dataset.train)
-        return {"baseline_bytes": self._peak(), "num_train": num_train, "first": self.first, "unit": self.unit}
+        return {"baseline_bytes": self._peak(), "num_train": num_train, "first": self._first, "unit": self._unit}
 
     def test(self, size: int, num_parts: int) -> dict[str, Any]:
         """Measure the peak of full steps of a size, and what is left of it between steps.
@@ -103,7 +90,7 @@ class Tester:
         return {"bytes": peak, "left_bytes": self._peak()}
 
     def _stream(self) -> BatchStream:
-        """The run's stream again, with buffers that hold nothing of other sizes."""
+        """Open the run's stream again, with buffers that hold nothing of other sizes."""
         dataset, resident = load_placed(self._built.config.data, self._device)
         return BatchStream(dataset, self._built.seed, self._device, resident)
 

@@ -21,8 +21,7 @@ LEFT_OVER = 0.01
 class NothingFits(MemoryError):
     """No size fits, or the run cannot even be built; the text says why.
 
-    Attributes:
-        needed_bytes: that the smallest size took; NaN where it did not get that far.
+    `needed_bytes` are those that the smallest size took; NaN where it did not get that far.
     """
 
     def __init__(self, text: str, needed_bytes: float = float("nan")) -> None:
@@ -45,7 +44,7 @@ class SizeTester:
 
     Args:
         task: what is built there.
-        free_share: share of the limit that may be used; a size that takes more does not fit.
+        free_share: of the limit that may be used; a size that takes more does not fit.
         timeout: seconds for building, and for each size.
     """
 
@@ -81,12 +80,7 @@ class SizeTester:
         return MemoryFacts(**answer)
 
     def test(self, size: int, num_parts: int) -> SizeTest:
-        """Test one size; whatever ends the process, the size does not fit.
-
-        Args:
-            size: examples in a forward and backward pass.
-            num_parts: passes whose gradients add up, 1 or 2.
-        """
+        """Test one size in 1 or 2 passes whose gradients add up; whatever ends the process, the size does not fit."""
         if self._process is None:
             self.facts()
         started = time.perf_counter()

@@ -12,7 +12,7 @@ from batchlab.config.identity import hash_of, settings_affecting
 from batchlab.config.keys import Affects
 from batchlab.config.schema import Config
 from batchlab.errors import ConfigError
-from batchlab.profiling.largest_batch import HEADROOM, EarlierTests, MemoryProbe, largest_batch, needs, sentence
+from batchlab.profiling.largest_batch import EarlierTests, MemoryProbe, headroom_of, largest_batch, needs, sentence
 from batchlab.profiling.memory_process import MemoryFacts, NothingFits
 from batchlab.profiling.size_search import SizeTest
 from batchlab.system.device_memory import free_bytes, peak_bytes, reset_peak
@@ -39,13 +39,8 @@ def resolve_micro_batch(run: ResolvedRun) -> MicroBatchChoice:
 
     The effective batch stays what was asked for. The number is the size of the largest of the near-equal parts into
     which the found maximum cuts the batches of the run, so that it says what the run does: ``none`` where every batch
-    goes through whole. What comes out is the configuration in which that number had been typed.
-
-    Args:
-        run: passed both gates.
-
-    Returns:
-        The same run where its micro_batch_size is not auto.
+    goes through whole. What comes out is the configuration in which that number had been typed; the same run where its
+    micro_batch_size is not auto.
 
     Raises:
         NothingFits: with the reason.
@@ -73,9 +68,7 @@ def resolve_micro_batch(run: ResolvedRun) -> MicroBatchChoice:
 def check_memory(configs: list[Config], num_workers: int = 1) -> list[ConfigError]:
     """Return an error for each configuration with micro_batch_size=auto of which not the smallest size fits.
 
-    Args:
-        configs: passed both gates.
-        num_workers: processes that will train side by side, and share what is free.
+    What is free is shared by `num_workers` processes, which will train side by side.
     """
     asking = [config for config in configs if config.micro_batch_size == "auto"]
     if asking:
@@ -88,8 +81,7 @@ def check_memory(configs: list[Config], num_workers: int = 1) -> list[ConfigErro
 
 
 def _memory_errors(run: ResolvedRun) -> Iterator[ConfigError]:
-    config = run.config
-    device = pick_device(config.device)
+    config, device = run.config, pick_device(run.config.device)
     if math.isnan(peak_bytes(device)):
         allowed = f"this system does not say how much memory is taken on {device.type}"
         yield ConfigError("micro_batch_size", "auto", allowed, "micro_batch_size=32")
@@ -97,46 +89,38 @@ def _memory_errors(run: ResolvedRun) -> Iterator[ConfigError]:
     try:
         resolve_micro_batch(run)
     except NothingFits as error:
-        limit, headroom = config.memory.limit_bytes, config.memory.headroom
+        limit, headroom = config.memory.limit_bytes, headroom_of(config)
         if limit is None:
             yield ConfigError("micro_batch_size", "auto", str(error), "a smaller model, or micro_batch_size=none")
             return
         needed = 2 * limit if math.isnan(error.needed_bytes) else error.needed_bytes
-        enough = math.ceil(needed / (1 - (HEADROOM if headroom is None else headroom)) / 1e8) * 10**8
+        enough = math.ceil(needed / (1 - headroom) / 1e8) * 10**8
         yield ConfigError("memory.limit_bytes", limit, str(error), f"memory.limit_bytes={enough}")
 
 
 def allowed_maximum(at_most: int, batches: Sequence[int], facts: MemoryFacts) -> int | None:
     """Return the largest maximum m <= at_most of which every part of every batch is a size that the model takes.
 
+    None where there is none, e.g. parts of 2 of a batch of 3 with batch norm.
+
     Args:
         at_most: the largest size that fits.
         batches: sizes of the batches of the run.
         facts: smallest size (2 with batch norm) and unit (the ghost size).
-
-    Returns:
-        m, or None where there is none, e.g. parts of 2 of a batch of 3 with batch norm.
     """
 
     def is_allowed(size: int) -> bool:
-        parts = (part for batch in batches for part in {*_ends(batch, size)})
+        num_parts = [(batch, math.ceil(batch / size)) for batch in batches]
+        parts = {part for batch, num in num_parts for part in (batch // num, math.ceil(batch / num))}
         return all(part >= facts.first and part % facts.unit == 0 for part in parts)
 
     return next((size for size in range(at_most, 0, -1) if is_allowed(size)), None)
 
 
-def _ends(batch_size: int, micro_batch_size: int) -> tuple[int, int]:
-    """The largest and the smallest of `part_sizes`, without the list."""
-    num_parts = math.ceil(batch_size / micro_batch_size)
-    return math.ceil(batch_size / num_parts), batch_size // num_parts
-
-
 def free_for_runs(config: Config, num_workers: int = 1) -> int:
     """Return the bytes that one run may take: memory.limit_bytes, else an equal share of what was free at first.
 
-    Args:
-        config: of the run.
-        num_workers: that share it; counted where nothing is known yet.
+    `num_workers` that share it count where nothing is known yet.
     """
     if config.memory.limit_bytes is not None:
         return config.memory.limit_bytes

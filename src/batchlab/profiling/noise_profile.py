@@ -9,7 +9,7 @@ from batchlab.config.command_keys import Noise
 from batchlab.config.schema import Config, Measure
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.gradient_noise import NoiseScale, fit_slope
-from batchlab.measures.gradients import Sample, training_sample
+from batchlab.measures.gradients import training_sample
 from batchlab.measures.noise_estimators import BatchNoise, ExactNoise, batch_noise, exact_noise, parts_noise
 from batchlab.run.training_run import run, run_to_end
 from batchlab.training.build import Built, build
@@ -21,7 +21,7 @@ PARTS = 16
 
 
 class NothingMeasured(Exception):
-    """There is no model to measure, or no noise scale; the text says why."""
+    """No model to measure, or no noise scale; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,7 @@ class NoiseProfile:
 
 
 def profile_noise(keys: Noise, config: Config) -> NoiseProfile:
-    """Train, then measure the model as it stands at the end.
-
-    Args:
-        keys: of the script.
-        config: passed both gates; micro_batch_size=auto is settled.
+    """Train, then measure the model as it stands at the end; micro_batch_size=auto is settled.
 
     Raises:
         NothingMeasured: where the training did not end well, or the gradient has no noise scale.
@@ -49,7 +45,8 @@ def profile_noise(keys: Noise, config: Config) -> NoiseProfile:
     sample = training_sample(built, keys.num_examples)
     sample = replace(sample, population=len(sample))  # of the sample itself everything can be measured
     model, loss, count = built.train_step.model, built.loss_function, len(sample)
-    exact, two_batch = exact_noise(model, loss, sample), two_batches(built, sample)
+    parts = zip(sample.inputs.tensor_split(PARTS), sample.targets.tensor_split(PARTS), strict=True)
+    exact, two_batch = exact_noise(model, loss, sample), parts_noise(model, loss, parts, count)
     endless = exact_noise(model, loss, replace(sample, population=sys.maxsize)).noise
     if not np.isfinite(exact.noise.scale.value):
         raise NothingMeasured(f"No noise scale: {exact.noise.reason}")
@@ -71,9 +68,3 @@ def trained(config: Config) -> Built:
     if outcome != "done":
         raise NothingMeasured(f"The training ended as {outcome}: there is no model to measure.")
     return built
-
-
-def two_batches(built: Built, sample: Sample) -> NoiseScale:
-    """Estimate the noise scale as accumulated steps do: parts against their total."""
-    parts = zip(sample.inputs.tensor_split(PARTS), sample.targets.tensor_split(PARTS), strict=True)
-    return parts_noise(built.train_step.model, built.loss_function, parts, len(sample))

@@ -31,11 +31,6 @@ class Sizes:
 def search_sizes(test: Callable[[int], SizeTest], sizes: Sizes, known: Iterable[SizeTest] = ()) -> list[SizeTest]:
     """Test sizes until the largest that fits is known.
 
-    Args:
-        test: tests one size.
-        sizes: that may be tested.
-        known: tests that were made before.
-
     Returns:
         Every test, the known ones too, by size; `largest_fitting` picks the answer.
     """
@@ -48,12 +43,7 @@ def search_sizes(test: Callable[[int], SizeTest], sizes: Sizes, known: Iterable[
 def next_size(tested: Sequence[SizeTest], sizes: Sizes) -> int | None:
     """Return the size to test next: twice the largest that fits, then between that and the smallest that does not.
 
-    Args:
-        tested: so far, in any order.
-        sizes: that may be tested.
-
-    Returns:
-        A size between first and maximum, or None where nothing is left to find out.
+    None where nothing is left to find out.
     """
     best, failing, unit = largest_fitting(tested), smallest_failing(tested), sizes.unit
     maximum = sizes.maximum // unit * unit

@@ -44,11 +44,7 @@ class StepTimes:
 
 
 def untimed(run: ResolvedRun) -> StepTimes:
-    """Return the entry of a run's steps before anything is measured.
-
-    Args:
-        run: passed both gates; micro_batch_size=auto is settled.
-    """
+    """Return the entry of a run's steps before anything is measured; micro_batch_size=auto is settled."""
     config, dataset, device = run.config, run.dataset, pick_device(run.config.device)
     facts = settings_affecting(config, Affects.STEP_TIME)
     facts |= {"input_shape": list(dataset.input_shape), "num_classes": dataset.num_classes}
@@ -65,9 +61,9 @@ def structure(model: nn.Module) -> str:
 
 def host_class(device: torch.device) -> dict[str, Any]:
     """Return what two hosts must have in common for a step to take the same time on both."""
-    facts: dict[str, Any] = {"cpu": environment()["cpu"], "cores": os.cpu_count(), "torch": torch.__version__}
     gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
-    return facts | {"device": device.type} | gpu
+    facts = {"cpu": environment()["cpu"], "cores": os.cpu_count(), "torch": torch.__version__}
+    return {**facts, "device": device.type, **gpu}
 
 
 def read_entry(mlruns: str, entry: StepTimes) -> StepTimes:

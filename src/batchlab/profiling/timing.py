@@ -67,7 +67,7 @@ def time_cells(
 
     Args:
         cells: what to time.
-        num_blocks: at most so many blocks.
+        num_blocks: at most.
         budget_seconds: of the blocks; one that would end after it is not begun. Cells whose warm-up does not fit into
             half as long, the largest batches, are not timed.
         clock: on a CPU: wall clock, or the process's own time, which a busy neighbour does not stretch.
@@ -103,9 +103,8 @@ def time_cells(
         rows.append(row)
         ends.append(time.perf_counter() - started)
     seconds = np.array(rows).reshape(len(rows), len(cells))
-    clocks: dict[str, ClockName] = {
-        device: _clock_of(device, clock) for device in {cell.built.device.type for cell in cells}
-    }
+    devices = {cell.built.device.type for cell in cells}
+    clocks: dict[str, ClockName] = {each: "cuda events" if each == "cuda" else clock for each in devices}
     return Timings(
         seconds, peaks, drift_of(seconds, np.array(ends)), (before, _load()), clocks, torch.get_num_threads(), failed
     )
@@ -176,7 +175,7 @@ class Resident:
 
 
 def _warm_up(cell: Cell, clock: Literal["wall", "process"]) -> tuple[float, float]:
-    """Seconds of a step after two that are thrown away, and their peak memory."""
+    """Time a step after two that are thrown away; returns its seconds and their peak memory."""
     reset_peak(cell.built.device)
     run = stepper(cell)
     run(2)  # the second is the first whose gradients and optimizer state exist
@@ -205,10 +204,6 @@ def _timed(cell: Cell, run: Callable[[int], None], num_steps: int, clock: Litera
     if cell.built.device.type == "mps":
         torch.mps.synchronize()
     return (read() - started) / num_steps
-
-
-def _clock_of(device: str, clock: Literal["wall", "process"]) -> ClockName:
-    return "cuda events" if device == "cuda" else clock
 
 
 def _load() -> float:
