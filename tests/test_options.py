@@ -11,7 +11,7 @@ from torch import nn
 
 from batchlab.config.schema import REPOSITORY
 from batchlab.config.traits import LossTraits, declared
-from batchlab.data.dataset import Dataset, Split, as_made
+from batchlab.data.dataset import Dataset, Split, make_dataset
 from batchlab.run.training_run import run, run_to_end
 from batchlab.training.build import build
 from batchlab.validation.dry_run import check_data
@@ -110,7 +110,7 @@ def test_every_option_composes_and_runs(config_of, tmp_path, monkeypatch, group,
 def plane() -> Dataset:
     points = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
     splits = [Split(part, (part[:, 0] > 0).long()) for part in points.split(100)]
-    return as_made("plane", *splits, num_classes=2, facts=())
+    return make_dataset("plane", splits, 2, ())
 
 
 def test_regression_trains_to_the_noise_floor(config_of):

@@ -204,9 +204,7 @@ def test_a_part_of_the_training_split_is_stratified_and_leaves_val_and_test_alon
     assert len(load_vision("MNIST", str(mnist), False, False, 0, 0.25, 0, num_train=29).train) == 29
 
 
-@pytest.mark.parametrize(
-    ("num_train", "allowed"), [(0, "integer of at least 1"), (9, "at least 10"), (31, "at most 30")]
-)
+@pytest.mark.parametrize(("num_train", "allowed"), [(0, "an integer from 1"), (9, "at least 10"), (31, "at most 30")])
 def test_a_part_of_no_possible_size_is_refused(mnist, num_train, allowed):
     with pytest.raises(ConfigErrors, match=allowed) as error:
         load_vision("MNIST", str(mnist), False, False, 0, 0.25, 0, num_train=num_train)

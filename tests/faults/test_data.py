@@ -120,14 +120,14 @@ def test_missing_numbers_of_a_table_are_said_with_column_and_row_and_do_no_harm(
 
 LOADER = """
 import numpy, torch
-from batchlab.data.dataset import Split, as_made
+from batchlab.data.dataset import Split, make_dataset
 
 def load(inputs, targets):
     x = torch.arange(400.).reshape(100, 4) / 400
     y = x.sum(1)
     x[17, 3], y[20] = inputs, targets
     split = Split(x, y)
-    return as_made("mine", split, split, split, None, ())
+    return make_dataset("mine", (split, split, split), None, ())
 """
 
 

@@ -140,8 +140,8 @@ def test_vit_attention_equals_torchs():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: mlp((20,), 10, width=0), r"model\.width=0: a whole number of at least 1"),
-        (lambda: mlp((20,), 10, depth=-1), r"model\.depth=-1: a whole number of at least 0"),
+        (lambda: mlp((20,), 10, width=0), r"model\.width=0: an integer from 1"),
+        (lambda: mlp((20,), 10, depth=-1), r"model\.depth=-1: an integer from 0"),
         (lambda: mlp((20,), 10, depth=0, norm="batch"), r"model\.norm=batch: with model\.depth=0"),
         (lambda: mlp((20,), 10, ghost_size=4), r"model\.ghost_size=4: it has no effect"),
         (lambda: convnet((1, 7, 8), 10), r"model=convnet: it takes images of 8x8 pixels and up.*7x8"),

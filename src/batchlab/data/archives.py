@@ -1,6 +1,6 @@
 """The files of torchvision's data sets: found, checked, unpacked, downloaded."""
 
-import gzip
+import math
 import os
 import tarfile
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from torchvision.datasets import CIFAR10, MNIST, SVHN
-from torchvision.datasets.utils import calculate_md5
+from torchvision.datasets.utils import calculate_md5, extract_archive
 
 from batchlab.errors import ConfigErrors, config_error
 
@@ -59,10 +59,16 @@ def readable_root(kind: Any, root: str | Path, download: bool) -> Iterator[Path]
         raise _refusal(root, folder, parts, "; ".join(faults))
     with TemporaryDirectory(prefix="batchlab-") as temporary:
         for part in parts:
-            try:
-                _provide(folder, part, Path(temporary))
-            except (OSError, EOFError, tarfile.TarError) as error:
-                raise _refusal(root, folder, parts, f"{part.path} cannot be unpacked ({error})") from None
+            is_packed = (folder / part.path).is_file() and not _is_unpacked(folder, part)
+            for name in [part.path] if is_packed or not part.unpacked else [name for name, _ in part.unpacked]:
+                link = Path(temporary) / name
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(folder / name)
+                try:
+                    if is_packed and part.unpacked:
+                        extract_archive(link)
+                except (OSError, EOFError, tarfile.TarError) as error:
+                    raise _refusal(root, folder, parts, f"{name} cannot be unpacked ({error})") from None
         yield Path(temporary)
 
 
@@ -121,30 +127,10 @@ def _size_fault(folder: Path, name: str) -> str | None:
     if not 1 <= num_dimensions <= 3:
         return f"{name} is no file of the MNIST format"
     sizes = [int.from_bytes(header[4 * axis : 4 * axis + 4], "big") for axis in range(1, num_dimensions + 1)]
-    expected = 4 + 4 * num_dimensions
-    num_values = 1
-    for size in sizes:
-        num_values *= size
-    expected += num_values
+    expected = 4 + 4 * num_dimensions + math.prod(sizes)
     if path.stat().st_size == expected:
         return None
     return f"{name} is incomplete or changed: it has {path.stat().st_size:,} bytes, expected {expected:,}"
-
-
-def _provide(folder: Path, part: Part, target: Path) -> None:
-    packed = folder / part.path
-    use_packed = packed.is_file() and not _is_unpacked(folder, part)
-    if use_packed and packed.name.endswith(".tar.gz"):
-        with tarfile.open(packed) as archive:
-            archive.extractall(target, filter="data")
-        return
-    names = [name for name, _ in part.unpacked] or [part.path]
-    for name in names:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        if use_packed and part.unpacked:
-            (target / name).write_bytes(gzip.decompress(packed.read_bytes()))
-        else:
-            (target / name).symlink_to(folder / name)
 
 
 def _download(kind: Any, root: str | Path, folder: Path, parts: list[Part]) -> None:
@@ -152,9 +138,9 @@ def _download(kind: Any, root: str | Path, folder: Path, parts: list[Part]) -> N
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix="download-", dir=folder) as fresh:
-            kind(fresh, download=True)
-            if issubclass(kind, SVHN):
-                kind(fresh, split="test", download=True)
+            settings: list[dict[str, Any]] = [{"split": "train"}, {"split": "test"}] if issubclass(kind, SVHN) else [{}]
+            for split in settings:
+                kind(fresh, **split, download=True)
             for path in [file for file in Path(fresh).rglob("*") if file.is_file()]:
                 target = folder / path.relative_to(fresh)
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,66 +1,79 @@
-"""What loaders check about their arguments and labels; each function returns the errors it finds."""
+"""Checks of the arguments of data sets and models, and of labels; each returns the errors it finds."""
 
-import math
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
+from batchlab.config.keys import MOST, Key
 from batchlab.data.dataset import Dataset
-from batchlab.errors import ConfigError, ConfigErrors
+from batchlab.errors import ConfigError, ConfigErrors, config_error
 
 MIN_PER_CLASS = 3  # one example for each of train, val and test
 ROWS_AT_ONCE = 65_536
+SHARE = Interval(gt=0, lt=1)
 LARGEST_SEED = 2**32 - 1  # of scikit-learn's splits
 
 
 def refuse(*found: Iterable[ConfigError]) -> None:
-    """Raises ConfigErrors with every error that was found; returns where there is none."""
+    """Raise ConfigErrors with every error that was found; return where there is none."""
     errors = tuple(chain.from_iterable(found))
     if errors:
         raise ConfigErrors(*errors)
 
 
-def whole_number(key: str, value: object, least: int, example: int, most: int = 2**62) -> list[ConfigError]:
-    """An error where `value` is not an integer of at least `least`, or is above `most`."""
-    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
-        return []
-    is_above = isinstance(value, int) and value > most
-    allowed = f"an integer of at least {least} is allowed" + (f", and at most {most:,}" if is_above else "")
-    return [ConfigError(key, value, allowed, f"{key}={example}")]
+def whole_number(key: str, value: object, least: int, example: int, most: int = MOST) -> list[ConfigError]:
+    """Return an error where a value is not an integer from `least` to `most`."""
+    return number(key, value, Interval(ge=least, le=most), example, int)
 
 
-def number(key: str, value: object, least: float, most: float, example: float) -> list[ConfigError]:
-    """An error where `value` is not a number from `least` to `most`."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and math.isfinite(value) and least <= value <= most:  # type: ignore[arg-type, operator]
-        return []
-    allowed = f"at least {least:g}" if most == float("inf") else f"from {least:g} to {most:g}"
-    return [ConfigError(key, value, f"a number {allowed} is allowed", f"{key}={example}")]
+def number(key: str, value: object, numbers: Interval, example: float, kind: type = float) -> list[ConfigError]:
+    """Return an error where a value is not a number of an interval; the message offers the example."""
+    declared = Key(key, kind, example, "", numbers=numbers)
+    return [] if declared.is_allowed(value) else [ConfigError(key, value, declared.allowed, f"{key}={example:g}")]
 
 
 def flag(key: str, value: object) -> list[ConfigError]:
-    """An error where `value` is not true or false."""
+    """Return an error where `value` is not true or false."""
     if isinstance(value, bool):
         return []
     return [ConfigError(key, value, "true or false is allowed", f"{key}=true")]
 
 
+def image_shape(model: str, input_shape: Sequence[int], min_size: int) -> tuple[int, int, int]:
+    """Return channels, height and width of an image input.
+
+    Args:
+        model: its name, for the message.
+        input_shape: shape of one example, without batch.
+        min_size: smallest height and width in pixels.
+
+    Raises:
+        ConfigErrors: where the input is no image, or one that is too small.
+    """
+    if len(input_shape) != 3:
+        allowed = f"it takes images [channels, height, width], the data is {tuple(input_shape)}"
+        raise config_error("model", model, allowed, "model=mlp")
+    channels, height, width = input_shape
+    if min(height, width) < min_size:
+        allowed = f"it takes images of {min_size}x{min_size} pixels and up, the data is {height}x{width}"
+        raise config_error("model", model, allowed, "model=mlp")
+    return channels, height, width
+
+
 def split_settings(val_fraction: object, test_fraction: object | None, split_seed: object) -> list[ConfigError]:
-    """Mistakes in the settings of the split.
+    """Return an error for each wrong setting of the split, or one for two fractions that leave nothing to train.
 
     Args:
         val_fraction: share that goes to val.
         test_fraction: share that goes to test; None where the data brings its own test split.
         split_seed: the split's own seed, an integer from 0.
-
-    Returns:
-        One error for each wrong setting, or one for two fractions that leave nothing to train.
     """
-    found = _share("data.val_fraction", val_fraction)
+    found = number("data.val_fraction", val_fraction, SHARE, 0.15)
     if test_fraction is not None:
-        found += _share("data.test_fraction", test_fraction)
+        found += number("data.test_fraction", test_fraction, SHARE, 0.15)
     if not found and test_fraction is not None and val_fraction + test_fraction >= 1:  # type: ignore[operator]
         allowed = f"together with data.test_fraction={test_fraction} it must stay below 1: nothing is left to train"
         found = [ConfigError("data.val_fraction", val_fraction, allowed, "data.val_fraction=.15")]
@@ -68,7 +81,7 @@ def split_settings(val_fraction: object, test_fraction: object | None, split_see
 
 
 def class_counts(key: str, value: object, targets: Tensor, names: Sequence[str], fix: str) -> list[ConfigError]:
-    """An error where there are fewer than two classes, or classes too rare to stand in each split.
+    """Return an error where there are fewer than two classes, or classes too rare to stand in each split.
 
     Args:
         key: configuration key to blame, e.g. ``data.target``.
@@ -90,7 +103,7 @@ def class_counts(key: str, value: object, targets: Tensor, names: Sequence[str],
 
 
 def not_numbers(loader: str, dataset: Dataset) -> list[ConfigError]:
-    """An error for each split that has NaN or infinite inputs or targets; one would make every weight NaN.
+    """Return an error for each split that has NaN or infinite inputs or targets; one would make every weight NaN.
 
     Args:
         loader: what made the data set.
@@ -118,9 +131,3 @@ def _not_finite(loader: str, what: str, values: Tensor) -> list[ConfigError]:
     value, where = row[tuple(place)].item(), f"row {int(bad[0])}{f', place {place}' if place else ''}"
     allowed = f"{what}: {value} in {where}; {len(bad):,} of {len(values):,} rows have no finite number"
     return [ConfigError("data._target_", loader, allowed, "the same when the data is mended, or leaves these rows out")]
-
-
-def _share(key: str, value: object) -> list[ConfigError]:
-    if isinstance(value, int | float) and 0 < value < 1:
-        return []
-    return [ConfigError(key, value, "a share above 0 and below 1 is allowed", f"{key}=.15")]

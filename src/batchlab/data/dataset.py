@@ -1,6 +1,7 @@
 """What a data set is: three splits of examples, and what was fitted on the first."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -90,9 +91,9 @@ def split_indices(
 
     Args:
         targets: [N] class numbers (int64) or values (float32).
-        val_fraction: share of N that goes to val, in (0, 1).
-        test_fraction: share of N that goes to test, in [0, 1); 0 where the data brings its own test split.
-        seed: the split's own seed; the same seed gives the same split.
+        val_fraction: share of N, in (0, 1).
+        test_fraction: share of N, in [0, 1); 0 where the data brings its own test split.
+        seed: the split's own.
 
     Returns:
         Three sorted index arrays that partition range(N); test is empty for test_fraction 0.
@@ -148,30 +149,29 @@ def digest_of(*tensors: Tensor) -> str:
     return sha.hexdigest()
 
 
-def as_made(
-    name: str, train: Split, val: Split, test: Split, num_classes: int | None, facts: tuple[str, ...]
+def make_dataset(
+    name: str,
+    splits: Iterable[Split],
+    num_classes: int | None,
+    facts: tuple[str, ...],
+    augment: Augment | None = None,
+    digest: str | None = None,
 ) -> Dataset:
-    """A data set of [N, F] inputs that were made on the spot: not standardised, not augmented.
+    """Describe three splits: uint8 images get the training split's statistics, float inputs stay as they are.
 
     Args:
-        name: of it.
-        train: its splits hold tensors.
-        val: of them.
-        test: of them.
+        name: short name of the data set.
+        splits: train, val and test.
         num_classes: None for numbers as targets.
-        facts: what a person should know of it.
+        facts: lines to show to the person.
+        augment: random changes of the training images, or None.
+        digest: of the content; None = that of the splits' tensors.
     """
-    tensors = [part for split in (train, val, test) for part in (split.inputs, split.targets)]
-    width = train.inputs.shape[1]
-    return Dataset(
-        name=name,
-        train=train,
-        val=val,
-        test=test,
-        num_classes=num_classes,
-        mean=torch.zeros(width),
-        std=torch.ones(width),
-        augment=None,
-        facts=facts,
-        digest=digest_of(*tensors),  # type: ignore[arg-type]
-    )
+    train, val, test = splits
+    if train.inputs.dtype == torch.uint8:
+        mean, std = image_statistics(train.inputs, 50_000 if isinstance(train.inputs, Tensor) else 2_000)
+    else:
+        mean, std = torch.zeros(train.inputs.shape[1]), torch.ones(train.inputs.shape[1])
+    if digest is None:
+        digest = digest_of(*(part for split in (train, val, test) for part in (split.inputs, split.targets)))  # type: ignore[misc]
+    return Dataset(name, train, val, test, num_classes, mean, std, augment, facts, digest)

@@ -4,16 +4,11 @@ import torch
 from sklearn.datasets import load_digits as read_digits
 
 from batchlab.data.argument_checks import refuse, split_settings
-from batchlab.data.dataset import Dataset, Split, digest_of, image_statistics, split_indices
+from batchlab.data.dataset import Dataset, Split, make_dataset, split_indices
 
 
 def load_digits(val_fraction: float, test_fraction: float, split_seed: int) -> Dataset:
-    """1,797 handwritten digits of 8x8 pixels; values 0 to 16 are stretched to 0 to 255.
-
-    Args:
-        val_fraction: share of the examples that goes to val, in (0, 1).
-        test_fraction: share that goes to test, in (0, 1).
-        split_seed: seed of the stratified split.
+    """Load 1,797 handwritten digits of 8x8 pixels; values 0 to 16 are stretched to 0 to 255.
 
     Returns:
         Inputs [N, 1, 8, 8] uint8, targets in 0 to 9.
@@ -27,18 +22,5 @@ def load_digits(val_fraction: float, test_fraction: float, split_seed: int) -> D
     images = pixels.to(torch.uint8).unsqueeze(1)
     targets = torch.from_numpy(raw.target).long()  # type: ignore[attr-defined]
     chosen = split_indices(targets, val_fraction, test_fraction, split_seed)
-    train, val, test = (Split(images[indices], targets[indices]) for indices in chosen)
-    mean, std = image_statistics(train.inputs)
-    tensors = [part for split in (train, val, test) for part in (split.inputs, split.targets)]
-    return Dataset(
-        name="digits",
-        train=train,
-        val=val,
-        test=test,
-        num_classes=10,
-        mean=mean,
-        std=std,
-        augment=None,
-        facts=(f"{len(targets):,} images of 8x8 pixels from scikit-learn",),
-        digest=digest_of(*tensors),  # type: ignore[arg-type]
-    )
+    splits = (Split(images[indices], targets[indices]) for indices in chosen)
+    return make_dataset("digits", splits, 10, (f"{len(targets):,} images of 8x8 pixels from scikit-learn",))

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from batchlab.data.argument_checks import class_counts, flag, refuse, split_settings, whole_number
-from batchlab.data.dataset import Augment, Dataset, Split, image_statistics, split_indices
-from batchlab.errors import ConfigError, ConfigErrors, config_error
+from batchlab.data.dataset import Augment, Dataset, Split, make_dataset, split_indices
+from batchlab.errors import ConfigError, config_error
 
 MAX_DECODED_BYTES = 2 * 1024**3
 MAX_SHOWN = 8
@@ -45,14 +45,12 @@ class ImageFiles:
         images = torch.empty((len(paths), *self.shape[1:]), dtype=torch.uint8)
         faults: list[ConfigError] = []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            decoded = pool.map(lambda path: _decode(path, self._image_size), paths)
-            for row, image in enumerate(decoded):
+            for row, image in enumerate(pool.map(lambda path: _decode(path, self._image_size), paths)):
                 if isinstance(image, ConfigError):
                     faults.append(image)
                 else:
                     images[row] = image
-        if faults:
-            raise ConfigErrors(*faults[:MAX_SHOWN])
+        refuse(faults[:MAX_SHOWN])
         return images
 
 
@@ -65,7 +63,7 @@ def load_folder(
     test_fraction: float,
     split_seed: int,
 ) -> Dataset:
-    """Images of a folder with one sub-folder a class, as RGB, resized (short side) and cropped at the centre.
+    """Load images of a folder with one sub-folder a class, as RGB, resized (short side) and cropped at the centre.
 
     All are decoded now where that takes less than 2 GiB; else each when it is asked for, and a file that
     cannot be decoded is found only then. The digest covers relative names and content of the files in each
@@ -76,9 +74,9 @@ def load_folder(
         image_size: height and width after the crop, in pixels.
         augment_flip: flip training images at random.
         augment_crop: crop training images at random after so many pixels of zero padding; 0 is off.
-        val_fraction: share of the examples that goes to val, in (0, 1).
-        test_fraction: share that goes to test, in (0, 1).
-        split_seed: seed of the stratified split.
+        val_fraction: of the split, with the next two; see `dataset.split_indices`.
+        test_fraction: see there.
+        split_seed: see there.
 
     Returns:
         Inputs [N, 3, image_size, image_size] uint8; classes are numbered by sorted folder name.
@@ -99,22 +97,16 @@ def load_folder(
     files = ImageFiles(paths, image_size)
     decode_now = math.prod(files.shape) < MAX_DECODED_BYTES
     images = files[torch.arange(len(paths))] if decode_now else None
-    train, val, test = (
+    splits = (
         Split(ImageFiles(paths[part], image_size) if images is None else images[part], targets[part]) for part in chosen
     )
-    mean, std = image_statistics(train.inputs, num_sampled=50_000 if decode_now else 2_000)
-    return Dataset(
-        name=root.name,
-        train=train,
-        val=val,
-        test=test,
-        num_classes=len(names),
-        mean=mean,
-        std=std,
-        augment=Augment(augment_flip, augment_crop) if augment_flip or augment_crop else None,
-        facts=_facts(root, names, len(paths), decode_now),
-        digest=_digest(root, image_size, [(paths[part], targets[part]) for part in chosen]),
-    )
+    augment = Augment(augment_flip, augment_crop) if augment_flip or augment_crop else None
+    digest = _digest(root, image_size, [(paths[part], targets[part]) for part in chosen])
+    shown = ", ".join(names[:MAX_SHOWN]) + (" ..." if len(names) > MAX_SHOWN else "")
+    facts = (f"{len(paths):,} images in {len(names)} folders of {root}: {shown}",)
+    if not decode_now:
+        facts += ("images are decoded on demand: all of them take 2 GiB or more",)
+    return make_dataset(root.name, splits, len(names), facts, augment, digest)
 
 
 def _existing(path: str | None) -> Path:
@@ -156,12 +148,6 @@ def _decode(path: str, image_size: int) -> Tensor | ConfigError:
     except Exception as error:  # each of Pillow's readers has its own way to fail on a damaged file
         fix = "data.path=/another/folder, or replace or remove this file"
         return ConfigError("data.path", path, f"this image cannot be decoded ({error})", fix)
-
-
-def _facts(root: Path, names: list[str], num_images: int, decode_now: bool) -> tuple[str, ...]:
-    shown = ", ".join(names[:MAX_SHOWN]) + (" ..." if len(names) > MAX_SHOWN else "")
-    found = f"{num_images:,} images in {len(names)} folders of {root}: {shown}"
-    return (found,) if decode_now else (found, "images are decoded on demand: all of them take 2 GiB or more")
 
 
 def _digest(root: Path, image_size: int, splits: list[tuple[np.ndarray, Tensor]]) -> str:

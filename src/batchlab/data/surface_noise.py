@@ -1,17 +1,16 @@
 """The noise of a constructed loss surface: pushes, one for each example, that sum to nothing."""
 
-import math
-
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
 from batchlab.data.argument_checks import number, refuse, whole_number
-from batchlab.data.dataset import Dataset, Split, as_made
+from batchlab.data.dataset import Dataset, Split, make_dataset
 from batchlab.errors import ConfigError
 
 
 def load_surface(num_examples: int, num_features: int, noise: float) -> Dataset:
-    """Gradient noise as a data set: example i adds x_i . w to the loss of `batchlab.models.surface.Surface`.
+    """Return gradient noise as a data set: example i adds x_i . w to the loss of `batchlab.models.surface.Surface`.
 
     x_ij = noise * `signs`_ij. So over the training split x has mean 0 and covariance noise^2 I, exactly, and
     the gradient of B examples drawn without replacement has in each weight the variance
@@ -35,16 +34,16 @@ def load_surface(num_examples: int, num_features: int, noise: float) -> Dataset:
 
     Source: own construction; the variance is that of a mean under simple random sampling.
     """
-    refuse(_sizes(num_examples, num_features), number("data.noise", noise, 0, math.inf, 1))
+    refuse(_sizes(num_examples, num_features), number("data.noise", noise, Interval(ge=0), 1))
     train = Split(noise * signs(num_examples, num_features), torch.zeros(num_examples))
     push = torch.full((1, num_features), float(noise))
     pair = Split(torch.cat([push, -push]), torch.zeros(2))
     facts = (f"each example's gradient is the surface's and noise of standard deviation {noise:g} in each weight",)
-    return as_made("surface", train, pair, pair, None, facts)
+    return make_dataset("surface", (train, pair, pair), None, facts)
 
 
 def signs(num_rows: int, num_columns: int) -> Tensor:
-    """Columns of +-1 that sum to 0 and are orthogonal: the Walsh functions 1 to `num_columns`.
+    """Return columns of +-1 that sum to 0 and are orthogonal: the Walsh functions 1 to `num_columns`.
 
     s_ij = (-1)^(number of ones that i and j + 1 have in common in binary).
 

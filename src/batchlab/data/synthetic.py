@@ -3,10 +3,11 @@
 import math
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
 from batchlab.data.argument_checks import number, refuse, split_settings, whole_number
-from batchlab.data.dataset import Dataset, Split, as_made, split_indices
+from batchlab.data.dataset import Dataset, Split, make_dataset, split_indices
 
 
 def load_synthetic(
@@ -20,7 +21,7 @@ def load_synthetic(
     test_fraction: float,
     split_seed: int,
 ) -> Dataset:
-    """Classes drawn by a random teacher: y = argmax V tanh(W x), x ~ N(0, I); some labels replaced at random.
+    """Draw classes by a random teacher: y = argmax V tanh(W x), x ~ N(0, I); some labels replaced at random.
 
     W ~ N(0, 4 / num_features) and V ~ N(0, 1): tanh is odd, so that no class is preferred, and saturates
     enough that a linear model does not suffice.
@@ -33,9 +34,9 @@ def load_synthetic(
         noise: share of the labels replaced by a class drawn uniformly, in [0, 1]. The best accuracy that can
             be expected is 1 - noise * (num_classes - 1) / num_classes.
         seed: seed of teacher, inputs and noise.
-        val_fraction: share of the examples that goes to val, in (0, 1).
-        test_fraction: share that goes to test, in (0, 1).
-        split_seed: seed of the stratified split.
+        val_fraction: of the split, with the next two; see `dataset.split_indices`.
+        test_fraction: see there.
+        split_seed: see there.
 
     Returns:
         Inputs [N, num_features] float32, targets in 0 to num_classes - 1.
@@ -48,7 +49,7 @@ def load_synthetic(
         whole_number("data.num_features", num_features, 1, 64),
         whole_number("data.num_classes", num_classes, 2, 10),
         whole_number("data.teacher_width", teacher_width, 1, 64),
-        number("data.noise", noise, 0, 1, 0.05),
+        number("data.noise", noise, Interval(ge=0, le=1), 0.05),
         whole_number("data.seed", seed, 0, 0),
         split_settings(val_fraction, test_fraction, split_seed),
     )
@@ -62,8 +63,9 @@ def load_synthetic(
     targets = torch.where(replaced, others, clean)
     best = 1 - noise * (num_classes - 1) / num_classes
     fact = f"labels of a random 2-layer teacher; best accuracy to expect {best:.4f}"
-    fractions = (val_fraction, test_fraction, split_seed)
-    return _dataset("synthetic", inputs, targets, num_classes, (fact,), fractions)
+    chosen = split_indices(targets, val_fraction, test_fraction, split_seed)
+    splits = (Split(inputs[indices], targets[indices]) for indices in chosen)
+    return make_dataset("synthetic", splits, num_classes, (fact,))
 
 
 def load_quadratic(
@@ -76,7 +78,7 @@ def load_quadratic(
     test_fraction: float,
     split_seed: int,
 ) -> Dataset:
-    """A noisy quadratic of known optimum, as linear regression: y = x . w* + noise * eps, eps ~ N(0, 1).
+    """Draw a noisy quadratic of known optimum, as linear regression: y = x . w* + noise * eps, eps ~ N(0, 1).
 
     x ~ N(0, diag(lambda)) with the power law lambda_i = i**-p, p = ln(condition) / ln(num_features), so that
     lambda_1 / lambda_d = condition. The expected mean squared error of a linear model w is the quadratic
@@ -91,9 +93,9 @@ def load_quadratic(
         condition: largest over smallest eigenvalue of the input covariance, at least 1.
         noise: standard deviation of the noise on the targets, at least 0.
         seed: seed of w*, inputs and noise.
-        val_fraction: share of the examples that goes to val, in (0, 1).
-        test_fraction: share that goes to test, in (0, 1).
-        split_seed: seed of the split.
+        val_fraction: of the split, with the next two; see `dataset.split_indices`.
+        test_fraction: see there.
+        split_seed: see there.
 
     Returns:
         Inputs [N, d] float32, targets [N] float32; num_classes None.
@@ -106,8 +108,8 @@ def load_quadratic(
     refuse(
         whole_number("data.num_examples", num_examples, 1, 65536),
         whole_number("data.num_features", num_features, 2, 128),
-        number("data.condition", condition, 1, math.inf, 1000),
-        number("data.noise", noise, 0, math.inf, 0.5),
+        number("data.condition", condition, Interval(ge=1), 1000),
+        number("data.noise", noise, Interval(ge=0), 0.5),
         whole_number("data.seed", seed, 0, 0),
         split_settings(val_fraction, test_fraction, split_seed),
     )
@@ -122,29 +124,17 @@ def load_quadratic(
         f"eigenvalues of the input covariance {spectrum[0]:g} to {spectrum[-1]:g}, condition {condition:g}",
         f"w* = [{first}{', ...' if num_features > 4 else ''}], norm {weights.norm():.4f} (optimal_weights)",
     )
-    return _dataset("quadratic", inputs, targets, None, facts, (val_fraction, test_fraction, split_seed))
+    chosen = split_indices(targets, val_fraction, test_fraction, split_seed)
+    splits = (Split(inputs[indices], targets[indices]) for indices in chosen)
+    return make_dataset("quadratic", splits, None, facts)
 
 
 def power_law_spectrum(num_features: int, condition: float) -> Tensor:
-    """Eigenvalues i**-p, i = 1 to num_features, largest over smallest `condition`; [num_features]."""
+    """Return the eigenvalues i**-p, i = 1 to num_features, largest over smallest `condition`; [num_features]."""
     power = math.log(condition) / math.log(num_features)
     return torch.arange(1, num_features + 1).double().pow(-power).float()
 
 
 def optimal_weights(num_features: int, seed: int) -> Tensor:
-    """w* ~ N(0, I) of `load_quadratic` with the same arguments; [num_features] float32."""
-    # the first draw of load_quadratic
+    """Return w* ~ N(0, I), the first draw of `load_quadratic` with the same arguments; [num_features] float32."""
     return torch.randn(num_features, generator=torch.Generator().manual_seed(seed))
-
-
-def _dataset(
-    name: str,
-    inputs: Tensor,
-    targets: Tensor,
-    num_classes: int | None,
-    facts: tuple[str, ...],
-    fractions: tuple[float, float, int],
-) -> Dataset:
-    chosen = split_indices(targets, *fractions)
-    train, val, test = (Split(inputs[indices], targets[indices]) for indices in chosen)
-    return as_made(name, train, val, test, num_classes, facts)

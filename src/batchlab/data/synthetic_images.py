@@ -1,11 +1,10 @@
 """Images made on the spot, of any size: for timing image networks without a download."""
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from batchlab.data.argument_checks import refuse, split_settings, whole_number
-from batchlab.data.dataset import Dataset, Split, digest_of, image_statistics, split_indices
+from batchlab.data.dataset import Dataset, Split, make_dataset, split_indices
 
 PATTERN = 4
 """Each class is a random pattern of so many squares on a side, blown up to the image's size, under noise."""
@@ -21,7 +20,7 @@ def load_synthetic_images(
     test_fraction: float,
     split_seed: int,
 ) -> Dataset:
-    """Images of a pattern per class under as much noise; a network can learn them, and their pixels cost what any do.
+    """Draw images of a pattern per class under as much noise: learnable, and with pixels that cost what any do.
 
     Args:
         num_examples: N, over all splits.
@@ -29,9 +28,9 @@ def load_synthetic_images(
         num_channels: 1 or 3.
         num_classes: number of classes.
         seed: of patterns, labels and noise.
-        val_fraction: share of the examples that goes to val, in (0, 1).
-        test_fraction: share that goes to test, in (0, 1).
-        split_seed: seed of the stratified split.
+        val_fraction: of the split, with the next two; see `dataset.split_indices`.
+        test_fraction: see there.
+        split_seed: see there.
 
     Returns:
         Inputs [N, num_channels, image_size, image_size] uint8, targets in 0 to num_classes - 1.
@@ -56,14 +55,6 @@ def load_synthetic_images(
         noise = torch.randint(-64, 64, images[index].shape, generator=source, dtype=torch.int16)
         images[index] = (large[targets[index]] + noise).to(torch.uint8)
     chosen = split_indices(targets, val_fraction, test_fraction, split_seed)
-    train, val, test = (Split(images[indices], targets[indices]) for indices in chosen)
-    return _dataset(train, val, test, num_classes, f"{num_classes} random patterns under noise, {image_size} pixels")
-
-
-def _dataset(train: Split, val: Split, test: Split, num_classes: int, fact: str) -> Dataset:
-    inputs = train.inputs
-    assert isinstance(inputs, Tensor)
-    mean, std = image_statistics(inputs)
-    tensors = [part for split in (train, val, test) for part in (split.inputs, split.targets)]
-    digest = digest_of(*tensors)  # type: ignore[arg-type]
-    return Dataset("synthetic_images", train, val, test, num_classes, mean, std, None, (fact,), digest)
+    splits = (Split(images[indices], targets[indices]) for indices in chosen)
+    fact = f"{num_classes} random patterns under noise, {image_size} pixels"
+    return make_dataset("synthetic_images", splits, num_classes, (fact,))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from batchlab.config.override_text import override_text
 from batchlab.data.argument_checks import class_counts, refuse, split_settings
-from batchlab.data.dataset import Dataset, Split, digest_of, split_indices
+from batchlab.data.dataset import Dataset, Split, make_dataset, split_indices
 from batchlab.data.expression import evaluate_target
 from batchlab.data.features import Features, as_floats, column_kind, encode, read_columns
 from batchlab.data.tablefile import read_table
@@ -48,7 +48,7 @@ def load_table(
     test_fraction: float,
     split_seed: int,
 ) -> Dataset:
-    """A CSV or Parquet table: numbers standardised, text one-hot, all fitted on the training rows alone.
+    """Load a CSV or Parquet table: numbers standardised, text one-hot, all fitted on the training rows alone.
 
     Columns that the target uses are never features. Rows in which one of them is missing are dropped.
     Missing numbers become the median and mark a column of their own; missing text is a category of its own.
@@ -59,9 +59,9 @@ def load_table(
         drop: columns to leave out.
         task: classification, regression, or auto: classification for bools, text and integers of at most 20
             distinct values.
-        val_fraction: share of the rows that goes to val, in (0, 1).
-        test_fraction: share that goes to test, in (0, 1).
-        split_seed: seed of the split, stratified by class.
+        val_fraction: of the split, with the next two; see `dataset.split_indices`.
+        test_fraction: see there.
+        split_seed: see there.
 
     Returns:
         Inputs [N, F] float32; targets are class numbers by sorted class, or values in the table's own unit.
@@ -75,7 +75,9 @@ def load_table(
     goal = _read_target(raw, target, task)
     left_out = [name for name in frame.columns if name in used or name in drop]
     columns, unread = read_columns(frame.loc[goal.has_target].drop(columns=left_out))
-    refuse(_class_errors(target, goal), _unread_columns(unread, drop))
+    fix = "another data.target, or data.task=regression where it is a number"
+    rare = [] if goal.names is None else class_counts("data.target", target, goal.values, goal.names, fix)
+    refuse(rare, _unread_columns(unread, drop))
     rows = split_indices(goal.values, val_fraction, test_fraction, split_seed)
     features = encode(columns, rows)
     if features is None:
@@ -83,24 +85,13 @@ def load_table(
         what = f"one value in all training rows: {names}" if names else "no column is left"
         raise config_error("data.drop", drop, f"no features are left: {what}", "data.drop=[] or fewer columns")
     splits = [Split(x, goal.values[part]) for x, part in zip(features.splits, rows, strict=True)]
-    width = features.splits[0].shape[1]
-    tensors = [part for split in splits for part in (split.inputs, split.targets)]
-    return Dataset(
-        name=Path(str(path)).name.split(".")[0],
-        train=splits[0],
-        val=splits[1],
-        test=splits[2],
-        num_classes=None if goal.names is None else len(goal.names),
-        mean=torch.zeros(width),
-        std=torch.ones(width),
-        augment=None,
-        facts=(
-            *_target_facts(target, used, task, goal, splits[0].targets),
-            *_feature_facts(features),
-            *_gap_facts(columns, features),
-        ),
-        digest=digest_of(*tensors),  # type: ignore[arg-type]
+    facts = (
+        *_target_facts(target, used, task, goal, splits[0].targets),
+        *_feature_facts(features),
+        *_gap_facts(columns, features),
     )
+    num_classes = None if goal.names is None else len(goal.names)
+    return make_dataset(Path(str(path)).name.split(".")[0], splits, num_classes, facts)
 
 
 def _setting_errors(task: object, drop: object) -> list[ConfigError]:
@@ -173,11 +164,6 @@ def _is_classes(values: np.ndarray, kind: str, is_bool: bool) -> bool:
     return bool((values == np.round(values)).all()) and len(np.unique(values)) <= MAX_INTEGER_CLASSES
 
 
-def _class_errors(target: str | None, goal: Target) -> list[ConfigError]:
-    fix = "another data.target, or data.task=regression where it is a number"
-    return [] if goal.names is None else class_counts("data.target", target, goal.values, goal.names, fix)
-
-
 def _target_facts(target: str | None, used: list[str], task: str, goal: Target, train_targets: Tensor) -> list[str]:
     num_rows, num_kept = len(goal.has_target), len(goal.values)
     dropped = f"{num_rows - num_kept:,} of {num_rows:,} rows dropped: no target, {' or '.join(used)} is missing"
@@ -196,13 +182,13 @@ def _target_facts(target: str | None, used: list[str], task: str, goal: Target, 
 
 
 def _feature_facts(features: Features) -> list[str]:
-    width = features.splits[0].shape[1]
     used = [*features.numbers, *features.texts]
-    parts = [
+    parts = (
         f"{len(features.numbers)} numbers",
         f"{features.num_indicators} columns that mark missing numbers",
-    ]
-    parts.append(f"{features.num_one_hot} one-hot columns of {len(features.texts)} text columns")
+        f"{features.num_one_hot} one-hot columns of {len(features.texts)} text columns",
+    )
+    width = features.splits[0].shape[1]
     facts = [*_wrap(f"{len(used)} features: {', '.join(used)}"), f"{width} inputs: {', '.join(parts)}"]
     if features.constant:
         facts += _wrap(f"{len(features.constant)} constant columns left out: {', '.join(features.constant)}")

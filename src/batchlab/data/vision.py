@@ -9,7 +9,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from batchlab.data.argument_checks import flag, refuse, split_settings, whole_number
-from batchlab.data.dataset import Augment, Dataset, Split, digest_of, image_statistics, split_indices
+from batchlab.data.dataset import Augment, Dataset, Split, make_dataset, split_indices
 from batchlab.errors import ConfigError, config_error, nearest
 
 NAMES = {
@@ -32,7 +32,7 @@ def load_vision(
     split_seed: int,
     num_train: int | None = None,
 ) -> Dataset:
-    """One of torchvision's data sets, from packed or unpacked files, checked by torchvision's checksums.
+    """Load one of torchvision's data sets, from packed or unpacked files, checked by torchvision's checksums.
 
     Args:
         name: torchvision's class: MNIST, FashionMNIST, KMNIST, CIFAR10, CIFAR100 or SVHN.
@@ -62,22 +62,12 @@ def load_vision(
     train_indices, val_indices, _ = split_indices(targets, val_fraction, 0.0, split_seed)
     if num_train is not None:
         train_indices = _part(train_indices, targets, num_train, split_seed)
-    train, val = (Split(images[indices], targets[indices]) for indices in (train_indices, val_indices))
-    test = Split(test_images, test_targets)
-    mean, std = image_statistics(train.inputs)
-    tensors = [part for split in (train, val, test) for part in (split.inputs, split.targets)]
-    return Dataset(
-        name=NAMES[name],
-        train=train,
-        val=val,
-        test=test,
-        num_classes=num_classes,
-        mean=mean,
-        std=std,
-        augment=Augment(augment_flip, augment_crop) if augment_flip or augment_crop else None,
-        facts=_facts(len(targets), len(test_targets), num_train),
-        digest=digest_of(*tensors),  # type: ignore[arg-type]
-    )
+    splits = [Split(images[indices], targets[indices]) for indices in (train_indices, val_indices)]
+    facts = (f"{len(targets):,} images to train and validate, {len(test_targets):,} of its own test split",)
+    if num_train is not None:
+        facts += (f"{num_train:,} images of the training split are used",)
+    augment = Augment(augment_flip, augment_crop) if augment_flip or augment_crop else None
+    return make_dataset(NAMES[name], [*splits, Split(test_images, test_targets)], num_classes, facts, augment)
 
 
 def _name_errors(name: str, root: object) -> list[ConfigError]:
@@ -91,7 +81,7 @@ def _name_errors(name: str, root: object) -> list[ConfigError]:
 
 
 def _part(indices: np.ndarray, targets: Tensor, count: int, seed: int) -> np.ndarray:
-    """So many of the indices, in order, each class with its share."""
+    """Draw so many of the indices, in order, each class with its share."""
     num_classes = len(targets.unique())
     if count > len(indices):
         allowed = f"at most {len(indices)}, the size of the training split"
@@ -103,11 +93,6 @@ def _part(indices: np.ndarray, targets: Tensor, count: int, seed: int) -> np.nda
         raise config_error("data.num_train", count, allowed, f"data.num_train={min(len(indices), 100 * num_classes)}")
     kept, _ = train_test_split(indices, train_size=count, random_state=seed, stratify=targets[indices].numpy())
     return np.sort(kept)
-
-
-def _facts(num_images: int, num_test: int, num_train: int | None) -> tuple[str, ...]:
-    all_of_it = f"{num_images:,} images to train and validate, {num_test:,} of its own test split"
-    return (all_of_it,) if num_train is None else (all_of_it, f"{num_train:,} images of the training split are used")
 
 
 def _read(name: str, root: str | Path, download: bool) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], int]:

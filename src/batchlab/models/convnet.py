@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from batchlab.models.arguments import require_at_least, require_image
+from batchlab.data.argument_checks import image_shape, refuse, whole_number
 from batchlab.models.norm import check_norm, make_norm
 
 
@@ -15,7 +15,7 @@ def convnet(
     norm: str = "batch",
     ghost_size: int | None = None,
 ) -> nn.Sequential:
-    """Three blocks (3x3 convolution, norm, ReLU, 2x2 max pool), global average pool, linear.
+    """Build three blocks (3x3 convolution, norm, ReLU, 2x2 max pool), global average pool, linear.
 
     Args:
         input_shape: (channels, height, width) of one image, at least 8x8 pixels.
@@ -30,8 +30,8 @@ def convnet(
     Raises:
         ConfigErrors: where the input is no image of 8x8 and up, or an argument does not fit.
     """
-    channels, _, _ = require_image("convnet", input_shape, 8)
-    require_at_least("model.width", width, 1)
+    channels, _, _ = image_shape("convnet", input_shape, 8)
+    refuse(whole_number("model.width", width, 1, 1))
     check_norm(norm, ghost_size)
     layers: list[nn.Module] = []
     for features in (width, 2 * width, 4 * width):

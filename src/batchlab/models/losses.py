@@ -1,14 +1,14 @@
 """Losses that torch does not have: each maps logits [B, C] and targets [B] to the mean over the batch."""
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Interval
 from torch import Tensor, nn
 
-from batchlab.errors import config_error
+from batchlab.data.argument_checks import number, refuse
 
 
 class FocalLoss(nn.Module):
@@ -28,20 +28,11 @@ class FocalLoss(nn.Module):
 
     def __init__(self, gamma: float = 2.0) -> None:
         super().__init__()
-        if gamma < 0:
-            raise config_error("loss.gamma", gamma, "a number of at least 0", "loss.gamma=2")
+        refuse(number("loss.gamma", gamma, Interval(ge=0), 2))
         self.gamma = gamma
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss.
-
-        Args:
-            logits: [B, C], C at least 2.
-            targets: [B] class numbers, int64.
-
-        Returns:
-            A scalar, in nats.
-        """
+        """Return the loss, in nats, of logits [B, C] and int64 class numbers [B], C at least 2."""
         true = targets.unsqueeze(1)
         total = logits.logsumexp(1)
         log_right = logits.gather(1, true).squeeze(1) - total
@@ -58,15 +49,7 @@ class SquaredError(nn.Module):
     """
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss.
-
-        Args:
-            logits: [B, C]; [B] or [B, 1] for regression.
-            targets: [B] class numbers (int64), or values (float).
-
-        Returns:
-            A scalar, in the targets' unit squared.
-        """
+        """Return the loss, in the targets' unit squared; logits [B, C], or [B] or [B, 1] for float targets [B]."""
         if not targets.is_floating_point():
             return (logits - F.one_hot(targets, logits.shape[1])).square().sum(1).mean()
         return (logits.reshape(targets.shape) - targets).square().mean()
@@ -80,34 +63,22 @@ class RegressionLoss(nn.Module):
         self.loss = loss
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss.
-
-        Args:
-            outputs: [B, 1].
-            targets: [B] float.
-
-        Returns:
-            What the loss makes of outputs and targets of one shape.
-        """
+        """Return the loss of outputs [B, 1] and float targets [B], given both in one shape."""
         return self.loss(outputs.squeeze(1), targets)
 
 
 class Views(NamedTuple):
-    """What a contrastive model says in training of B examples; a tuple, so that torch's tools look into it.
-
-    Attributes:
-        projections: [2B, D]; rows i and i + B are views of example i.
-    """
+    """Projections [2B, D] of two views of B examples, rows i and i + B; a tuple, so that torch's tools look into it."""
 
     projections: Tensor
 
     def float(self) -> "Views":
-        """The same as float32."""
+        """Return the same as float32."""
         return Views(self.projections.float())
 
 
 def nt_xent(projections: Tensor, temperature: float) -> Tensor:
-    """The normalised, temperature-scaled cross entropy of telling each view's partner from all other views.
+    """Return the normalised, temperature-scaled cross entropy of telling each view's partner from all other views.
 
     ``mean over views i of -log(exp(s_ij / t) / sum over k != i of exp(s_ik / t))``, s the cosine of two
     projections and j the other view of i's example: 2(B - 1) negatives, so the loss of a batch is not the mean of
@@ -146,20 +117,11 @@ class Contrastive(nn.Module):
 
     def __init__(self, temperature: float = 0.5) -> None:
         super().__init__()
-        if not 0 < temperature < math.inf:
-            raise config_error("loss.temperature", temperature, "a finite number above 0", "loss.temperature=0.5")
+        refuse(number("loss.temperature", temperature, Interval(gt=0), 0.5))
         self.temperature = temperature
 
     def forward(self, output: Views | Tensor, targets: Tensor) -> Tensor:
-        """The loss.
-
-        Args:
-            output: `Views` of B examples, or logits [B, C].
-            targets: [B] class numbers, int64; only for logits.
-
-        Returns:
-            A scalar, in nats.
-        """
+        """Return the loss, in nats, of `Views`, or of logits [B, C] and class numbers [B]."""
         if isinstance(output, Tensor):
             return F.cross_entropy(output, targets)
         return nt_xent(output.projections, self.temperature)
@@ -169,13 +131,5 @@ class MeanOutput(nn.Module):
     """The output itself as the loss: ``mean over examples of (output - target)``, the target being the least loss."""
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss.
-
-        Args:
-            outputs: [B] or [B, 1], each example's loss.
-            targets: [B] float, what is taken off it.
-
-        Returns:
-            A scalar, in the outputs' unit.
-        """
+        """Return the mean of outputs [B] or [B, 1], each example's loss, less float targets [B]."""
         return (outputs.reshape(targets.shape) - targets).mean()

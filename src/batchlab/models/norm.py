@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from batchlab.data.argument_checks import refuse, whole_number
 from batchlab.errors import config_error, nearest
-from batchlab.models.arguments import require_at_least
 
 NORMS = ("batch", "ghost_batch", "layer", "none")
 
@@ -18,7 +18,6 @@ class GhostBatchNorm(nn.Module):
     ghost_size = batch size it is `torch.nn.BatchNorm1d` or `torch.nn.BatchNorm2d`.
 
     Attributes:
-        ghost_size: examples per group.
         track_running_stats: whether training moves the running statistics.
 
     Args:
@@ -35,7 +34,7 @@ class GhostBatchNorm(nn.Module):
 
     def __init__(self, num_features: int, ghost_size: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__()
-        require_at_least("model.ghost_size", ghost_size, 2)
+        refuse(whole_number("model.ghost_size", ghost_size, 2, 2))
         self.num_features, self.ghost_size, self.eps, self.momentum = num_features, ghost_size, eps, momentum
         self.track_running_stats = True
         self.weight = nn.Parameter(torch.ones(num_features))
@@ -44,13 +43,7 @@ class GhostBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(num_features))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Normalise activations.
-
-        Args:
-            inputs: [B, C] or [B, C, *positions].
-
-        Returns:
-            Same shape and type.
+        """Normalise activations [B, C] or [B, C, *positions]; same shape and type.
 
         Raises:
             ConfigErrors: in training, where ghost_size does not divide B.
@@ -92,15 +85,7 @@ class GhostBatchNorm(nn.Module):
 
 
 def check_norm(norm: str, ghost_size: int | None) -> None:
-    """Refuse an unknown norm, and a ghost size that is missing or without effect.
-
-    Args:
-        norm: ``batch``, ``ghost_batch``, ``layer`` or ``none``.
-        ghost_size: examples per group of ``ghost_batch``; None with every other norm.
-
-    Raises:
-        ConfigErrors: where one of the two does not fit.
-    """
+    """Refuse an unknown norm, and a ghost size that is missing or without effect; arguments as in `make_norm`."""
     if norm not in NORMS:
         fix = f"model.norm={nearest(str(norm), NORMS) or 'none'}"
         raise config_error("model.norm", norm, f"one of {', '.join(NORMS)}", fix)
@@ -108,14 +93,14 @@ def check_norm(norm: str, ghost_size: int | None) -> None:
         if ghost_size is None:
             allowed = "ghost_batch needs the number of examples whose statistics are shared"
             raise config_error("model.ghost_size", "null", allowed, "model.ghost_size=32")
-        require_at_least("model.ghost_size", ghost_size, 2)
+        refuse(whole_number("model.ghost_size", ghost_size, 2, 2))
     elif ghost_size is not None:
         allowed = f"it has no effect with model.norm={norm}"
         raise config_error("model.ghost_size", ghost_size, allowed, "model.ghost_size=null, or model.norm=ghost_batch")
 
 
 def make_norm(norm: str, num_features: int, num_dims: int, ghost_size: int | None) -> nn.Module:
-    """A normalisation layer.
+    """Return a normalisation layer; an Identity for ``none``.
 
     Args:
         norm: ``batch``, ``ghost_batch``, ``layer`` (LayerNorm for vectors, GroupNorm with one group for feature
@@ -123,9 +108,6 @@ def make_norm(norm: str, num_features: int, num_dims: int, ghost_size: int | Non
         num_features: channels C.
         num_dims: 1 for vectors [B, C], 2 for feature maps [B, C, height, width].
         ghost_size: examples per group of ``ghost_batch``; None with every other norm.
-
-    Returns:
-        The layer; an Identity for ``none``.
 
     Raises:
         ConfigErrors: where norm and ghost_size do not fit, see `check_norm`.

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from batchlab.models.arguments import require_image
-from batchlab.models.norm import check_norm, make_norm
+from batchlab.data.argument_checks import image_shape
+from batchlab.models.norm import make_norm
 
 BLOCKS_PER_STAGE = 3
 STAGES = (16, 32, 64)
@@ -16,13 +16,6 @@ class Block(nn.Module):
     """Two 3x3 convolutions and a shortcut without parameters: ``relu(x + F(x))``.
 
     Where the block halves height and width, the shortcut takes every second pixel and pads new channels with zeros.
-
-    Args:
-        num_inputs: channels that come in.
-        num_outputs: channels that go out, at least num_inputs.
-        stride: 1, or 2 to halve height and width.
-        norm: see `batchlab.models.norm.make_norm`.
-        ghost_size: see `batchlab.models.norm.make_norm`.
 
     Source: He et al. 2016, section 3.3 option (A) and section 4.2.
     """
@@ -46,16 +39,7 @@ class Block(nn.Module):
 
 
 def convolution(num_inputs: int, num_outputs: int, stride: int, norm: str) -> nn.Conv2d:
-    """A 3x3 convolution with He's initialisation; without bias where a norm brings its own.
-
-    Args:
-        num_inputs: channels that come in.
-        num_outputs: channels that go out.
-        stride: step in pixels.
-        norm: see `batchlab.models.norm.make_norm`.
-
-    Returns:
-        The layer.
+    """Return a 3x3 convolution with He's initialisation; without bias where a norm brings its own.
 
     Source: He et al. 2015, equation 10.
     """
@@ -67,7 +51,7 @@ def convolution(num_inputs: int, num_outputs: int, stride: int, norm: str) -> nn
 def resnet20(
     input_shape: Sequence[int], num_classes: int, norm: str = "batch", ghost_size: int | None = None
 ) -> nn.Sequential:
-    """ResNet-20: a convolution, 3 stages of 3 blocks with 16, 32 and 64 channels, average pool, linear.
+    """Build ResNet-20: a convolution, 3 stages of 3 blocks with 16, 32 and 64 channels, average pool, linear.
 
     Args:
         input_shape: (channels, height, width) of one image, at least 8x8 pixels.
@@ -83,8 +67,7 @@ def resnet20(
 
     Source: He et al. 2016, section 4.2, n = 3.
     """
-    channels, _, _ = require_image("resnet20", input_shape, 8)
-    check_norm(norm, ghost_size)
+    channels, _, _ = image_shape("resnet20", input_shape, 8)
     features = STAGES[0]
     layers: list[nn.Module] = [convolution(channels, features, 1, norm)]
     layers += [make_norm(norm, features, 2, ghost_size), nn.ReLU()]

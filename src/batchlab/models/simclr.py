@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from batchlab.models.arguments import require_at_least, require_image
+from batchlab.data.argument_checks import image_shape, refuse, whole_number
 from batchlab.models.convnet import convnet
 from batchlab.models.losses import Views
 from batchlab.models.views import Distortion, random_view
@@ -59,8 +59,8 @@ class SimCLR(nn.Module):
         noise: float = 0.3,
     ) -> None:
         super().__init__()
-        require_image("simclr", input_shape, 8)
-        require_at_least("model.projection_width", projection_width, 1)
+        image_shape("simclr", input_shape, 8)
+        refuse(whole_number("model.projection_width", projection_width, 1, 1))
         self.distortion = Distortion(shift, zoom, rotation_degrees, contrast, noise)
         self.encoder = convnet(input_shape, num_classes, width, norm, ghost_size)[:-1]
         num_features = 4 * width
@@ -71,15 +71,7 @@ class SimCLR(nn.Module):
         self.register_buffer("bias", torch.zeros(num_classes))
 
     def forward(self, inputs: Tensor) -> Views | Tensor:
-        """Projections of two views each in training, logits in evaluation.
-
-        Args:
-            inputs: [B, *input_shape].
-
-        Returns:
-            `Views` of projections [2B, projection_width], the second views after the first ones; in evaluation
-            logits [B, num_classes].
-        """
+        """Map [B, *input_shape] to `Views` [2B, projection_width] in training, to logits [B, num_classes] else."""
         if self.training:
             return Views(self.projection(self.encoder(random_view(torch.cat([inputs, inputs]), self.distortion))))
         return self.encoder(inputs) @ self.weight.T + self.bias
@@ -101,7 +93,7 @@ class SimCLR(nn.Module):
 
 
 def linear_discriminant(features: Tensor, targets: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Weights and biases of linear discriminant analysis: log posteriors of Gaussian classes with one covariance.
+    """Return weights and biases of linear discriminant analysis: log posteriors of Gaussians of one covariance.
 
     ``weight_c = S^-1 mean_c`` and ``bias_c = log prior_c - mean_c S^-1 mean_c / 2``, S the covariance within
     classes with a thousandth of its mean variance added to the diagonal, prior_c = (n_c + 1) / (N + C).

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 
-from batchlab.errors import config_error
-from batchlab.models.arguments import require_number
+from batchlab.data.argument_checks import number, refuse
+from batchlab.errors import ConfigError, config_error
 
 
 class Surface(nn.Module):
@@ -56,25 +57,21 @@ class Surface(nn.Module):
             raise config_error(
                 "model", "surface", "it takes the noise of data=surface only", "data=surface loss=mean_output"
             )
-        require_number("model.saddle", saddle, -1, 0, -0.5)
-        require_number("model.scale", scale, 0, None, 0.75)
-        for key, pair, above in (("model.curvatures", curvatures, 0), ("model.start", start, None)):
-            if not isinstance(pair, Sequence) or len(pair) != 2:
-                raise config_error(key, pair, "two numbers", f"{key}=[1,1]")
-            for value in pair:
-                require_number(key, value, above, None, "[1,1]")
+        found = number("model.saddle", saddle, Interval(gt=-1, le=0), -0.5)
+        found += number("model.scale", scale, Interval(gt=0), 0.75)
+        for key, pair, numbers, allowed in (
+            ("model.curvatures", curvatures, Interval(gt=0), "two numbers above 0"),
+            ("model.start", start, Interval(), "two numbers"),
+        ):
+            is_pair = isinstance(pair, Sequence) and len(pair) == 2
+            if not is_pair or any(number(key, value, numbers, 1) for value in pair):
+                found.append(ConfigError(key, pair, allowed, f"{key}=[1,1]"))
+        refuse(found)
         self.saddle, self.scale, self.curvatures = saddle, scale, tuple(curvatures)
         self.weights = nn.Parameter(torch.tensor([[float(value)] for value in start]).repeat(1, input_shape[0] // 2))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Each example's loss.
-
-        Args:
-            inputs: [B, 2 * copies], the examples' own gradients: of all u, then of all v.
-
-        Returns:
-            [B, 1], in units of the loss.
-        """
+        """Return each example's loss [B, 1] from [B, 2 * copies], its own gradients: of all u, then of all v."""
         (u, v), (poor, good), s = self.weights, self.curvatures, self.saddle
         # by Horner's rule, in whole multiples: where weights and settings have few binary digits nothing is rounded
         along = ((((3 * u - 4 * s) * u - 6) * u + 12 * s) * u + (3 - 8 * s)) * (self.scale / 12)

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from batchlab.data.argument_checks import image_shape
 from batchlab.errors import config_error, nearest
-from batchlab.models.arguments import require_image
 
 SIZES = (8, 16, 28, 32, 48, 64, 96, 128, 224, 299)
 
@@ -27,7 +27,7 @@ class Torchvision(nn.Module):
 
     def __init__(self, input_shape: Sequence[int], num_classes: int, name: str = "mobilenet_v3_large") -> None:
         super().__init__()
-        channels, height, width = require_image("torchvision", input_shape, 1)
+        channels, height, width = image_shape("torchvision", input_shape, 1)
         if channels not in (1, 3):
             allowed = f"its networks take images of 1 or 3 channels, the data has {channels}"
             raise config_error("model", "torchvision", allowed, "model=resnet20")

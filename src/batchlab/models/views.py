@@ -5,12 +5,19 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Interval
 from torch import Tensor
 
-from batchlab.errors import config_error
+from batchlab.data.argument_checks import number, refuse
 
-BOUNDS = {"shift": 1.0, "zoom": 1.0, "rotation_degrees": 180.0, "contrast": 1.0, "noise": math.inf}
-"""Largest value of each setting of `Distortion`; zoom and contrast stay below theirs."""
+NUMBERS = {
+    "shift": Interval(ge=0, le=1),
+    "zoom": Interval(ge=0, lt=1),
+    "rotation_degrees": Interval(ge=0, le=180),
+    "contrast": Interval(ge=0, lt=1),
+    "noise": Interval(ge=0),
+}
+"""Allowed settings of `Distortion`."""
 
 
 @dataclass(frozen=True)
@@ -37,27 +44,11 @@ class Distortion:
     noise: float
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            most, is_open = BOUNDS[name], name in ("zoom", "contrast")
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number or not 0 <= value <= most or (value == most and is_open) or value == math.inf:
-                end = (
-                    "a finite number from 0"
-                    if most == math.inf
-                    else f"a number in [0, {most:g}{')' if is_open else ']'}"
-                )
-                raise config_error(f"model.{name}", value, end, f"model.{name}=0")
+        refuse(*(number(f"model.{name}", value, NUMBERS[name], 0) for name, value in vars(self).items()))
 
 
 def random_view(images: Tensor, distortion: Distortion) -> Tensor:
-    """One view of each image, from torch's random numbers of the images' device.
-
-    Args:
-        images: [B, channels, height, width], normalised.
-        distortion: how far the view may lie from its image.
-
-    Returns:
-        The views, same shape and type.
+    """Draw one view of each normalised image [B, channels, height, width], from torch's random numbers of its device.
 
     Source: Chen et al. 2020 (2002.05709), section 2.1: random crop and distortion; the distortions are those of
     handwriting, our own choice.
@@ -74,16 +65,13 @@ def random_view(images: Tensor, distortion: Distortion) -> Tensor:
 
 
 def moved(images: Tensor, shifts: Tensor, sizes: Tensor, angles: Tensor) -> Tensor:
-    """Images zoomed and turned around their centre, then shifted; bilinear, the border goes on outside.
+    """Zoom and turn images around their centre, then shift them; bilinear, the border goes on outside.
 
     Args:
         images: [B, channels, height, width].
         shifts: [B, 2] to the right and down, as shares of width and height.
         sizes: [B] factors; above 1 things look larger.
         angles: [B] counter-clockwise, in radians.
-
-    Returns:
-        Same shape and type.
     """
     height, width = images.shape[2:]
     cosine, sine = angles.cos() / sizes, angles.sin() / sizes

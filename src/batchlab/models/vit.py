@@ -5,18 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from batchlab.data.argument_checks import image_shape, refuse, whole_number
 from batchlab.errors import config_error
-from batchlab.models.arguments import require_at_least, require_image
 
 
 class Attention(nn.Module):
     """Self-attention with heads: ``softmax(q k^T / sqrt(width / num_heads)) v``, then a linear layer.
 
     Written out, because torch's fused kernels have no second derivative, which sharpness needs.
-
-    Args:
-        width: features per token, a multiple of num_heads.
-        num_heads: attention heads.
 
     Source: Vaswani et al. 2017, section 3.2.
     """
@@ -28,7 +24,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """[B, tokens, width] to the same."""
+        """Map [B, tokens, width] to the same shape."""
         heads = self.qkv(tokens).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = heads.permute(2, 0, 3, 1, 4)
         weights = (query @ key.mT * query.shape[-1] ** -0.5).softmax(-1)
@@ -37,10 +33,6 @@ class Attention(nn.Module):
 
 class Block(nn.Module):
     """Attention and a two-layer network, each on normalised tokens and added to them.
-
-    Args:
-        width: features per token.
-        num_heads: attention heads.
 
     Source: Dosovitskiy et al. 2021, equations 2 and 3.
     """
@@ -53,7 +45,7 @@ class Block(nn.Module):
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """[B, tokens, width] to the same."""
+        """Map [B, tokens, width] to the same shape."""
         tokens = tokens + self.attend(tokens)
         return tokens + self.think(tokens)
 
@@ -85,10 +77,9 @@ class ViT(nn.Module):
         num_heads: int = 4,
     ) -> None:
         super().__init__()
-        channels, num_rows, num_columns = require_image("vit", input_shape, 1)
+        channels, num_rows, num_columns = image_shape("vit", input_shape, 1)
         sizes = {"patch_size": patch_size, "width": width, "depth": depth, "num_heads": num_heads}
-        for name, size in sizes.items():
-            require_at_least(f"model.{name}", size, 1)
+        refuse(*(whole_number(f"model.{name}", size, 1, 1) for name, size in sizes.items()))
         if num_rows % patch_size or num_columns % patch_size:
             allowed = f"it must divide the image's {num_rows}x{num_columns} pixels"
             fitting = [n for n in (4, 2, 7, 8, 1) if num_rows % n == num_columns % n == 0]
@@ -104,6 +95,6 @@ class ViT(nn.Module):
         self.head = nn.Linear(width, num_classes)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """[B, *input_shape] to logits [B, num_classes]."""
+        """Map [B, *input_shape] to logits [B, num_classes]."""
         tokens = self.embed(inputs).flatten(2).mT + self.positions
         return self.head(self.norm(self.blocks(tokens)).mean(1))
