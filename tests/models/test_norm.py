@@ -75,7 +75,7 @@ def test_a_batch_that_the_ghost_size_does_not_divide_is_refused_with_a_size_that
         ("bach", None, r"model\.norm=bach: .*Type model\.norm=batch"),
         ("ghost_batch", None, r"model\.ghost_size=null"),
         ("ghost_batch", 1, r"model\.ghost_size=1: an integer from 2"),
-        ("ghost_batch", 2.5, r"model\.ghost_size=2\.5: a whole number"),
+        ("ghost_batch", 2.5, r"model\.ghost_size=2\.5: an integer from 2"),
         ("batch", 8, r"model\.ghost_size=8: it has no effect with model\.norm=batch"),
         ("none", 8, r"model\.ghost_size=8: it has no effect with model\.norm=none"),
     ],
