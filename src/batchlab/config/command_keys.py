@@ -66,7 +66,7 @@ class Benchmark:
     budget_seconds: float = key(60.0, "seconds after which blocks are cut short", POSITIVE)
     clock: str = key(
         "wall", "on a CPU; process = its own seconds, with num_threads=1, which no neighbour stretches",
-        ("wall", "process"),
+        ("wall", "process")
     )  # fmt: skip
     output: str = key("text", *OUTPUT)
 

@@ -16,10 +16,6 @@ COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 def compose(config_name: str, lines: Sequence[str]) -> DictConfig:
     """Compose the configuration of some overrides, with Hydra's node; equal lines share one object, not to be changed.
 
-    Args:
-        config_name: primary configuration; Hydra is initialised.
-        lines: overrides.
-
     Raises:
         HydraException, OmegaConfBaseException: `COMPOSE_ERRORS`, whatever Hydra cannot read.
     """

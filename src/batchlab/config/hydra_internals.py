@@ -41,12 +41,7 @@ def locate(target: str) -> Any:
 
 
 def chosen_files(config_name: str, lines: Sequence[str]) -> Iterator[ConfigFile]:
-    """List the files of which a configuration is composed, Hydra's own among them; nothing is instantiated.
-
-    Args:
-        config_name: primary configuration; Hydra is initialised.
-        lines: overrides.
-    """
+    """List the files of which a configuration is composed, Hydra's own among them; nothing is instantiated."""
     loader = GlobalHydra.instance().config_loader()
     assert isinstance(loader, ConfigLoaderImpl)
     parsed, repository = loader._parse_overrides_and_create_caching_repo(config_name, list(lines))

@@ -52,12 +52,7 @@ def hash_of(facts: Any) -> str:
 def settings_affecting(config: Config, what: Affects) -> dict[str, Any]:
     """Select the settings that affect something, by dotted key, less those at the schema's default.
 
-    Args:
-        config: of a run.
-        what: one or several of `Affects`; of a setting that affects it coarsely only counts whether it is zero.
-
-    Returns:
-        Their values, options of ours by name.
+    Options of ours stand by name; of a setting that affects it coarsely only counts whether it is zero.
     """
     found = {}
     for name, value in flat_params(config).items():
@@ -69,12 +64,7 @@ def settings_affecting(config: Config, what: Affects) -> dict[str, Any]:
 
 
 def by_name(key: str, value: Any) -> Any:
-    """Return a setting with an option of ours by its name: ``mlp`` for ``batchlab.models.mlp.mlp``.
-
-    Args:
-        key: dotted.
-        value: of a `_target_`, or a measure with its settings as `flat_params` has it; any other is returned as it is.
-    """
+    """Return a setting of `flat_params` with an option of ours by its name: ``mlp`` for ``batchlab.models.mlp.mlp``."""
     is_target = key.endswith("_target_") or key.startswith("measure.sharpness.")
     if not is_target or not str(value).startswith(OURS):
         return value

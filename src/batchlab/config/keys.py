@@ -5,6 +5,8 @@ import math
 import re
 from collections.abc import Iterator
 from enum import Flag, auto
+from functools import reduce
+from operator import or_
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -92,12 +94,7 @@ class Key:
         return is_number and math.isfinite(value) and _is_in(value, self.numbers)
 
     def error(self, value: Any, name: str = "") -> ConfigError | None:
-        """Return the error of a value that is not allowed, None where it is.
-
-        Args:
-            value: of the setting.
-            name: of the setting where the declaration stands for several.
-        """
+        """Return the error of a value that is not allowed; `name` where the declaration stands for several settings."""
         if self.is_allowed(value):
             return None
         most: Any = self.numbers.le if self.numbers else None
@@ -149,21 +146,14 @@ def split(values: Any) -> dict[str, Any]:
 
 
 def keys_of(schema: type, prefix: str = "") -> Iterator[Key]:
-    """List the keys that a dataclass declares with `key`, those of its groups behind them; other fields have none.
-
-    Args:
-        schema: dataclass.
-        prefix: of the keys, e.g. ``hydra.sweeper.``.
-    """
+    """List the keys that a dataclass declares with `key`, those of its groups behind them; other fields have none."""
     hints = get_type_hints(schema)
     for field in dataclasses.fields(schema):
         name, hint = f"{prefix}{field.name}", hints[field.name]
         if dataclasses.is_dataclass(hint):
             inner = list(keys_of(hint, f"{name}."))  # pyright: ignore[reportArgumentType]
-            about, affects = (hint.__doc__ or "").partition("\n")[0], Affects.NOTHING
-            for each in inner:
-                affects |= each.affects
-            yield from (Key(name, dict, MISSING, about, affects=affects), *inner)
+            affects = reduce(or_, (each.affects for each in inner))
+            yield from (Key(name, dict, MISSING, (hint.__doc__ or "").partition("\n")[0], affects=affects), *inner)
         elif "declared" in field.metadata:
             types = get_args(hint) if isinstance(hint, UnionType) else (hint,)
             kind = next(get_origin(each) or each for each in types if each is not NoneType)

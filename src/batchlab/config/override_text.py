@@ -8,20 +8,15 @@ from hydra.errors import HydraException
 
 
 def override_text(key: str, value: Any) -> str:
-    """Override that sets a key, quoted for Hydra's grammar and for the shell.
+    """Return the override that sets a key, quoted for Hydra's grammar and for the shell.
 
-    Args:
-        key: dotted, e.g. ``data.drop``.
-        value: text, number, bool, None, list or dict.
-
-    Returns:
-        E.g. ``lr=0.1`` or ``'data.drop=["petal length (cm)"]'``.
+    E.g. ``lr=0.1`` or ``'data.drop=["petal length (cm)"]'``; a value is text, number, bool, None, list or dict.
     """
     return shlex.quote(f"{key}={value_text(value)}")
 
 
 def value_text(value: Any) -> str:
-    """Value in Hydra's override grammar; text that would be read as something else stands in quotes."""
+    """Return a value in Hydra's override grammar; text that would be read as something else stands in quotes."""
     if isinstance(value, list | tuple):
         return f"[{','.join(map(value_text, value))}]"
     if isinstance(value, dict):
@@ -35,7 +30,7 @@ def value_text(value: Any) -> str:
 
 
 def _is_read_as_it_stands(text: str) -> bool:
-    """Whether Hydra reads text as itself, in a list too."""
+    """Tell whether Hydra reads text as itself, in a list too."""
     try:
         return "${" not in text and OverridesParser.create().parse_override(f"key=[{text}]").value() == [text]
     except HydraException:

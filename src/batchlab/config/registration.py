@@ -10,17 +10,13 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.installation import REPOSITORY, program, usage
-from batchlab.config.keys import Key, keys_of
+from batchlab.config.keys import keys_of
 from batchlab.config.objectives import CALIBRATED, MEASURED
 from batchlab.config.schema import OPEN_GROUPS, Config
 
 
 def register_schema(more: type | None = None) -> None:
-    """Make the schema known to Hydra under the name `schema`; conf/train.yaml starts from it.
-
-    Args:
-        more: dataclass with the keys of a script, which stand beside those of a run.
-    """
+    """Register the schema as `schema`, and our resolvers; `more` declares a command's keys beside those of a run."""
     kinds = [Config, *([more] if more else [])]
     all_keys = [(each.name, each.type, each) for kind in kinds for each in fields(kind)]
     node = OmegaConf.structured(make_dataclass("Config", all_keys) if more else Config)
@@ -29,13 +25,9 @@ def register_schema(more: type | None = None) -> None:
     OmegaConf.set_struct(node.measure.sharpness, False)
     ConfigStore.instance().store(name="schema", node=node)
     OmegaConf.register_new_resolver("repository", lambda: str(REPOSITORY), replace=True)
-    OmegaConf.register_new_resolver("program", program, replace=True)
-    OmegaConf.register_new_resolver("usage", usage, replace=True)
     OmegaConf.register_new_resolver("process_id", os.getpid, replace=True)
-    OmegaConf.register_new_resolver("default_study", default_study, replace=True)
-    OmegaConf.register_new_resolver("help_of_keys", help_of_keys, replace=True)
-    OmegaConf.register_new_resolver("launch_of", launch_of, replace=True)
-    OmegaConf.register_new_resolver("time_objective", time_objective, replace=True)
+    for resolver in (program, usage, default_study, help_of_keys, launch_of, time_objective):
+        OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
 
 
 def help_of_keys() -> str:
@@ -43,12 +35,9 @@ def help_of_keys() -> str:
     keys = [each for each in keys_of(Config) if each.kind is not dict]
     keys.sort(key=lambda each: "." in each.name)
     margin = 2 + max(len(each.name) for each in keys)
-    texts = [f"{each.name:<{margin}}{each.help}{_values(each)}" for each in keys]
+    values = [f" [{each.allowed.removeprefix('null or ')}]" if each.is_limited else "" for each in keys]
+    texts = [f"{each.name:<{margin}}{each.help}{allowed}" for each, allowed in zip(keys, values, strict=True)]
     return "\n".join(textwrap.fill(text, 118, subsequent_indent=" " * margin) for text in texts)
-
-
-def _values(each: Key) -> str:
-    return f" [{each.allowed.removeprefix('null or ')}]" if each.is_limited else ""
 
 
 def launch_of(num_processes: Any) -> str:

@@ -16,12 +16,6 @@ from batchlab.errors import ConfigError, ConfigErrors
 def resolved(config: DictConfig) -> Config:
     """Make plain typed objects of a composed configuration, interpolations resolved, without Hydra's own node.
 
-    Args:
-        config: what Hydra composed.
-
-    Returns:
-        A `Config` whose open groups are plain dicts.
-
     Raises:
         ConfigErrors: where a value that must be given is not, or a key was added that nothing reads.
     """
@@ -87,7 +81,6 @@ def flat_params(config: Config) -> dict[str, Any]:
     flat: dict[str, Any] = {}
 
     def walk(prefix: str, value: Any) -> None:
-        """Add what stands below a prefix."""
         if isinstance(value, dict) and prefix.startswith("measure.sharpness."):
             settings = (f"{name}={inner}" for name, inner in value.items() if name != "_target_")
             flat[prefix] = " ".join([str(value.get("_target_")), *settings])

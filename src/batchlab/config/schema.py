@@ -128,13 +128,7 @@ class Config:
         0, "first seed: initialisation, order of examples, augmentation", Interval(ge=0, le=2**32 - 2**16), SEEDS
     )
     num_seeds: int = key(1, "runs per configuration: seed, seed+1, ...", Interval(ge=1, le=10_000), SEEDS)
-    device: str = key(
-        "auto",
-        "where a run trains",
-        None,
-        STEP,
-        pattern=DEVICE,
-    )
+    device: str = key("auto", "where a run trains", None, STEP, pattern=DEVICE)
     precision: str = key("float32", "type of the numbers in a pass", ("float32", "bfloat16", "float16"), STEP)
     num_threads: int | None = key(
         None,

@@ -79,23 +79,12 @@ Traits = TypeVar("Traits")
 
 
 def declared(kind: type[Traits], node: Mapping[str, Any]) -> Traits:
-    """The traits of an option: those in its node, else those that batchlab's options declare for the same `_target_`.
-
-    Args:
-        kind: dataclass of the group's traits.
-        node: of the option, checked by `check_traits`.
-    """
+    """Return the traits in an option's node, else those that batchlab's options declare for the same `_target_`."""
     return of_target(kind, node, _shipped(TRAITS[kind]))
 
 
 def of_target(kind: type[Traits], node: Mapping[str, Any], options: Iterable[Mapping[str, Any]]) -> Traits:
-    """The same, with the options of a group given.
-
-    Args:
-        kind: dataclass of the group's traits.
-        node: of one option.
-        options: nodes of all options that batchlab brings.
-    """
+    """Return the traits in a node, else those that one of `options` declares for the same `_target_`."""
     target, traits = node.get("_target_"), dict[str, Any]()
     for option in options:
         if option.get("_target_") == target:
@@ -105,12 +94,12 @@ def of_target(kind: type[Traits], node: Mapping[str, Any], options: Iterable[Map
 
 
 def without_traits(node: Mapping[str, Any]) -> dict[str, Any]:
-    """The node that is handed to its `_target_`."""
+    """Return the node that is handed to its `_target_`."""
     return {key: value for key, value in node.items() if key != "traits"}
 
 
 def check_traits(config: Config) -> Iterator[ConfigError]:
-    """Traits that no option of the group has, and values that they do not take."""
+    """Find traits that no option of the group has, and values that they do not take."""
     for kind, group in TRAITS.items():
         traits, names = getattr(config, group).get("traits"), [each.name for each in fields(kind)]
         if traits is not None and not isinstance(traits, dict):

@@ -56,16 +56,13 @@ def check_trust(config: Config) -> Iterator[ConfigError]:
 def untrusted(
     composed: DictConfig, config_name: str, lines: Sequence[str], overrides: Sequence[str]
 ) -> list[ConfigError]:
-    """Find what files from elsewhere would run without being trusted, in one composition.
+    """Find what files from elsewhere would run without being trusted: targets, and keys by which Hydra runs commands.
 
     Args:
         composed: with Hydra's node.
         config_name: its primary configuration.
         lines: overrides that it was composed from.
         overrides: those of them that were typed.
-
-    Returns:
-        An error for each target and each key, with the file in which it stands; none where no such file is chosen.
     """
     files = list(_foreign_files(config_name, lines)) if has_folders_from_elsewhere(composed) else []
     if not files:
@@ -80,12 +77,7 @@ def untrusted(
 
 
 def untrusted_jobs(configs: Iterable[Config], overrides: Sequence[str]) -> list[ConfigError]:
-    """Find targets without trust that ranges, lists and arms of files from elsewhere put into jobs.
-
-    Args:
-        configs: of the jobs.
-        overrides: what was typed.
-    """
+    """Find targets without trust that ranges, lists and arms of files from elsewhere put into jobs."""
     errors = []
     for config in configs:
         found = [(key, str(target)) for key, target in _leaves(asdict(config)) if _is_target(key)]

@@ -17,17 +17,12 @@ SEARCHPATH = "hydra.searchpath="
 
 
 def read_flags(arguments: Sequence[str]) -> tuple[Namespace, list[ConfigError]]:
-    """Read Hydra's flags of a command line, and find those that cannot be followed.
-
-    Args:
-        arguments: after the program's name.
-    """
+    """Read Hydra's flags of a command line, and find those that cannot be followed."""
     args, unknown = args_parser().parse_known_args(list(arguments))
     unreadable = [word for word in arguments if any(0xD800 <= ord(letter) < 0xE000 for letter in word)]
-    errors = [
-        ConfigError(ascii(word), "", "is no UTF-8, so that no file could hold it", f"the command without {_key(word)}")
-        for word in unreadable
-    ]
+    fixes = [f"the command without {ascii(word.partition('=')[0])[1:-1]}" for word in unreadable]
+    allowed = "is no UTF-8, so that no file could hold it"
+    errors = [ConfigError(ascii(word), "", allowed, fix) for word, fix in zip(unreadable, fixes, strict=True)]
     scattered = [word for word in unknown if "=" in word and not word.startswith("-")]
     if scattered:
         settings = [*args.overrides, *scattered]
@@ -49,10 +44,6 @@ def _swept_settings_of_hydra(overrides: Sequence[str]) -> Iterator[ConfigError]:
             first = next(iter(override.sweep_string_iterator()), "") if override.is_discrete_sweep() else ""
             fix = shlex.quote(f"{key}={first}") if first else f"the command without {key}"
             yield ConfigError(key, value, "one value: settings of Hydra are those of the whole command", fix)
-
-
-def _key(word: str) -> str:
-    return ascii(word.partition("=")[0])[1:-1]
 
 
 def is_only_shown(args: Namespace) -> bool:
@@ -84,13 +75,11 @@ def _not_followed(args: Namespace) -> Iterator[ConfigError]:
         allowed = "conf/ is read always, and a folder of yours beside it"
         yield ConfigError("--config-path", args.config_path, allowed, f"-cd {args.config_path}")
     if args.experimental_rerun is not None:
-        allowed = "reads a pickle, which runs what the file says"
-        yield ConfigError(
-            "--experimental-rerun", args.experimental_rerun, allowed, "the command again; every run has it"
-        )
+        allowed, fix = "reads a pickle, which runs what the file says", "the command again; every run has it"
+        yield ConfigError("--experimental-rerun", args.experimental_rerun, allowed, fix)
     if args.config_dir is not None and not Path(args.config_dir).is_dir():
         yield ConfigError("--config-dir", args.config_dir, "there is no such folder", "-cd /a/folder/of/yours")
-    known = sorted(path.stem for path in (CONF).glob("*.yaml"))
+    known = sorted(path.stem for path in CONF.glob("*.yaml"))
     if args.config_name is not None and args.config_name.removesuffix(".yaml") not in known:
         close = nearest(args.config_name, known) or "train"
         allowed = f"conf/ has {', '.join(known)}; a file of yours is an option of a group, -cd FOLDER +group=name"

@@ -44,10 +44,7 @@ def diagnose(config_name: str, overrides: list[str], extra: list[str], message: 
         config_name: primary configuration.
         overrides: what was typed; each value of a list is tried alone.
         extra: overrides of our own, e.g. the search path.
-        message: Hydra's own, used where no single override is to blame.
-
-    Returns:
-        At least one error.
+        message: Hydra's own, told where no single override is to blame.
     """
     extra = [*extra, *_sweeper_lines(config_name, overrides, extra)]
     default = compose(config_name, extra)

@@ -25,11 +25,7 @@ from batchlab.validation.signature import check_signature
 def check_data(config: Config) -> list[ConfigError]:
     """Return the errors that show when the data is loaded and the run is built: files, sizes, shapes, signatures.
 
-    Args:
-        config: passed gate 1.
-
-    Returns:
-        Errors of the first stage that has any: signatures and device, data, sizes, model and optimizer.
+    Those of the first stage that has any: signatures and device, data and sizes, model, optimizer.
     """
     try:
         if errors := list(_signatures_and_device(config)):
@@ -44,11 +40,7 @@ def check_data(config: Config) -> list[ConfigError]:
 
 
 def check_source(config: Config) -> list[ConfigError]:
-    """Return the errors that show when the data is loaded, whatever is trained on it.
-
-    Args:
-        config: only its data node is looked at.
-    """
+    """Return the errors that show when the data is loaded, whatever is trained on it."""
     try:
         errors = list(check_signature("data", config.data))
         if not errors:
@@ -59,14 +51,7 @@ def check_source(config: Config) -> list[ConfigError]:
 
 
 def check_grid(configs: list[Config]) -> list[ConfigError]:
-    """Return an error for runs that stand twice in a grid: their spread would be counted as n.
-
-    Args:
-        configs: the jobs of a command, each passed both gates.
-
-    Returns:
-        An error for each configuration and seed that comes again.
-    """
+    """Return an error for the first run that stands twice in a grid: its spread would be counted as n."""
     first: dict[tuple[str, str, int], Config] = {}
     for config in configs:
         data = load_dataset(config.data)
@@ -81,7 +66,7 @@ def check_grid(configs: list[Config]) -> list[ConfigError]:
 
 
 def _once(first: Config, again: Config, configs: list[Config]) -> str:
-    """Override of the first key by which two equal runs differ, without the value of the second."""
+    """Return the override of the first key by which two equal runs differ, without the value of the second."""
     settings = [flat_params(config) for config in (first, again)]
     key = next(key for key in settings[0] if settings[0][key] != settings[1].get(key))
     values = dict.fromkeys(value_text(flat_params(config)[key]) for config in configs)
@@ -136,11 +121,8 @@ def _resolved(config: Config) -> ResolvedRun:
 def _data_and_sizes(run: ResolvedRun) -> Iterator[ConfigError]:
     config, dataset = run.config, run.dataset
     num_train, largest = run.plan.num_train, run.batch_sizes[-1]
-    sizes = {
-        "batch_size": config.batch_size,
-        "batch_schedule.max_batch_size": config.batch_schedule.get("max_batch_size"),
-    }
-    for key, value in sizes.items():
+    most = config.batch_schedule.get("max_batch_size")
+    for key, value in {"batch_size": config.batch_size, "batch_schedule.max_batch_size": most}.items():
         if isinstance(value, int) and value > num_train:
             allowed = f"at most {num_train}, the size of the training split"
             fix = "batch_size=full" if key == "batch_size" else f"{key}={num_train}"
@@ -151,13 +133,12 @@ def _data_and_sizes(run: ResolvedRun) -> Iterator[ConfigError]:
         yield ConfigError("eval.every_examples", every, allowed, f"eval.every_examples={largest}")
     yield from _task(config, dataset)
     if dataset.num_classes is None and config.budget.kind == "target":
-        yield ConfigError(
-            "budget", "target", f"needs an accuracy; {dataset.name} has numbers as targets", "budget=epochs"
-        )
+        allowed = f"needs an accuracy; {dataset.name} has numbers as targets"
+        yield ConfigError("budget", "target", allowed, "budget=epochs")
 
 
 def _task(config: Config, dataset: Dataset) -> Iterator[ConfigError]:
-    """A loss that is for other targets than those of the data."""
+    """Find a loss that is for other targets than those of the data."""
     loss, traits = config.loss["_target_"], declared(LossTraits, config.loss)
     if traits.only_data not in (None, dataset.name):
         fix = f"data={traits.only_data} model={traits.only_data}"
@@ -174,9 +155,8 @@ def _task(config: Config, dataset: Dataset) -> Iterator[ConfigError]:
 def _optimizer(run: ResolvedRun) -> Iterator[ConfigError]:
     config = run.config
     yield from check_first_step(run, model_of(config, run.dataset).to(pick_device(config.device)))
-    is_flat = declared(LrScheduleTraits, config.lr_schedule).independent_of_length and not config.lr_schedule.get(
-        "warmup"
-    )
-    if declared(OptimizerTraits, config.optimizer).reads_lr_once and not is_flat:
+    is_curved = not declared(LrScheduleTraits, config.lr_schedule).independent_of_length
+    is_moved = is_curved or config.lr_schedule.get("warmup")
+    if declared(OptimizerTraits, config.optimizer).reads_lr_once and is_moved:
         allowed = "has no effect: the optimizer reads lr once, as its first step size"
         yield ConfigError("lr_schedule", config.lr_schedule["_target_"], allowed, "lr_schedule=constant")

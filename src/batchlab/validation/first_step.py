@@ -23,11 +23,7 @@ EXAMPLES = 32
 def check_first_step(run: ResolvedRun, model: nn.Module) -> Iterator[ConfigError]:
     """Check the settings of which a loss or an optimizer complains only when it works.
 
-    Running out of memory is no error: it is an outcome of the run.
-
-    Args:
-        run: of which model and data are right.
-        model: built for this; its weights change.
+    Running out of memory is no error: it is an outcome of the run. The model's weights change.
 
     Raises:
         ConfigErrors: of the learning rate's rule.

@@ -34,7 +34,7 @@ def grid(
         overrides: of the jobs.
         extra: overrides of our own, e.g. the search path.
         is_multirun: whether -m was typed.
-        typed: those of the overrides that stood on the command line; None = all.
+        typed: those of the overrides that were typed; None = all.
 
     Returns:
         The configurations that could be made, and every error of gate 1.
@@ -120,12 +120,7 @@ def _sweep_error(override: Override, allowed: str, fix: str) -> ConfigError:
 
 
 def params_of(composed: DictConfig, overrides: Sequence[str]) -> list[str]:
-    """List the overrides of a multirun that stand in hydra.sweeper.params, as Hydra's own sweeper reads them.
-
-    Args:
-        composed: with Hydra's node.
-        overrides: that were typed; they count above those of their key.
-    """
+    """List the overrides of a multirun that stand in hydra.sweeper.params; those typed count above them."""
     params = composed.hydra.sweeper.get("params") or {}
     typed = {line.lstrip("+~").partition("=")[0] for line in overrides}
     return [f"{key}={value}" for key, value in params.items() if key not in typed]

@@ -20,9 +20,7 @@ def check_measure(config: Config) -> Iterator[ConfigError]:
             allowed = "has no effect: no measure of sharpness is asked for"
             yield ConfigError(key, value, allowed, "measure=brief too")
     if has_measures and measure.batch_norm is None:
-        error = replace(declared_key("measure.batch_norm"), is_optional=False).error(None)
-        assert error is not None
-        yield error
+        yield from filter(None, [replace(declared_key("measure.batch_norm"), is_optional=False).error(None)])
     for name, node in measure.sharpness.items():
         if not isinstance(node, dict) or not node.get("_target_"):
             yield _no_function(name, node)

@@ -20,14 +20,7 @@ from batchlab.validation.launch_rules import is_contrastive
 
 
 def check_model(run: ResolvedRun) -> Iterator[ConfigError]:
-    """Check that a run's model has parameters, fits its batches, and makes outputs of the right shape.
-
-    Args:
-        run: resolved; the model is built and thrown away.
-
-    Yields:
-        The errors of the first of these that has any.
-    """
+    """Check that a run's model has parameters, fits its batches, and makes outputs of the right shape."""
     config, dataset = run.config, run.dataset
     model = model_of(config, dataset)
     if not any(parameter.requires_grad for parameter in model.parameters()):
@@ -41,10 +34,6 @@ def check_model(run: ResolvedRun) -> Iterator[ConfigError]:
 
 def model_of(config: Config, dataset: Dataset) -> nn.Module:
     """Build the model; whatever its constructor raises is a configuration error.
-
-    Args:
-        config: of the run.
-        dataset: gives the model its input shape and number of classes.
 
     Raises:
         ConfigErrors: where there is no model.
@@ -87,7 +76,7 @@ def _norms(run: ResolvedRun, model: nn.Module) -> Iterator[ConfigError]:
 
 
 def _least_micro_batch(plan: Plan, batches: Sequence[int]) -> int:
-    """Smallest maximum of a micro-batch, from the plan's own up, with which no forward pass has a single example."""
+    """Return the smallest micro_batch_size, from the plan's own up, with which no forward pass has a single example."""
     sizes = range(plan.micro_batch_size or 1, max(batches) + 1)
     with_it = (replace(plan, micro_batch_size=size) for size in sizes)
     return next(p.micro_batch_size or 1 for p in with_it if min(min(p.forward_sizes(batch)) for batch in batches) > 1)
@@ -124,13 +113,11 @@ def _output(config: Config, output: object, wanted: list[int], mode: str) -> Ite
     """Check what a model returned for a few examples; logits of shape `wanted` are right."""
     key, name = "model._target_", config.model["_target_"]
     if isinstance(output, Views) and not is_contrastive(config):
-        yield ConfigError(
-            key, name, "learns by comparing views, which no other loss does", "loss=contrastive measure=none"
-        )
+        allowed = "learns by comparing views, which no other loss does"
+        yield ConfigError(key, name, allowed, "loss=contrastive measure=none")
     elif mode == "train" and is_contrastive(config) and not isinstance(output, Views):
-        yield ConfigError(
-            "loss", "contrastive", f"needs projections of views, which {name} does not give", "model=simclr"
-        )
+        allowed = f"needs projections of views, which {name} does not give"
+        yield ConfigError("loss", "contrastive", allowed, "model=simclr")
     elif mode == "eval" or not isinstance(output, Views):
         got = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         if got != wanted:

@@ -21,15 +21,11 @@ BYTES_OF_A_NAME = 200
 def check_config(config: Config) -> list[ConfigError]:
     """List every wrong key and value that can be seen without data: ranges, settings without effect, combinations.
 
-    Args:
-        config: composed and typed.
-
-    Returns:
-        At most one error for a value: one that its declaration does not allow is not looked at by the other rules.
+    A value that its declaration does not allow is not looked at by the other rules.
     """
     if errors := [*_targets(config), *check_traits(config)]:
         return errors
-    rules = (_memory, _budget, _rates, _evaluation, _schedules, check_measure, check_measured_objectives)
+    rules = (_memory, _budget, _evaluation, _schedules, check_measure, check_measured_objectives)
     rules += (check_contrastive, check_launch, _study, check_trust)
     found = [error for rule in rules for error in rule(config)]
     blamed = {error.key for error in found if error.allowed.startswith("has no effect")}
@@ -102,21 +98,13 @@ def _budget(config: Config) -> Iterator[ConfigError]:
     needed = ["epochs"] if kind == "epochs" else [f"budget.{name}" for name in BUDGETS[kind]]
     for key, value in (settings | {"epochs": config.epochs}).items():
         if key in needed and value is None:
-            error = replace(declared_key(key), is_optional=False).error(None)
-            assert error is not None
-            yield error
+            yield from filter(None, [replace(declared_key(key), is_optional=False).error(None)])
         elif key not in needed and value is not None:
             name = key.removeprefix("budget.")
             owner = next((kind for kind, names in BUDGETS.items() if name in names), "epochs")
             is_length = key == "epochs" and kind == "target"
             fix = f"budget.max_epochs={value:g}" if is_length else f"budget={owner} {key}={value}"
             yield ConfigError(key, value, f"has no effect with budget={kind}", fix)
-
-
-def _rates(config: Config) -> Iterator[ConfigError]:
-    if "lr" in config.optimizer:
-        allowed = "has no effect: the learning rate is the top-level key lr"
-        yield ConfigError("optimizer.lr", config.optimizer["lr"], allowed, f"lr={config.optimizer['lr']}")
 
 
 def _evaluation(config: Config) -> Iterator[ConfigError]:
@@ -128,6 +116,9 @@ def _evaluation(config: Config) -> Iterator[ConfigError]:
 
 
 def _schedules(config: Config) -> Iterator[ConfigError]:
+    if "lr" in config.optimizer:
+        allowed = "has no effect: the learning rate is the top-level key lr"
+        yield ConfigError("optimizer.lr", config.optimizer["lr"], allowed, f"lr={config.optimizer['lr']}")
     yield from _milestones(config)
     if config.lr_schedule.get("warmup_from") is not None and not config.lr_schedule.get("warmup"):
         allowed, fix = "has no effect without a warm-up", "lr_schedule.warmup=0.05 too"

@@ -23,16 +23,13 @@ GIVEN = {
 }
 """Arguments that build.py gives, and keys that it reads itself, by group."""
 
+VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+
 
 def check_signature(group: str, node: dict[str, Any]) -> Iterator[ConfigError]:
     """Find keys of an open group that its `_target_` does not take, and arguments that it misses.
 
-    Args:
-        group: name of the group, e.g. ``optimizer``.
-        node: its settings; `_target_` among them.
-
-    Yields:
-        An error for each wrong or missing key, or one for a target that cannot be imported.
+    One error where the target cannot be imported.
     """
     target = node.get("_target_", "")
     try:
@@ -41,12 +38,8 @@ def check_signature(group: str, node: dict[str, Any]) -> Iterator[ConfigError]:
         yield _not_importable(f"{group}._target_", target, error)
         return
     given = GIVEN.get(group.partition(".")[0], set())
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    takes = [
-        name
-        for name, parameter in parameters.items()
-        if name not in given and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-    ]
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    takes = [name for name, each in parameters.items() if name not in given and each.kind not in VARIADIC]
     for key, value in node.items():
         if not key.startswith("_") and key not in takes and key not in given and not takes_any:
             close = nearest(key, takes)
@@ -77,8 +70,7 @@ def _not_importable(key: str, target: str, error: Exception) -> ConfigError:
 def check_hydra(composed: DictConfig) -> Iterator[ConfigError]:
     """Find targets of sweeper, launcher and callbacks that cannot be imported, and settings that Hydra cannot use.
 
-    Args:
-        composed: with Hydra's node; every file of it is trusted.
+    Every file of what was composed is trusted.
     """
     hydra = OmegaConf.to_container(composed.hydra, resolve=False)
     assert isinstance(hydra, dict)
@@ -89,9 +81,8 @@ def check_hydra(composed: DictConfig) -> Iterator[ConfigError]:
         yield from _hydra_target(f"hydra.{name}", node)
     most = (hydra.get("sweeper") or {}).get("max_batch_size")
     if isinstance(most, int) and most < 1:
-        yield ConfigError(
-            "hydra.sweeper.max_batch_size", most, "null or an integer from 1", "hydra.sweeper.max_batch_size=1"
-        )
+        key = "hydra.sweeper.max_batch_size"
+        yield ConfigError(key, most, "null or an integer from 1", f"{key}=1")
     verbose = hydra.get("verbose")
     names = verbose if isinstance(verbose, list) else [verbose]
     if not isinstance(verbose, bool) and not all(isinstance(each, str) for each in names):
