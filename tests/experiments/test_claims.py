@@ -15,7 +15,7 @@ from batchlab.experiments.arm_results import Arm, MeasuredRun
 from batchlab.experiments.claims_page import records_of, write_page
 from batchlab.experiments.claims_table import BEGIN, END, README_CLAIMS, renew_tables, short_table
 from batchlab.experiments.experiment import Check, Claim, Experiment
-from batchlab.experiments.outcome import corrected, judge_experiment
+from batchlab.experiments.verdict import corrected, judge_experiment
 
 
 def experiment(name="grow", number=20, **keys):

@@ -5,7 +5,7 @@ import pytest
 from batchlab.report.answer import answer_of
 from batchlab.report.step_time_panel import step_points
 from batchlab.report.study_data import Search
-from batchlab.report.summary import limits_said
+from batchlab.report.summary import limits_in_words
 
 
 def test_a_grid_recommends_the_fastest_that_is_not_told_apart_from_the_best(grid):
@@ -82,4 +82,4 @@ def test_nothing_is_recommended_where_nothing_has_a_value(make_run, make_study):
 @pytest.mark.parametrize(("size", "word"), [(32, "overhead"), (512, "work")])
 def test_what_limits_follows_from_the_share_of_overhead(grid, size, word):
     row = next(row for row in grid.rows if row.batch_size == size)
-    assert limits_said(row, step_points(grid), None).startswith(word)
+    assert limits_in_words(row, step_points(grid), None).startswith(word)

@@ -1,4 +1,4 @@
-"""An arm as it was measured: the numbers of each of its settings, seed by seed."""
+"""Measured arms: the numbers of each setting, seed by seed."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -54,25 +54,29 @@ class Arm:
     settings: Sequence[Sequence[MeasuredRun]]
 
     def censored_bounds(self, check: Check) -> Array:
-        """[n, 2] the check's metric of each seed at least and at most, of the setting that the check chooses.
+        """Return [n, 2]: the check's metric of each seed at least and at most, of the setting that the check chooses.
 
         The two are equal but for a target that was not reached: it would have taken at least as long as the run was.
         """
         return np.array([metric_bounds(run, check, check.metric) for run in self.chosen(check)])
 
     def chosen(self, check: Check) -> Sequence[MeasuredRun]:
-        """Runs of the setting that a check looks at: the only one, that of its `where`, or the best by its `tune`.
+        """Return the runs of the setting that a check looks at: the only one, by `where`, or the best by `tune`.
 
         Raises:
             ValueError: where several settings fit and nothing says which.
         """
-        found = [runs for runs in self.settings if _fits(runs[0], check.where)]
+        wanted = {key: float(value) for key, value in check.where.items()}
+        found = [
+            runs
+            for runs in self.settings
+            if all(math.isclose(float(runs[0].params[key]), value) for key, value in wanted.items())
+        ]
         if len(found) == 1:
             return found[0]
         if not found or check.tune is None:
-            raise ValueError(
-                f"{check.name}: {len(found)} settings of the arm {self.name} fit; `where` or `tune` chooses"
-            )
+            number = f"{len(found)} settings of the arm {self.name} fit"
+            raise ValueError(f"{check.name}: {number}; `where` or `tune` chooses")
         metric = check.tune
         final = f"final/{metric.replace('/', '_')}" if metric in CURVES else metric
         sign = 1.0 if metric.startswith("target/") or direction_of(final) == "minimize" else -1.0
@@ -84,12 +88,8 @@ class Arm:
         return min(found, key=loss)
 
 
-def _fits(run: MeasuredRun, where: Mapping[str, Any]) -> bool:
-    return all(math.isclose(float(run.params[key]), float(value)) for key, value in where.items())
-
-
 def metric_bounds(run: MeasuredRun, check: Check, metric: str) -> tuple[float, float]:
-    """A metric of one run: a parameter, a final, read off the curve at a place, or what a target took.
+    """Return a metric of one run, at least and at most: a parameter, a final, off the curve, or what a target took.
 
     Args:
         run: which.
@@ -97,9 +97,6 @@ def metric_bounds(run: MeasuredRun, check: Check, metric: str) -> tuple[float, f
         metric: ``param/<key>``; ``target/<examples, steps, epochs or seconds>`` with the check's target, or
             ``target/clock_seconds``, steps times the step time that was measured alone; a curve's name where the check
             says `at`; else a final.
-
-    Returns:
-        What it is at least, and at most.
     """
     if metric.startswith("param/"):
         value = float(run.params[metric.removeprefix("param/")])
@@ -122,15 +119,7 @@ def metric_bounds(run: MeasuredRun, check: Check, metric: str) -> tuple[float, f
 
 
 def read_at(curve: Curve, metric: str, axis: str, start: float, end: float | None = None) -> float:
-    """A curve's value at a place of an axis, linear between evaluations, or its mean between two; NaN outside of it.
-
-    Args:
-        curve: of one run.
-        metric: e.g. train/loss.
-        axis: steps, epochs, examples or seconds.
-        start: on it.
-        end: where the mean is wanted of the evaluations from start to end.
-    """
+    """Interpolate a curve at `start` on an axis, or average its evaluations from there to `end`; NaN outside."""
     x, y = curve[CURVE_AXES[axis]], curve[metric]
     if end is None:
         return float(np.interp(start, x, y, left=math.nan, right=math.nan))
@@ -139,12 +128,7 @@ def read_at(curve: Curve, metric: str, axis: str, start: float, end: float | Non
 
 
 def first_crossing(curve: Curve, target: float, axis: str) -> tuple[float, float]:
-    """Where on an axis validation accuracy reached a target: the first of two evaluations in a row, interpolated.
-
-    Args:
-        curve: of one run, to the end of its budget.
-        target: accuracy.
-        axis: steps, epochs, examples or seconds.
+    """Find where on an axis validation accuracy reached a target: the first of two evaluations in a row, interpolated.
 
     Returns:
         The place, twice; the end of the curve and infinity where it was not reached.

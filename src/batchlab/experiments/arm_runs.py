@@ -1,7 +1,7 @@
-"""Which runs of an experiment are known, which are missing, and its arms once they are there."""
+"""Runs of an experiment: which are known, which are missing, and its arms once they are there."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -43,7 +43,7 @@ class ArmRun:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What it is known by."""
+        """Configuration key of the run, or of the probe, and its seed."""
         return identity(self.config, self.probe), self.seed
 
 
@@ -51,12 +51,14 @@ Known = Mapping[tuple[str, int], RecordedRun]
 
 
 def identity(config: Config, probe: Mapping[str, Any] | None) -> str:
-    """Configuration key of a run, or of a probe."""
-    return probe_key(config, probe) if probe else config_key(config)
+    """Return the configuration key of a run, or hash what a probe measures of it: 12 hexadecimal digits."""
+    if not probe:
+        return config_key(config)
+    return hash_of([config_key(config), {key: by_name(key, value) for key, value in probe.items()}])
 
 
 def runs_needed(experiment: Experiment, num_seeds: int) -> list[ArmRun]:
-    """Every run that an experiment needs at so many seeds, in the order of seeds."""
+    """List every run that an experiment needs at so many seeds, in the order of seeds."""
     return [
         ArmRun(experiment.name, config, config.seed + index, probe, experiment.is_alone and probe is not None)
         for index in range(num_seeds)
@@ -68,13 +70,7 @@ def runs_needed(experiment: Experiment, num_seeds: int) -> list[ArmRun]:
 
 
 def known_runs(mlruns: str, studies: Iterable[str], sweep_id: str | None = None) -> Known:
-    """The runs that count, by configuration and seed: the first of each that was measured on this kind of host.
-
-    Args:
-        mlruns: folder of results.
-        studies: in which they are looked for.
-        sweep_id: where only those of one command count.
-    """
+    """Return the first run of each configuration and seed that was measured on this kind of host (by one command)."""
     cpu, known = environment()["cpu"], dict[tuple[str, int], RecordedRun]()
     for run in (run for study in sorted(set(studies)) for run in study_runs(mlruns, study, ("run", "probe"))):
         tags = run["tags"]
@@ -85,7 +81,7 @@ def known_runs(mlruns: str, studies: Iterable[str], sweep_id: str | None = None)
 
 
 def is_known(task: ArmRun, known: Known) -> bool:
-    """Whether a task was measured before, on the data of today."""
+    """Check whether a task was measured before, on the data of today."""
     run = known.get(task.key)
     return run is not None and run["tags"]["data_digest"] == _digest(json.dumps(task.config.data))
 
@@ -97,21 +93,15 @@ def _digest(data: str) -> str:
 
 
 def arms_of(experiment: Experiment, num_seeds: int, known: Known) -> dict[str, Arm]:
-    """The experiment's arms with as many seeds as all that were run have.
+    """Return the experiment's arms with as many seeds as all that were run have, at most `num_seeds`.
 
-    Args:
-        experiment: composed.
-        num_seeds: at most so many.
-        known: runs by configuration and seed.
-
-    Returns:
-        Arm -> its settings; without any seed where it was not run, or where this machine lacks its device.
+    An arm has no seed where it was not run, or where this machine lacks its device.
     """
     rows = {
         name: [_row(config, probe_of(experiment.probe, experiment.arms, name), num_seeds, known) for config in configs]
         for name, configs in experiment.arms.items()
     }
-    possible = [row for name, row in _each(rows) if is_possible(experiment.arms[name][0].device)]
+    possible = [row for name in rows if is_possible(experiment.arms[name][0].device) for row in rows[name]]
     n = min((len(row) for row in possible if row), default=0)
     clocks = [run["metrics"] for run in rows[CLOCK][0][:n]] if CLOCK in rows else []
     mlruns = next(iter(experiment.arms.values()))[0].mlruns
@@ -122,25 +112,12 @@ def arms_of(experiment: Experiment, num_seeds: int, known: Known) -> dict[str, A
     return {name: Arm(name, [with_clock(row) for row in settings]) for name, settings in rows.items()}
 
 
-def _each(rows: Mapping[str, list[list[RecordedRun]]]) -> Iterator[tuple[str, list[RecordedRun]]]:
-    return ((name, row) for name, settings in rows.items() for row in settings)
-
-
 def _row(config: Config, probe: Mapping[str, Any] | None, num_seeds: int, known: Known) -> list[RecordedRun]:
     """The setting's runs, in the order of seeds, up to the first that is missing."""
     row: list[RecordedRun] = []
-    for index in range(num_seeds):
-        run = known.get((identity(config, probe), config.seed + index))
-        if run is None:
-            break
+    while len(row) < num_seeds and (run := known.get((identity(config, probe), config.seed + len(row)))) is not None:
         row.append(run)
     return row
-
-
-def _with(
-    row: Sequence[RecordedRun], clocks: Sequence[Mapping[str, float]]
-) -> list[tuple[RecordedRun, Mapping[str, float]]]:
-    return [(run, clocks[index] if clocks else {}) for index, run in enumerate(row)]
 
 
 def _measured(run: RecordedRun, mlruns: str, clock: Mapping[str, float]) -> MeasuredRun:
@@ -169,22 +146,10 @@ def _curve(mlruns: str, run_id: str) -> Curve:
     return {"steps": np.array(steps, dtype=np.float64)} | values
 
 
-def probe_key(config: Config, probe: Mapping[str, Any]) -> str:
-    """Hash what a probe measures of a configuration: 12 hexadecimal digits."""
-    return hash_of([config_key(config), {key: by_name(key, value) for key, value in probe.items()}])
-
-
 def probe_seed(config: Config, probe: Mapping[str, Any], seed: int, sweep_id: str) -> dict[str, float]:
-    """Measure once and record it.
-
-    Args:
-        config: passed both gates.
-        probe: node of a function (config, seed, **settings) -> metric -> value.
-        seed: of it.
-        sweep_id: names the command.
-    """
+    """Measure once and record it; `probe` is the node of a function (config, seed, **settings) -> metric -> value."""
     finals = bound(dict(probe))(config, seed)
-    tags = {"config_key": probe_key(config, probe), "data_digest": load_dataset(config.data).digest}
+    tags = {"config_key": identity(config, probe), "data_digest": load_dataset(config.data).digest}
     record_probe(config, seed, tags, finals, sweep_id)
     return finals
 

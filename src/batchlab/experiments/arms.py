@@ -1,4 +1,4 @@
-"""The arms of an experiment: settings with names, each a few overrides on what they have in common."""
+"""Arms of an experiment: settings with names, each a few overrides on what they have in common."""
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,11 +17,7 @@ from batchlab.validation.grid import gate_one, grid, is_structural, swept_lines,
 
 
 def arm_overrides(sweeper: DictConfig) -> dict[str, list[str]]:
-    """The overrides of each arm; its own count above those of the chosen preset.
-
-    Args:
-        sweeper: the node hydra.sweeper of an experiment.
-    """
+    """Return the overrides of each arm; its own count above those of the chosen preset."""
     preset = list(sweeper.presets[sweeper.preset]) if sweeper.preset != "small" else []
     lines = {}
     for name, own in sweeper.arms.items():
@@ -35,30 +31,21 @@ CLOCK = "clock"
 
 
 def probe_of(probe: Mapping[str, Any] | None, arms: Collection[str], arm: str) -> dict[str, Any] | None:
-    """The node that measures an arm; None where it is trained.
-
-    Args:
-        probe: of the experiment.
-        arms: all of its names; with one called clock only that one is probed.
-        arm: which.
-    """
+    """Return the node that measures an arm; None where it is trained. With an arm called clock only that is probed."""
     if probe is None or (CLOCK in arms and arm != CLOCK):
         return None
-    own = dict(probe.get("by_arm", {})).get(arm, {})
-    return {key: value for key, value in probe.items() if key != "by_arm"} | dict(own)
+    own = probe.get("by_arm", {}).get(arm, {})
+    return {key: value for key, value in probe.items() if key != "by_arm"} | own
 
 
 def arm_probe(sweeper: DictConfig) -> dict[str, Any] | None:
-    """The node that measures the arm of this job; None where it is trained."""
-    if sweeper.probe is None:
-        return None
-    probe = OmegaConf.to_container(sweeper.probe, resolve=True)
-    assert isinstance(probe, dict)
-    return probe_of({str(key): value for key, value in probe.items()}, list(sweeper.arms), sweeper.arm)
+    """Return the node that measures the arm of this job; None where it is trained."""
+    probe: Any = OmegaConf.to_container(sweeper.probe, resolve=True) if sweeper.probe is not None else None
+    return probe_of(probe, list(sweeper.arms), sweeper.arm)
 
 
 def is_possible(device: str) -> bool:
-    """Whether this machine has the device that a configuration asks for."""
+    """Check whether this machine has the device that a configuration asks for."""
     if not device.startswith("cuda"):
         return True
     import torch  # seconds, and only for arms that ask for a GPU
@@ -67,7 +54,7 @@ def is_possible(device: str) -> bool:
 
 
 def possible_arms(sweeper: DictConfig) -> dict[str, list[str]]:
-    """The overrides of each arm that this machine can run; of the one that was asked for, where one was."""
+    """Return the overrides of each arm that this machine can run; of the one that was asked for, where one was."""
     arms, possible = arm_overrides(sweeper), {}
     for name, own in arms.items():
         devices = [line.partition("=")[2] for line in own if line.startswith("device=")]
@@ -77,12 +64,7 @@ def possible_arms(sweeper: DictConfig) -> dict[str, list[str]]:
 
 
 def arm_jobs(sweeper: DictConfig, typed: Sequence[str]) -> list[list[str]]:
-    """The overrides of each job of each arm that this machine can run.
-
-    Args:
-        sweeper: the node hydra.sweeper of an experiment.
-        typed: overrides of the command line; an arm's own lists are gone through.
-    """
+    """Return the overrides of each job of each arm that this machine can run, after those of the command line."""
     parser, jobs = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()), []
     for name, own in possible_arms(sweeper).items():
         lines = parser.parse_overrides([*typed, *own, f"hydra.sweeper.arm={name}"])
@@ -93,7 +75,7 @@ def arm_jobs(sweeper: DictConfig, typed: Sequence[str]) -> list[list[str]]:
 def compose_arms(
     config_name: str, overrides: list[str], extra: list[str], base: DictConfig
 ) -> tuple[dict[str, list[Config]], list[ConfigError]]:
-    """The configurations of each arm, sent through gate 1.
+    """Compose the configurations of each arm and send them through gate 1.
 
     Args:
         config_name: primary configuration.
@@ -102,7 +84,7 @@ def compose_arms(
         base: what the command line composes to; HydraConfig has it.
 
     Returns:
-        Arm -> its configurations, and every item.
+        Arm -> its configurations, and every error.
     """
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     if errors := _wrong_settings(base.hydra.sweeper):
@@ -112,16 +94,14 @@ def compose_arms(
         typed = parser.parse_overrides(overrides)
         arms = {name: parser.parse_overrides(lines) for name, lines in arm_overrides(base.hydra.sweeper).items()}
     except HydraException as error:
-        return {}, [
-            ConfigError("the arms", config_name, str(error).splitlines()[0], "overrides as at the command line")
-        ]
+        why = str(error).splitlines()[0]
+        return {}, [ConfigError("the arms", config_name, why, "overrides as at the command line")]
     if errors := [item for each in typed for item in _not_to_be_typed(each)]:
         return {}, errors
     for name, own in arms.items():
         if errors := _typed_twice(name, typed, own):
             return {}, errors
-        configs[name], more = _compose_arm(config_name, typed, own, extra, base, parser)
-        errors += more
+        configs[name], errors = _compose_arm(config_name, typed, own, extra, base, parser)
         if errors:
             return {}, errors
     return configs, []
@@ -172,14 +152,7 @@ def _not_to_be_typed(typed: Override) -> Iterator[ConfigError]:
 
 
 def _typed_twice(name: str, typed: list[Override], own: list[Override]) -> list[ConfigError]:
-    keys = {each.get_key_element() for each in own}
-    return [
-        ConfigError(
-            each.get_key_element(),
-            (each.input_line or "").partition("=")[2],
-            f"the arm {name} of this experiment sets it",
-            f"the command without {each.get_key_element()}",
-        )
-        for each in typed
-        if each.get_key_element() in keys
-    ]
+    values = {each.get_key_element(): (each.input_line or "").partition("=")[2] for each in typed}
+    allowed = f"the arm {name} of this experiment sets it"
+    both = [key for key in values if key in {each.get_key_element() for each in own}]
+    return [ConfigError(key, values[key], allowed, f"the command without {key}") for key in both]

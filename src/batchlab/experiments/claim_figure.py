@@ -8,7 +8,7 @@ import numpy as np
 
 from batchlab.experiments.arm_results import Arm
 from batchlab.experiments.experiment import Check
-from batchlab.experiments.outcome import Outcome
+from batchlab.experiments.verdict import Outcome
 from batchlab.laws.estimate import mean_of
 from batchlab.laws.line import Array
 from batchlab.report.panel import Axis, Panel, Trace, ends
@@ -18,7 +18,7 @@ READS = ("metric", "where", "tune", "target", "at", "failed")
 
 
 def claim_panel(outcome: Outcome) -> Panel | None:
-    """The figure that the experiment's yaml describes; None where nothing was measured.
+    """Return the figure that the experiment's yaml describes; None where nothing was measured.
 
     Its keys: ``metric`` (and where, tune, target, at, failed, as of a check), ``series`` name -> arms, ``metrics``
     name -> metric of the series that show another one, ``is_relative`` where each is divided by its least, ``x`` the
@@ -54,30 +54,26 @@ def _trace(name: str, figure: Mapping[str, Any], arms: Sequence[Arm], x: str) ->
     if figure.get("is_relative", False):
         least = np.nanmin([row.mean() for row in rows if np.isfinite(row).all()], initial=np.inf)
         rows = [row / least for row in rows]
-    places = [arm.name for arm in arms] if x == "arm" else [_parameter(arm, check, x) for arm in arms]
-    style = "points" if x == "arm" else "both"
-    return _with_intervals(name, places, rows, style, figure)
-
-
-def _parameter(arm: Arm, check: Check, key: str) -> float:
-    return float(arm.chosen(check)[0].params[key])
+    if x == "arm":
+        return _with_intervals(name, [arm.name for arm in arms], rows, "points", figure)
+    return _with_intervals(name, [float(arm.chosen(check)[0].params[x]) for arm in arms], rows, "both", figure)
 
 
 def _of_points(figure: Mapping[str, Any], arms: Mapping[str, Arm]) -> list[Trace]:
     start, traces = str(figure["points"]), []
+
+    def end(metric: str) -> float:
+        return float(metric.removeprefix(start))
+
     for arm in arms.values():
         if not (runs := arm.settings[0]):
             continue
-        names = sorted((each for each in runs[0].finals if each.startswith(start)), key=lambda each: _end(each, start))
+        names = sorted((each for each in runs[0].finals if each.startswith(start)), key=end)
         rows = [np.array([run.finals.get(each, math.nan) for run in runs]) for each in names]
         unit = figure.get("over", {}).get(arm.name, 1.0)
-        places = [_end(each, start) / unit for each in names]
+        places = [end(each) / unit for each in names]
         traces.append(_with_intervals(arm.name.replace("_", " "), places, rows, "both", figure))
     return traces
-
-
-def _end(metric: str, start: str) -> float:
-    return float(metric.removeprefix(start))
 
 
 def _with_intervals(name: str, x: Sequence[Any], rows: Sequence[Array], style: Any, figure: Mapping[str, Any]) -> Trace:

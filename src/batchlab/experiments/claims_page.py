@@ -9,8 +9,7 @@ from batchlab.config.installation import REPOSITORY
 from batchlab.experiments.arm_results import MeasuredRun
 from batchlab.experiments.claim_figure import claim_panel
 from batchlab.experiments.claims_table import numbers_of, shown_p, summary
-from batchlab.experiments.outcome import JudgedCheck, Outcome, corrected
-from batchlab.experiments.verdict import OPEN
+from batchlab.experiments.verdict import OPEN, Outcome, corrected
 from batchlab.report.export import export_panel
 from batchlab.report.result_files import hardware
 
@@ -31,16 +30,7 @@ Other sources stand in the header of each experiment."""
 
 
 def write_page(outcomes: Sequence[Outcome], failures: Mapping[str, str], page: Path = PAGE) -> Path:
-    """Write the page, its figures in a folder beside it, and the numbers as docs/results/claims.json.
-
-    Args:
-        outcomes: of every claim.
-        failures: experiment -> what went wrong.
-        page: where it goes.
-
-    Returns:
-        The page.
-    """
+    """Write the page, its figures in a folder beside it and docs/results/claims.json, and return the page."""
     holm, folder = corrected(outcomes), page.parent / "claims"
     lines = [
         "# Claims about batch size, tested",
@@ -57,7 +47,7 @@ def write_page(outcomes: Sequence[Outcome], failures: Mapping[str, str], page: P
         "|---|---|---|---|---|---|---|---|---|",
         *(_row(outcome, p) for outcome, p in zip(outcomes, holm, strict=True)),
         "",
-        *(line for outcome in outcomes for line in section(outcome, folder)),
+        *(line for outcome in outcomes for line in _section(outcome, folder)),
     ]
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text("\n".join(lines).rstrip() + "\n")
@@ -76,10 +66,9 @@ def _row(outcome: Outcome, holm: float) -> str:
     return f"| {' | '.join([*cells, shown_p(holm), last])} |"
 
 
-def section(outcome: Outcome, folder: Path) -> list[str]:
+def _section(outcome: Outcome, folder: Path) -> list[str]:
     """A claim's part of the page."""
     experiment, claim = outcome.experiment, outcome.experiment.claim
-    runs = _runs(outcome)
     lines = [f'<a id="{experiment.name}"></a>', "", f"## {claim.number}. {claim.says}", ""]
     lines += [f"Source: {claim.source}. Verdict: **{outcome.said}**.", ""]
     panel = claim_panel(outcome)
@@ -87,27 +76,19 @@ def section(outcome: Outcome, folder: Path) -> list[str]:
         export_panel(panel, folder, ("png",))
         lines += [f"![{panel.title}]({folder.name}/{panel.name}.png)", ""]
     lines += ["| asked | verdict | effect [95 %] | supports | n | p |", "|---|---|---|---|---|---|"]
-    lines += [f"| {' | '.join([_asked(judged), *numbers_of(judged)])} |" for judged in outcome.judged]
+    lines += [f"| {' | '.join([judged.title, *numbers_of(judged)])} |" for judged in outcome.judged]
     lines += ["", f"What this leaves out: {claim.leaves_out}", ""]
-    measured = ""
+    measured, runs = "", _runs(outcome)
     if runs:
-        commits = sorted({run.commit[:12] for run in runs})
         dates = sorted({run.started for run in runs})
         between = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-        measured = f"{len(runs)} runs, {between}, commit {', '.join(commits)}. "
-    lines += [
-        f"`python train.py -m experiment={experiment.name}`. {measured}{claim.cost} Full scale: {claim.full_scale}",
-        "",
-    ]
-    return lines
-
-
-def _asked(judged: JudgedCheck) -> str:
-    return f"({judged.check.name})" if judged.check.is_secondary else judged.check.name
+        measured = f"{len(runs)} runs, {between}, commit {', '.join(_commits(runs))}. "
+    command = f"`python train.py -m experiment={experiment.name}`"
+    return [*lines, f"{command}. {measured}{claim.cost} Full scale: {claim.full_scale}", ""]
 
 
 def records_of(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Flat records, one for each check."""
+    """Return flat records, one for each check."""
     return [
         {
             "experiment": outcome.experiment.name,
@@ -116,7 +97,7 @@ def records_of(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             "what": judged.check.name,
             "verdict_of_claim": outcome.said,
             "decides": not judged.check.is_secondary,
-            "verdict": judged.verdict.said if judged.verdict else "open",
+            "verdict": judged.verdict.said if judged.verdict else OPEN,
             "shown": numbers_of(judged)[1],
             "unit": judged.check.unit,
             "effect": _finite(judged.verdict.effect.value) if judged.verdict else None,
@@ -126,7 +107,7 @@ def records_of(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             "p": judged.verdict.p if judged.verdict else None,
             "holm_p": holm,
             "hardware": hardware(),
-            "commits": sorted({run.commit[:12] for run in _runs(outcome)}),
+            "commits": _commits(_runs(outcome)),
             "date": max((run.started for run in _runs(outcome)), default=None),
         }
         for outcome, holm in zip(outcomes, corrected(outcomes), strict=True)
@@ -136,6 +117,10 @@ def records_of(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
 
 def _runs(outcome: Outcome) -> list[MeasuredRun]:
     return [run for arm in outcome.arms.values() for setting in arm.settings for run in setting]
+
+
+def _commits(runs: Sequence[MeasuredRun]) -> list[str]:
+    return sorted({run.commit[:12] for run in runs})
 
 
 def _finite(value: float) -> float | None:

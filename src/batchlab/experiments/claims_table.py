@@ -10,8 +10,17 @@ from rich.table import Table
 from batchlab.config.installation import program
 from batchlab.experiments.arm_runs import arms_of, known_runs
 from batchlab.experiments.experiment import Check, Experiment, possible_configs
-from batchlab.experiments.outcome import JudgedCheck, Outcome, corrected, judge_experiment
-from batchlab.experiments.verdict import CONTRADICTED, LEVEL, MOST_SEEDS, OPEN, SUPPORTED
+from batchlab.experiments.verdict import (
+    CONTRADICTED,
+    LEVEL,
+    MOST_SEEDS,
+    OPEN,
+    SUPPORTED,
+    JudgedCheck,
+    Outcome,
+    corrected,
+    judge_experiment,
+)
 from batchlab.laws.estimate import Estimate
 from batchlab.system.progress import make_console
 from batchlab.tracking.mlflow_store import TrackingUnavailable
@@ -27,7 +36,7 @@ MOST_WITH_CHECKS = 8
 
 
 def draw_claims(outcomes: Sequence[Outcome]) -> Table:
-    """One row per claim; of a few claims one for each of their checks."""
+    """Draw one row per claim; of a few claims one for each of their checks."""
     table = Table(title="claims about batch size", title_justify="left", title_style="bold", pad_edge=False)
     table.add_column("#", justify="right")
     table.add_column("experiment", no_wrap=True)
@@ -39,41 +48,31 @@ def draw_claims(outcomes: Sequence[Outcome]) -> Table:
         rows = outcome.judged if len(outcomes) <= MOST_WITH_CHECKS else [outcome.main]
         for place, judged in enumerate(rows):
             first = [str(outcome.experiment.claim.number), outcome.experiment.name] if place == 0 else ["", ""]
-            name = f"({judged.check.name})" if judged.check.is_secondary else judged.check.name
             said, *numbers = numbers_of(judged, is_decided=len(rows) == 1 and outcome.said != OPEN)
             verdict = outcome.said if len(rows) == 1 else said
             end = judged is rows[-1] and len(rows) > 1
-            table.add_row(*first, name, verdict, *numbers, shown_p(holm) if place == 0 else "", end_section=end)
+            table.add_row(*first, judged.title, verdict, *numbers, shown_p(holm) if place == 0 else "", end_section=end)
     return table
 
 
 def numbers_of(judged: JudgedCheck, is_decided: bool = False) -> list[str]:
-    """CheckVerdict, effect with interval, region, n and p of a check, in words.
-
-    Args:
-        judged: the check.
-        is_decided: its claim is, by this check or another: how many seeds would decide this one is not said.
-    """
+    """Write verdict, effect, region, n and p of a check; how many seeds would decide it unless its claim is decided."""
     verdict, check = judged.verdict, judged.check
     if verdict is None:
         return [OPEN, judged.reason, region_in_words(check), "0", "-"]
-    n = str(verdict.n) if is_decided or not verdict.needed else f"{verdict.n} of {_needed(verdict.needed)}"
+    needed = f" of ~{verdict.needed}" if verdict.needed < MOST_SEEDS else f" of >{MOST_SEEDS}"
+    n = f"{verdict.n}{'' if is_decided or not verdict.needed else needed}"
     return [verdict.said, effect_in_words(verdict.effect, check.unit), region_in_words(check), n, shown_p(verdict.p)]
 
 
-def _needed(seeds: int) -> str:
-    """Seeds that would decide a check, as far as that is known."""
-    return f"~{seeds}" if seeds < MOST_SEEDS else f">{MOST_SEEDS}"
-
-
 def effect_in_words(effect: Estimate, unit: str) -> str:
-    """``1.23 [1.10, 1.40] pp``."""
+    """Write ``1.23 [1.10, 1.40] pp``."""
     value, low, high = (_number(each, unit) for each in (effect.value, effect.low, effect.high))
     return f"{value} [{low}, {high}]{' ' + unit if unit else ''}"
 
 
 def region_in_words(check: Check) -> str:
-    """Where the effect must lie to support the claim."""
+    """Write where the effect must lie to support the claim."""
     unit = f" {check.unit}" if check.unit else ""
     if check.margin is not None:
         return f"within ±{_number(check.margin, check.unit)}{unit}"
@@ -91,12 +90,12 @@ def _number(value: float, unit: str) -> str:
 
 
 def shown_p(p: float) -> str:
-    """A p value: two digits, or that it is smaller than .0001."""
+    """Write a p value: two digits, or that it is smaller than .0001."""
     return "<.0001" if p < 1e-4 else f"{p:.2g}".replace("0.", ".", 1)
 
 
 def summary(outcomes: Sequence[Outcome], failures: Mapping[str, str]) -> str:
-    """How many claims came out how, and what went wrong."""
+    """Count how many claims came out how, and say what went wrong."""
     said = [outcome.said for outcome in outcomes]
     lines = [", ".join(f"{said.count(word)} {word}" for word in (SUPPORTED, CONTRADICTED, OPEN))]
     lines += [f"{name} could not be measured: {why}" for name, why in failures.items()]
@@ -106,12 +105,7 @@ def summary(outcomes: Sequence[Outcome], failures: Mapping[str, str]) -> str:
 
 
 def show_experiment(experiment: Experiment, sweep_id: str) -> None:
-    """Print the claim and the verdict of each check.
-
-    Args:
-        experiment: whose arms were run.
-        sweep_id: names the command.
-    """
+    """Print the claim and the verdict of each check from the runs of one command."""
     first = possible_configs(experiment)[0]
     console, claim = make_console(), experiment.claim
     try:
@@ -146,12 +140,7 @@ def short_table(records: Sequence[Mapping[str, Any]], page: str, names: Collecti
 
 
 def renew_tables(repository: Path, records: Sequence[Mapping[str, Any]]) -> list[Path]:
-    """Write both tables anew between their marks and return the files.
-
-    Args:
-        repository: folder of README.md and docs/.
-        records: of docs/results/claims.json.
-    """
+    """Write both tables anew from the records of docs/results/claims.json, between their marks; return the files."""
     readme, page = repository / "README.md", repository / "docs" / "testing_claims.md"
     _renew(readme, short_table(records, "docs/claims.md", README_CLAIMS))
     _renew(page, short_table(records, "claims.md"))

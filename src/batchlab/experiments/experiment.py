@@ -1,4 +1,4 @@
-"""An experiment as its yaml says it: a claim, arms that are compared, and checks stated before any run."""
+"""Experiments as their yaml says: a claim, arms that are compared, and checks stated before any run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -45,7 +45,7 @@ class Check:
     Attributes:
         name: what is asked, in a few words.
         statistic: difference, ratio, equivalence, slope, law or ordering.
-        metric: of the arms; see `claims.arm.Arm.values`.
+        metric: of the arms; see `arm_results.metric_bounds`.
         of: an arm, or the arms of a slope, a law or an ordering.
         minus: the arm that is subtracted, or divided by; none = the value itself.
         minus_metric: of that arm, where it is not the same.
@@ -61,7 +61,7 @@ class Check:
         at: where curves are read, ``{"steps": 50}``, or between which their mean is taken, ``{"epochs": [12, 16]}``;
             none = at their end.
         failed: the value of a run that diverged; none = NaN.
-        is_beside: whether it stands beside the verdict (a deconfounded run, a size) and does not decide it.
+        is_secondary: whether it stands beside the verdict (a deconfounded run, a size) and does not decide it.
         unit: of the effect as it is shown: %, pp, x, or nothing.
     """
 
@@ -120,22 +120,18 @@ class Experiment:
 
 
 def possible_configs(experiment: Experiment) -> list[Config]:
-    """The configurations of all arms that this machine can run."""
+    """Return the configurations of all arms that this machine can run."""
     return [config for arm in experiment.arms.values() for config in arm if is_possible(config.device)]
 
 
 def experiment_names() -> list[str]:
-    """Names of the experiments in conf/experiment, by the claim's number and then by name; without what they share."""
+    """List the experiments in conf/experiment, by the claim's number and then by name; without what they share."""
     files = [path for path in FOLDER.glob("*.yaml") if not path.name.startswith("_")]
-    return [path.stem for path in sorted(files, key=_number)]
-
-
-def _number(path: Path) -> tuple[int, str]:
-    return int(_sweeper(path).claim.number), path.stem
+    return [path.stem for path in sorted(files, key=lambda path: (int(_sweeper(path).claim.number), path.stem))]
 
 
 def presets_of(name: str) -> list[str]:
-    """The scales that an experiment has."""
+    """List the scales that an experiment has."""
     return ["small", *map(str, _sweeper(FOLDER / f"{name}.yaml").get("presets", {}))]
 
 
@@ -146,12 +142,7 @@ def _sweeper(path: Path) -> DictConfig:
 
 
 def compose_experiment(name: str, overrides: Sequence[str], preset: str) -> Experiment:
-    """Compose an experiment and its arms; Hydra must be initialised on conf/.
-
-    Args:
-        name: of its yaml.
-        overrides: for all arms, e.g. where results go.
-        preset: small, or one of its presets.
+    """Compose an experiment and its arms; Hydra must be initialised on conf/. `overrides` are those of all arms.
 
     Raises:
         ConfigErrors: with every error of gate 1.
@@ -166,17 +157,15 @@ def compose_experiment(name: str, overrides: Sequence[str], preset: str) -> Expe
 
 
 def experiment_of(name: str, sweeper: DictConfig, arms: Mapping[str, list[Config]]) -> Experiment:
-    """The experiment of a composed node hydra.sweeper.
+    """Return the experiment of a composed node hydra.sweeper.
 
     Raises:
         ConfigErrors: where its yaml has a check that cannot be made.
     """
-    node = OmegaConf.to_container(sweeper, resolve=True)
-    assert isinstance(node, dict)
+    node: Any = OmegaConf.to_container(sweeper, resolve=True)
     checks = [_check(name, each, arms) for each in node["checks"]]
-    claim = Claim(**node["claim"])
     rest = {key: node[key] for key in ("probe", "is_alone", "max_seeds", "figure", "preset")}
-    return Experiment(name=name, claim=claim, arms=arms, checks=checks, **rest)
+    return Experiment(name=name, claim=Claim(**node["claim"]), arms=arms, checks=checks, **rest)
 
 
 def _check(name: str, node: dict[str, Any], arms: Mapping[str, list[Config]]) -> Check:

@@ -1,4 +1,4 @@
-"""The closed set of statistics that a check may ask for; each is one number per seed, or a row of them."""
+"""Statistics that a check may ask for, a closed set; each is one number per seed, or a row of them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -28,11 +28,7 @@ class Statistic:
 
 
 def compute(check: Check, arms: Mapping[str, Arm]) -> Statistic:
-    """The check's statistic, seed by seed, over the seeds that all of its arms have.
-
-    Args:
-        check: says which.
-        arms: by name, measured.
+    """Compute the check's statistic, seed by seed, over the seeds that all of its arms have.
 
     Raises:
         KeyError: for a statistic that there is not.
@@ -45,14 +41,14 @@ def compute(check: Check, arms: Mapping[str, Arm]) -> Statistic:
 
 
 def difference(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Statistic:
-    """First arm minus the second, paired by seed; without a second, the first itself."""
+    """Take the first arm minus the second, paired by seed; without a second, the first itself."""
     if check.minus is None:
         return Statistic(low[0][:, None], high[0][:, None])
     return Statistic((low[0] - high[1])[:, None], (high[0] - low[1])[:, None])
 
 
 def ratio(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Statistic:
-    """First arm over the second, paired by seed, on the log scale; of what they are above a baseline, as it is."""
+    """Divide the first arm by the second, by seed, on the log scale; with a baseline what is above it, as it is."""
     if check.baseline is not None:
         return Statistic(_share(low, high)[:, None], _share(high, low)[:, None])
     if check.minus is None:
@@ -67,23 +63,21 @@ def _share(over: Array, under: Array) -> Array:
 
 
 def ordering(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Statistic:
-    """Each arm minus the next one: all of them lie above 0 where the arms are ordered as they are named."""
+    """Take each arm minus the next one: all of them lie above 0 where the arms are ordered as they are named."""
     return Statistic((low[:-1] - high[1:]).T, (high[:-1] - low[1:]).T)
 
 
 def slope(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Statistic:
-    """Slope of the log metric against the log batch size, fitted to each seed's row; NaN where a target is missing."""
+    """Fit the slope of the log metric against the log batch size to each seed's row; NaN where a target is missing."""
     x, rows = np.log(sizes_of(check, arms)), _known(low, high)
     found = np.array([np.polyfit(x, np.log(row), 1)[0] if np.isfinite(row).all() else np.nan for row in rows.T])
     return Statistic(found[:, None], found[:, None])
 
 
 def law(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Statistic:
-    """A number of the law that is fitted to each seed's row: r_squared, or one of its own."""
-    sizes = [int(size) for size in sizes_of(check, arms)]
-    found = np.array(
-        [_of_law(check, sizes, row, limits) for row, limits in zip(_known(low, high).T, low.T, strict=True)]
-    )
+    """Take a number of the law that is fitted to each seed's row: r_squared, or one of its own."""
+    sizes, rows = [int(size) for size in sizes_of(check, arms)], zip(_known(low, high).T, low.T, strict=True)
+    found = np.array([_of_law(check, sizes, row, limits) for row, limits in rows])
     return Statistic(found[:, None], found[:, None])
 
 
@@ -103,7 +97,7 @@ def _known(low: Array, high: Array) -> Array:
 
 
 def sizes_of(check: Check, arms: Mapping[str, Arm]) -> Array:
-    """[k] batch sizes of a check's arms."""
+    """Return [k] batch sizes of a check's arms."""
     return np.array([float(arms[name].settings[0][0].params["batch_size"]) for name in check.arms])
 
 

@@ -1,14 +1,18 @@
-"""What numbers say of a check: supported, contradicted or open, by the interval of its effect."""
+"""Verdicts of checks and of claims: supported, contradicted or open, by the interval of an effect."""
 
 import math
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from batchlab.experiments.experiment import Check
-from batchlab.experiments.statistic import Statistic
+from batchlab.experiments.arm_results import Arm
+from batchlab.experiments.arms import is_possible
+from batchlab.experiments.experiment import Check, Experiment
+from batchlab.experiments.statistic import Statistic, compute
+from batchlab.laws.equivalence import holm
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.line import Array
 
@@ -23,7 +27,7 @@ SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "open"
 
 @dataclass(frozen=True)
 class CheckVerdict:
-    """A check's outcome.
+    """Verdict of a check.
 
     Attributes:
         said: supported, contradicted or open.
@@ -69,13 +73,12 @@ def judge(check: Check, statistic: Statistic) -> CheckVerdict:
     effect, look = (
         weakest.interval(alpha).map(lambda value: _back(value, statistic.is_log)) for alpha in (SIGNIFICANCE, LEVEL)
     )
-    return CheckVerdict(
-        said, effect, look, n, min(inside, outside), 0 if said != OPEN else weakest.seeds_needed(region)
-    )
+    needed = weakest.seeds_needed(region) if said == OPEN else 0
+    return CheckVerdict(said, effect, look, n, min(inside, outside), needed)
 
 
 def region_of(check: Check, is_log: bool) -> tuple[float, float]:
-    """Ends of the region that supports a check, on the scale of its samples."""
+    """Return the ends of the region that supports a check, on the scale of its samples."""
     if check.statistic == "equivalence":
         assert check.margin is not None
         return -check.margin, check.margin
@@ -99,25 +102,24 @@ class Contrast:
     high: Array
 
     def interval(self, alpha: float) -> Estimate:
-        """Mean and two-sided t interval at 1 - alpha; an end is infinite where nothing bounds it."""
-        low = _end(self.low, alpha / 2)
-        high = _end(self.high, 1 - alpha / 2)
-        return Estimate(float(self.low.mean() if np.isfinite(self.high).all() else self.high.mean()), low, high)
+        """Return mean and two-sided t interval at 1 - alpha; an end is infinite where nothing bounds it."""
+        mean = float(self.low.mean() if np.isfinite(self.high).all() else self.high.mean())
+        return Estimate(mean, _end(self.low, alpha / 2), _end(self.high, 1 - alpha / 2))
 
     def p_inside(self, region: tuple[float, float]) -> float:
-        """Two-sided level at which the interval lies within the region."""
+        """Return the two-sided level at which the interval lies within the region."""
         return min(1.0, 2 * max(_p_above(self.low, region[0]), _p_above(-self.high, -region[1])))
 
     def p_outside(self, region: tuple[float, float]) -> float:
-        """Two-sided level at which the interval lies outside of it."""
+        """Return the two-sided level at which the interval lies outside of it."""
         return min(1.0, 2 * min(_p_above(-self.high, -region[0]), _p_above(self.low, region[1])))
 
     def distance(self, region: tuple[float, float]) -> float:
-        """How far inside the region the mean lies; below 0 outside."""
+        """Measure how far inside the region the mean lies; below 0 outside."""
         return min(float(self.low.mean()) - region[0], region[1] - float(self.low.mean()))
 
     def seeds_needed(self, region: tuple[float, float]) -> int:
-        """Seeds at which a look's half width would be the mean's distance from the nearest end of the region."""
+        """Count the seeds at which a look's half width would be the mean's distance from the region's nearest end."""
         if not np.isfinite([self.low, self.high]).all():
             return MOST_SEEDS
         mean, spread = float(self.low.mean()), float(self.low.std(ddof=1))
@@ -156,3 +158,85 @@ def _moments(values: Array) -> tuple[float, float]:
 
 def _back(value: float, is_log: bool) -> float:
     return (math.exp(value) if value < 700 else math.inf) if is_log else value
+
+
+@dataclass(frozen=True)
+class JudgedCheck:
+    """A check with its verdict, or why it has none."""
+
+    check: Check
+    verdict: CheckVerdict | None
+    reason: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its name, in parentheses where it does not decide."""
+        return f"({self.check.name})" if self.check.is_secondary else self.check.name
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An experiment with its verdict.
+
+    Attributes:
+        experiment: what was tested.
+        arms: as measured.
+        judged: every check.
+        said: supported, contradicted or open.
+        p: of the checks that decide; 1 where nothing was measured.
+        n: seeds.
+    """
+
+    experiment: Experiment
+    arms: Mapping[str, Arm]
+    judged: Sequence[JudgedCheck]
+    said: str
+    p: float
+    n: int
+
+    @property
+    def main(self) -> JudgedCheck:
+        """The check that stands in the table."""
+        return next(each for each in self.judged if not each.check.is_secondary)
+
+    @property
+    def can_be_decided(self) -> bool:
+        """Whether more seeds could; not where a check that decides needs a device that this machine lacks."""
+        arms = {name for each in self.judged if not each.check.is_secondary for name in each.check.arms}
+        return all(is_possible(config.device) for name in arms for config in self.experiment.arms[name])
+
+
+def judge_experiment(experiment: Experiment, arms: Mapping[str, Arm]) -> Outcome:
+    """Judge every check; the claim is contradicted where one that decides is, supported where all of them are."""
+    judged = [_judged(check, experiment, arms) for check in experiment.checks]
+    said, p = _together([each.verdict for each in judged if not each.check.is_secondary])
+    n = max((len(runs) for arm in arms.values() for runs in arm.settings), default=0)
+    return Outcome(experiment, arms, judged, said, p, n)
+
+
+def _judged(check: Check, experiment: Experiment, arms: Mapping[str, Arm]) -> JudgedCheck:
+    if any(not runs for name in check.arms for runs in arms[name].settings):
+        devices = {config.device for name in check.arms for config in experiment.arms[name]}
+        missing = sorted(device for device in devices if not is_possible(device))
+        return JudgedCheck(check, None, f"needs {', '.join(missing)}" if missing else "not measured")
+    try:
+        return JudgedCheck(check, judge(check, compute(check, arms)))
+    except (ValueError, KeyError, np.linalg.LinAlgError) as error:
+        return JudgedCheck(check, None, str(error))
+
+
+def _together(verdicts: Sequence[CheckVerdict | None]) -> tuple[str, float]:
+    """Of the checks that decide: all must support (intersection-union), one is enough to contradict (Bonferroni)."""
+    known = [each for each in verdicts if each is not None]
+    against = [each.p for each in known if each.said == CONTRADICTED]
+    if against:
+        return CONTRADICTED, min(1.0, len(verdicts) * min(against))
+    if not known or len(known) < len(verdicts):
+        return OPEN, 1.0
+    return (SUPPORTED if all(each.said == SUPPORTED for each in known) else OPEN), max(each.p for each in known)
+
+
+def corrected(outcomes: Sequence[Outcome]) -> list[float]:
+    """Return each claim's p times the four looks, Holm-corrected over the table."""
+    spent = np.minimum(1.0, np.array([each.p for each in outcomes]) * len(LOOKS))
+    return holm(spent).tolist()

@@ -48,7 +48,7 @@ class CurvePoints:
 
 
 def drawn(study: Study) -> list[tuple[Row, list[Run]]]:
-    """The configurations whose curves are drawn, at most 40 runs: the best of each of up to 8 batch sizes."""
+    """Choose the configurations whose curves are drawn, at most 40 runs: the best of each of up to 8 batch sizes."""
     best = best_by_size(study, study.rows)
     if len(best) > MAX_SIZES:
         best = [best[round(place * (len(best) - 1) / (MAX_SIZES - 1))] for place in range(MAX_SIZES)]
@@ -56,12 +56,7 @@ def drawn(study: Study) -> list[tuple[Row, list[Run]]]:
 
 
 def curve_points(study: Study, read: ReadCurves) -> list[CurvePoints]:
-    """Mean curves over seeds, at the evaluations that all of a configuration's runs have.
-
-    Args:
-        study: what was recorded.
-        read: gives curves of runs.
-    """
+    """Return mean curves over seeds, at the evaluations that all of a configuration's runs have."""
     metric, chosen = "val/loss" if study.is_regression else "val/accuracy", drawn(study)
     along = [key for key, _ in PROGRESS.values() if key]
     curves = read([run["info"]["id"] for _, runs in chosen for run in runs], [metric, NOISE, *along])
@@ -72,7 +67,11 @@ def _mean_curve(
     row: Row, runs: Sequence[Run], metric: str, curves: Mapping[tuple[str, str], Curve]
 ) -> CurvePoints | None:
     def mean(key: str) -> dict[int, float]:
-        return mean_curve([curves.get((run["info"]["id"], key), {}) for run in runs])
+        """At each step that all runs have with a number."""
+        found = [curves.get((run["info"]["id"], key), {}) for run in runs]
+        shared = set.intersection(*map(set, found)) if found else set()
+        means = {step: sum(curve[step] for curve in found) / len(found) for step in shared}
+        return {step: value for step, value in means.items() if not math.isnan(value)}
 
     score, noise = mean(metric), mean(NOISE)
     if len(score) < 2:
@@ -87,19 +86,12 @@ def _mean_curve(
     )  # fmt: skip
 
 
-def mean_curve(curves: Sequence[Curve]) -> dict[int, float]:
-    """The mean at each step that all curves have with a number."""
-    shared = set.intersection(*(set(curve) for curve in curves)) if curves else set()
-    means = {step: sum(curve[step] for curve in curves) / len(curves) for step in shared}
-    return {step: value for step, value in means.items() if not math.isnan(value)}
-
-
 def curve_panels(points: Sequence[CurvePoints], study: Study) -> list[Panel]:
-    """The curves against epochs, examples, steps and seconds, in one place."""
+    """Return the curves against epochs, examples, steps and seconds, in one place."""
     name = score_name(study)
     y = Axis(name if study.is_regression else f"{name} (share of examples)")
     counts = sorted({each.n for each in points})
-    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     note = (
         f"The best setting of each batch size; mean over n = {seeds} seed{'s' if counts[-1] > 1 else ''}. "
         "Against epochs or examples, small batches lead; against steps, large ones; seconds are what it costs here."
@@ -114,7 +106,7 @@ def curve_panels(points: Sequence[CurvePoints], study: Study) -> list[Panel]:
 
 
 def noise_panel(points: Sequence[CurvePoints]) -> Panel | None:
-    """The gradient noise scale along training; None where it was not measured."""
+    """Return the gradient noise scale along training; None where it was not measured."""
     traces = [_line(each, each.noise_epochs, each.noise) for each in points if len(each.noise) > 1]
     if not traces:
         return None

@@ -1,4 +1,4 @@
-"""A panel as PNG and SVG, for papers and for pages that run no script."""
+"""Panels as PNG and SVG, for papers and for pages that run no script."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from batchlab.report.panel import Axis, Panel, Trace, back_to_front, colours
+from batchlab.report.panel import Axis, Panel, Trace, back_to_front, bars, colours
 
 SIZE_INCHES = (6.4, 4.0)
 DOTS_PER_INCH = 150
@@ -21,17 +21,9 @@ NARROW, WIDE = 3.0, 1000.0
 
 
 def export_panel(panel: Panel, folder: Path, suffixes: tuple[str, ...] = ("png", "svg")) -> list[Path]:
-    """Draw the panel, once in each format; the same panel gives the same bytes.
-
-    Args:
-        panel: what is drawn.
-        folder: gets <panel's name>.<suffix>; made where it is not there.
-        suffixes: formats, e.g. png and svg.
-
-    Returns:
-        The files.
-    """
-    figure = _drawn_names(panel) if is_of_names(panel) else _drawn(panel)
+    """Draw the panel into ``<folder>/<name>.<suffix>`` and return the files; the same panel gives the same bytes."""
+    has_names = any(isinstance(place, str) for trace in panel.traces for place in trace.x)
+    figure = _drawn_names(panel) if has_names else _drawn(panel)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{panel.name}.{suffix}" for suffix in suffixes]
     for path in paths:
@@ -39,11 +31,6 @@ def export_panel(panel: Panel, folder: Path, suffixes: tuple[str, ...] = ("png",
         with rc_context({"svg.hashsalt": "batchlab"}):
             figure.savefig(path, metadata=metadata)
     return paths
-
-
-def is_of_names(panel: Panel) -> bool:
-    """Whether names and not numbers stand on the horizontal axis."""
-    return any(isinstance(place, str) for trace in panel.traces for place in trace.x)
 
 
 def _drawn(panel: Panel) -> Figure:
@@ -64,11 +51,8 @@ def _drawn_names(panel: Panel) -> Figure:
     figure = Figure(figsize=SIZE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
     axes, palette = figure.add_subplot(), colours(panel)
     for trace in panel.traces:
-        low, high = trace.low or trace.y, trace.high or trace.y
-        spread = [[y - each for y, each in zip(trace.y, low, strict=True)],
-                  [each - y for y, each in zip(trace.y, high, strict=True)]]  # fmt: skip
         axes.errorbar(
-            trace.y, [str(name).replace("_", " ") for name in trace.x], xerr=spread, linestyle="none", marker="o",
+            trace.y, [str(name).replace("_", " ") for name in trace.x], xerr=bars(trace), linestyle="none", marker="o",
             markersize=6, capsize=3, color=palette[trace.name], label=trace.name,
         )  # fmt: skip
     axes.invert_yaxis()
@@ -86,8 +70,7 @@ def _dress(axes: Any, panel: Panel, num_names: int) -> None:
 
 
 def _draw(axes: Any, trace: Trace, colour: str, label: str) -> None:
-    line = "--" if trace.is_dashed else "-"
-    style = {"points": "", "line": line, "both": line, "band": ""}[trace.style]
+    style = "" if trace.style == "points" else "--" if trace.is_dashed else "-"
     marker = "o" if trace.style in ("points", "both") else ""
     settings = {"color": colour, "label": label or None, "linewidth": 1.6}
     if trace.style == "band":
@@ -95,11 +78,9 @@ def _draw(axes: Any, trace: Trace, colour: str, label: str) -> None:
     elif trace.low is None or trace.high is None:
         axes.plot(trace.x, trace.y, linestyle=style or "none", marker=marker, markersize=5, **settings)
     else:
-        below = [max(0.0, y - low) for y, low in zip(trace.y, trace.low, strict=True)]
-        above = [max(0.0, high - y) for y, high in zip(trace.y, trace.high, strict=True)]
         axes.errorbar(
-            trace.x, trace.y, yerr=[below, above], linestyle=style or "none", marker=marker, markersize=5,
-            capsize=3, elinewidth=1.1, **settings,
+            trace.x, trace.y, yerr=bars(trace), linestyle=style or "none", marker=marker, markersize=5, capsize=3,
+            elinewidth=1.1, **settings,
         )  # fmt: skip
 
 

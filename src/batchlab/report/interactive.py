@@ -1,4 +1,4 @@
-"""A panel for a page: a figure of plotly, drawn and coloured by the page's own script."""
+"""Panels as figures of plotly, drawn and coloured by the page's own script."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from batchlab.report.panel import Axis, Panel, Trace, back_to_front, colours
+from batchlab.report.panel import Axis, Panel, Trace, back_to_front, bars, colours
 
 DARK = {
     "#1b6ca8": "#5aa9e6", "#c4541a": "#f0884a", "#3a7d44": "#6cbf78", "#7a4988": "#b98ac9", "#b8860b": "#e0b23c",
@@ -22,23 +22,15 @@ LEAST = 0.9
 
 
 def figure_of(panel: Panel) -> dict[str, Any]:
-    """The panel as plotly's data and layout, without colours of the ground and of text, which are the page's.
-
-    Args:
-        panel: what is drawn.
-
-    Returns:
-        ``{"data": [...], "layout": {...}}``, fit for JSON.
-    """
+    """Return ``{"data": [...], "layout": {...}}``, fit for JSON; the ground's and the text's colours are the page's."""
     figure, palette, named = go.Figure(), colours(panel), set[str]()
     for trace in back_to_front(panel):
         figure.add_scatter(**_scatter(panel, trace, palette[trace.name], trace.name not in named))
         named |= {trace.name} if trace.style != "band" else set()  # its line stands in the legend
-    values = [[x for trace in panel.traces for x in trace.x], [y for trace in panel.traces for y in _heights(trace)]]
     figure.update_layout(
         template=None,
-        xaxis=_axis(panel.x, values[0]),
-        yaxis=_axis(panel.y, values[1]),
+        xaxis=_axis(panel.x, [x for trace in panel.traces for x in trace.x]),
+        yaxis=_axis(panel.y, [y for trace in panel.traces for y in _heights(trace)]),
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         margin={"l": 8, "r": 12, "t": 8, "b": 8},
         hovermode="closest",
@@ -59,8 +51,8 @@ def _focus(figure: go.Figure, panel: Panel) -> None:
     outside = sum(not low <= y <= high for y in faint)
     if outside:
         figure.update_yaxes(range=[low, min(high, max(1.0, *main) + 0.02 * room)])
-        said = f"{outside:,} more outside; a double click shows all"
-        figure.add_annotation(text=said, x=1, y=0, xref="paper", yref="paper", xanchor="right", yanchor="bottom",
+        text = f"{outside:,} more outside; a double click shows all"
+        figure.add_annotation(text=text, x=1, y=0, xref="paper", yref="paper", xanchor="right", yanchor="bottom",
                               showarrow=False, font={"size": 12})  # fmt: skip
 
 
@@ -87,8 +79,7 @@ def _scatter(panel: Panel, trace: Trace, colour: str, is_first: bool) -> dict[st
     if trace.commands is not None:
         scatter["customdata"] = list(trace.commands)
     if trace.low is not None and trace.high is not None:
-        above = [high - y for y, high in zip(trace.y, trace.high, strict=True)]
-        below = [y - low for y, low in zip(trace.y, trace.low, strict=True)]
+        below, above = bars(trace)
         if panel.y.is_log:  # an interval that reaches 0 has no end there
             below = [min(each, LEAST * y) for y, each in zip(trace.y, below, strict=True)]
         scatter["error_y"] = {"array": above, "arrayminus": below, "thickness": 1.4, "width": 4}
@@ -96,11 +87,8 @@ def _scatter(panel: Panel, trace: Trace, colour: str, is_first: bool) -> dict[st
 
 
 def _axis(axis: Axis, values: Sequence[Any]) -> dict[str, Any]:
-    look: dict[str, Any] = {
-        "title": {"text": axis.title, "standoff": 10, "font": {"size": 13}},
-        "automargin": True,
-        "zeroline": False,
-    }
+    title = {"text": axis.title, "standoff": 10, "font": {"size": 13}}
+    look: dict[str, Any] = {"title": title, "automargin": True, "zeroline": False}
     look |= {"type": "log" if axis.is_log else "linear", "ticks": "outside", "ticklen": 4, "showline": True}
     if axis.is_log and (ticks := log_ticks([value for value in values if isinstance(value, int | float)])):
         look |= {"tickmode": "array", "tickvals": ticks, "ticktext": [tick_text(tick) for tick in ticks]}
@@ -108,13 +96,9 @@ def _axis(axis: Axis, values: Sequence[Any]) -> dict[str, Any]:
 
 
 def log_ticks(values: Sequence[float]) -> list[float]:
-    """Ticks in steps of 1, 2 and 5 over positive values; only 1 of each decade where they would be many.
+    """Return ticks in steps of 1, 2 and 5 over the positive finite values; only 1 of each decade where they are many.
 
-    Args:
-        values: those that are not positive and finite are left out.
-
-    Returns:
-        The ticks, with some beyond either end for a person who zooms out; none where fewer than two lie inside.
+    Some lie beyond either end, for a person who zooms out; none where fewer than two lie inside.
     """
     good = [value for value in values if value > 0 and math.isfinite(value)]
     if not good:
@@ -132,7 +116,7 @@ def log_ticks(values: Sequence[float]) -> list[float]:
 
 
 def tick_text(value: float) -> str:
-    """A number on an axis: thousands separated, and in powers of ten where it would be long."""
+    """Write a number on an axis: thousands separated, and in powers of ten where it would be long."""
     if value >= 1e6 or value < 1e-3:
         digits, power = f"{value:.0e}".split("e")
         return f"{digits}e{int(power)}"

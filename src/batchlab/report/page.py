@@ -21,23 +21,16 @@ FIGURES = "figures"
 
 
 def page_of(summary: Mapping[str, Any], panels: Sequence[Panel], tables: Sequence[PageTable]) -> str:
-    """The page as HTML.
-
-    Args:
-        summary: in numbers.
-        panels: its figures.
-        tables: below the figures.
-    """
+    """Render the page as HTML: the summary, the figures, and the tables below them."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"number": number, "estimate": estimate_text, "mebibytes": mebibytes, "bound": bound}
-    places = places_of(panels)
     figures = {panel.name: figure_of(panel) for panel in panels}
     return environment.get_template("page.html.j2").render(
         summary=summary,
-        places=places,
+        places=places_of(panels),
         tables=tables,
         figures=embedded({"figures": figures, "dark": DARK}),
         plotly=Markup(get_plotlyjs()),
@@ -48,12 +41,11 @@ def page_of(summary: Mapping[str, Any], panels: Sequence[Panel], tables: Sequenc
 
 
 def places_of(panels: Sequence[Panel]) -> list[dict[str, Any]]:
-    """Panels by their place on the page: one for each, or one for all of a switch."""
+    """Group panels by their place on the page: one for each, or one for all of a switch."""
     places = []
     for name, group in groupby(panels, key=lambda panel: panel.switch or panel.name):
-        members = list(group)
-        choices = [{"name": each.name, "label": each.choice or each.x.title} for each in members]
-        first = members[0]
+        first, *others = group
+        choices = [{"name": each.name, "label": each.choice or each.x.title} for each in (first, *others)]
         places.append({"name": name, "title": first.title, "note": first.note, "choices": choices, "is_wide": False})
     if len(places) % 2:
         places[-1]["is_wide"] = True  # two stand side by side: the last has a row for itself
@@ -61,7 +53,7 @@ def places_of(panels: Sequence[Panel]) -> list[dict[str, Any]]:
 
 
 def embedded(value: Any) -> Markup:
-    """JSON that can stand inside a script element; no number is NaN."""
+    """Write JSON that can stand inside a script element; no number is NaN."""
     return Markup(json.dumps(_drawable(value), separators=(",", ":")).replace("<", "\\u003c"))
 
 
@@ -77,18 +69,16 @@ def _drawable(value: Any) -> Any:
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, or a whole number with thousands separated; a dash for what is not known."""
+    """Write three significant digits, or a whole number with thousands separated; a dash for what is not known."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 1000 or float(value).is_integer() else f"{value:,.{digits(value)}f}"
 
 
 def estimate_text(value: dict[str, float | None] | None, places: int | None = None) -> str:
-    """``mean ± half width``; no ± at n = 1, a dash for what is not known.
+    """Write ``mean ± half width`` of a record of `summary.interval`; no ± at n = 1, a dash for what is not known.
 
-    Args:
-        value: as `summary.interval` writes it.
-        places: digits after the point; None = three significant ones.
+    `places` digits stand after the point; None = three significant ones in all.
     """
     if value is None or value["mean"] is None:
         return "–"
@@ -98,10 +88,10 @@ def estimate_text(value: dict[str, float | None] | None, places: int | None = No
 
 
 def mebibytes(value: float | None) -> str:
-    """Bytes as MiB."""
+    """Write bytes as MiB."""
     return "–" if value is None else f"{value / 2**20:,.0f} MiB"
 
 
 def bound(text: str) -> str:
-    """The same with ``n = 3`` and ``0.9 ± 0.1`` on one line each."""
+    """Return the text with ``n = 3`` and ``0.9 ± 0.1`` on one line each."""
     return text.replace("n = ", "n\u00a0=\u00a0").replace(" ± ", "\u00a0±\u00a0")

@@ -2,11 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from batchlab.report.comparison import Run
 from batchlab.report.panel import PageTable
 from batchlab.report.study_data import Study
 from batchlab.system.host_lock import WORKERS
@@ -32,7 +32,7 @@ class Failure:
 
 
 def failure_points(study: Study) -> list[Failure]:
-    """Failures by outcome and cause, the most frequent first; causes that differ in numbers alone are one."""
+    """Group failures by outcome and cause, the most frequent first; causes that differ in numbers alone are one."""
     groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for outcome, cause, settings in _failed(study):
         pattern = re.sub(r"[-+]?\d[\d.,e+-]*|\bnan\b|\binf\b", "#", cause)
@@ -48,19 +48,17 @@ def _failed(study: Study) -> list[tuple[str, str, str]]:
     """(outcome, cause, settings) of each trial of a search, or of each run of a grid."""
     if study.search is not None:
         return [(trial.outcome, trial.cause, trial.settings) for trial in study.search.failed]
-    runs = [run for run in study.runs if run["tags"].get("outcome") != "done"]
-    return [
-        (str(run["tags"]["outcome"]).replace("_", " "), str(run["tags"].get("cause", "")), _settings(run))
-        for run in runs
-    ]
-
-
-def _settings(run: Run) -> str:
-    return f"batch size {int(run['params']['batch_size']):,}, lr {float(run['params']['lr_used']):.4g}"
+    found = []
+    for run in study.runs:
+        params, tags = run["params"], run["tags"]
+        if tags.get("outcome") != "done":
+            settings = f"batch size {int(params['batch_size']):,}, lr {float(params['lr_used']):.4g}"
+            found.append((str(tags["outcome"]).replace("_", " "), str(tags.get("cause", "")), settings))
+    return found
 
 
 def failure_table(failures: Sequence[Failure], study: Study) -> PageTable:
-    """The failures as a table."""
+    """Return the failures as a table."""
     what = "trials" if study.search is not None else "runs"
     rows = [
         [each.outcome, f"{each.count:,}", each.cause or "not recorded", "; ".join(each.settings)]
@@ -93,15 +91,14 @@ FACTS = {
 
 
 def provenance_points(study: Study) -> dict[str, str]:
-    """Facts by name; a fact in which runs differ has each value with its number of runs."""
+    """Return facts by name; a fact in which runs differ has each value with its number of runs."""
     tags = [run["tags"] for run in study.runs]
     if not tags:
         return {}
     params = study.runs[-1]["params"]
     facts = {"data": f"{_tail(params.get('data._target_'))}, digest {str(tags[-1].get('data_digest', ''))[:16]}"}
     facts |= {"model": _tail(params.get("model._target_")), "runs": _runs(study)}
-    began = [run["info"]["began"] for run in study.runs if run.get("info", {}).get("began")]
-    ended = [run["info"]["ended"] for run in study.runs if run.get("info", {}).get("ended")]
+    began, ended = ([time for run in study.runs if (time := run["info"].get(end))] for end in ("began", "ended"))
     if began and ended:
         facts["recorded"] = f"{_date(min(began))} to {_date(max(ended))} UTC"
     facts["commit"] = _several([_commit(each) for each in tags])
@@ -118,11 +115,8 @@ def provenance_points(study: Study) -> dict[str, str]:
 def _runs(study: Study) -> str:
     left_out = ", ".join(f"{count} {reason}" for reason, count in study.left_out.items())
     ends = f"; trials: {', '.join(f'{n} {name}' for name, n in study.search.endings.items())}" if study.search else ""
-    return (
-        f"{len(study.runs):,} of {len(study.rows):,} configurations"
-        + (f"; left out: {left_out}" * bool(left_out))
-        + ends
-    )
+    counted = f"{len(study.runs):,} of {len(study.rows):,} configurations"
+    return f"{counted}; left out: {left_out}{ends}" if left_out else counted + ends
 
 
 def _tail(target: object) -> str:
@@ -133,8 +127,7 @@ def _date(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def _commit(tags: dict[str, str] | object) -> str:
-    assert isinstance(tags, dict)
+def _commit(tags: Mapping[str, Any]) -> str:
     return str(tags.get("commit", ""))[:12] + (" with changes" if tags.get("dirty") == "true" else "")
 
 
@@ -142,12 +135,10 @@ def _several(values: Sequence[str]) -> str:
     counts = Counter(value for value in values if value)
     if len(counts) <= 1:
         return next(iter(counts), "")
-    said = [f"{value} ({count:,} runs)" for value, count in counts.most_common(MAX_VALUES)]
-    return "; ".join([*said, *([f"and {len(counts) - MAX_VALUES} others"] if len(counts) > MAX_VALUES else [])])
+    shown = [f"{value} ({count:,} runs)" for value, count in counts.most_common(MAX_VALUES)]
+    return "; ".join([*shown, *([f"and {len(counts) - MAX_VALUES} others"] if len(counts) > MAX_VALUES else [])])
 
 
 def provenance_table(facts: dict[str, str]) -> PageTable:
-    """The facts as a table."""
-    return PageTable(
-        "provenance", "Where the numbers come from", ["", ""], [[name, said] for name, said in facts.items()]
-    )
+    """Return the facts as a table."""
+    return PageTable("provenance", "Where the numbers come from", ["", ""], [list(fact) for fact in facts.items()])

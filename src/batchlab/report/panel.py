@@ -113,6 +113,12 @@ def interval_trace(
     return Trace(name, x, y, low, high, style, is_faint=is_faint, hover=hover, commands=commands)
 
 
+def bars(trace: Trace) -> tuple[list[float], list[float]]:
+    """Return how far each interval reaches below and above its value; 0 where there is none."""
+    below = [max(0.0, y - low) for y, low in zip(trace.y, trace.low or trace.y, strict=True)]
+    return below, [max(0.0, high - y) for y, high in zip(trace.y, trace.high or trace.y, strict=True)]
+
+
 def ends(estimate: Estimate) -> tuple[float, float]:
     """Return the ends of the interval; the mean itself where there is none."""
     return (estimate.value, estimate.value) if math.isnan(estimate.low) else (estimate.low, estimate.high)

@@ -14,7 +14,7 @@ from batchlab.config.installation import REPOSITORY
 
 
 def hardware() -> str:
-    """CPU, cores and GPU of this machine."""
+    """Name CPU, cores and GPU of this machine."""
     facts = environment()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{facts['cpu']}, {facts['cores']} cores, {device}"
@@ -29,8 +29,8 @@ def write_results(name: str, about: str, table: Table, records: list[dict[str, A
         table: as shown at the terminal.
         records: flat: ``what, unit, median, low, high, n``.
     """
-    facts, drawn = environment(), Console(file=io.StringIO(), width=120)
-    drawn.print(table)
+    facts, drawn = environment(), io.StringIO()
+    Console(file=drawn, width=120).print(table)
     provenance = {
         "hardware": hardware(),
         "threads": torch.get_num_threads(),
@@ -39,12 +39,11 @@ def write_results(name: str, about: str, table: Table, records: list[dict[str, A
         "commit": facts["commit"][:12] + ("+changes" if facts["dirty"] == "true" else ""),
         "date": datetime.now(UTC).date().isoformat(),
     }
-    said = "\n".join(f"* {key}: {value}" for key, value in provenance.items())
-    assert isinstance(drawn.file, io.StringIO)
-    written = f"Written by `{facts['command']}`.\n\n{said}"
-    text = f"# {name}\n\n{written}\n\n```\n{about.strip()}\n```\n\n```\n{drawn.file.getvalue()}```\n"
+    origin = "\n".join(
+        [f"Written by `{facts['command']}`.\n", *(f"* {key}: {said}" for key, said in provenance.items())]
+    )
+    text = f"# {name}\n\n{origin}\n\n```\n{about.strip()}\n```\n\n```\n{drawn.getvalue()}```\n"
     folder = REPOSITORY / "docs" / "results"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.md").write_text(text)
-    flat = [record | provenance for record in records]
-    (folder / f"{name}.json").write_text(json.dumps(flat, indent=1) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps([record | provenance for record in records], indent=1) + "\n")

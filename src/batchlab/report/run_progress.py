@@ -16,11 +16,9 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class RunProgress:
-    """Shows one run. The bar is drawn only when told, while the training clock stands: no thread of its own.
+    """Show one run, whose label is e.g. ``batch size 128, lr 0.1, seed 0``.
 
-    Args:
-        console: where to show.
-        label: names the run, e.g. ``batch size 128, lr 0.1, seed 0``.
+    The bar is drawn only in `show`, while the training clock stands: no thread of its own.
     """
 
     def __init__(self, console: Console, label: str) -> None:
@@ -53,12 +51,12 @@ class RunProgress:
             self._console.print(f"{self._label}: {point.progress:.0%} {state}")
 
     def finish(self, result: RunResult) -> None:
-        """One line that stays: how the run ended."""
+        """Print one line that stays: how the run ended."""
         finals = result.finals
         accuracy, seconds = finals["final/val_accuracy"], finals["cost/train_seconds"]
-        score = (
-            f"val accuracy {accuracy:.4f}" if not math.isnan(accuracy) else f"val loss {finals['final/val_loss']:.4g}"
-        )
+        score = f"val accuracy {accuracy:.4f}"
+        if math.isnan(accuracy):
+            score = f"val loss {finals['final/val_loss']:.4g}"
         ending = score if result.outcome == "done" else f"{result.outcome}: {result.cause}"
         alone = f", {finals[CALIBRATED]:.2f} s if alone" if CALIBRATED in finals else ""
         self._console.print(f"{self._label}: {ending}, {finals['cost/num_steps']:.0f} steps in {seconds:.2f} s{alone}")

@@ -10,7 +10,7 @@ from functools import cached_property
 from batchlab.config.keys import Affects
 from batchlab.config.schema import declared_key
 from batchlab.laws.estimate import Estimate
-from batchlab.report.comparison import Row, Run, comparison_rows, format_estimate
+from batchlab.report.comparison import Row, Run, by_configuration, comparison_rows, format_estimate
 
 UNFINISHED = "unfinished or stopped"
 """Why a run does not count."""
@@ -90,34 +90,22 @@ class Study:
 
 
 def study_of(name: str, recorded: Sequence[Run], search: Search | None) -> Study:
-    """A study from everything that was recorded of it.
-
-    Args:
-        name: of the study.
-        recorded: its runs, in the order in which they began.
-        search: what was searched; None for a grid.
-    """
+    """Make a study from all of its runs, in the order in which they began."""
     runs, left_out = counted(recorded)
-    fresh = [run for run in runs if "pick" in run["tags"]]
     others = [run for run in runs if "pick" not in run["tags"]]
     by_trial: dict[int, list[Run]] = {}
-    for run in fresh:
-        by_trial.setdefault(int(run["tags"]["optuna.trial_number"]), []).append(run)
-    by_key: dict[str, list[Run]] = {}
-    for run in others:
-        by_key.setdefault(run["tags"]["config_key"], []).append(run)
-    fresh_rows = {number: comparison_rows(group)[0] for number, group in sorted(by_trial.items())}
-    return Study(name, runs, comparison_rows(others), by_key, fresh_rows, search, left_out)
+    for run in runs:
+        if "pick" in run["tags"]:
+            by_trial.setdefault(int(run["tags"]["optuna.trial_number"]), []).append(run)
+    fresh = {number: comparison_rows(group)[0] for number, group in sorted(by_trial.items())}
+    return Study(name, runs, comparison_rows(others), by_configuration(others), fresh, search, left_out)
 
 
 def counted(recorded: Sequence[Run]) -> tuple[list[Run], dict[str, int]]:
-    """The runs that count, and how many others there are by the reason.
+    """Return the runs that count, and how many others there are by the reason.
 
     A run that is unfinished or was killed says nothing of its configuration; of two with equal configuration and seed
     the later one counts (the earlier is no second seed); and all must be of the data set of the last one.
-
-    Args:
-        recorded: in the order in which they began.
     """
     ended = [run for run in recorded if run["tags"].get("outcome") not in (None, "killed", "stopped")]
     digest = ended[-1]["tags"].get("data_digest") if ended else None
@@ -131,13 +119,8 @@ def counted(recorded: Sequence[Run]) -> tuple[list[Run], dict[str, int]]:
     return list(latest.values()), {reason: count for reason, count in reasons.items() if count}
 
 
-def has_values(row: Row) -> bool:
-    """Whether every run of a row ended with values."""
-    return not row.outcomes
-
-
 def rank(study: Study, row: Row) -> float:
-    """What a configuration is judged by, smaller is better; infinite where it has no value.
+    """Return what a configuration is judged by, smaller is better; infinite where it has no value.
 
     Seconds to the target where there is one, else accuracy on the validation split, else the loss on it.
     """
@@ -145,11 +128,11 @@ def rank(study: Study, row: Row) -> float:
         value = row.target_seconds.value if row.target_seconds and row.target_seconds.n == row.n else math.nan
     else:
         value = row.loss.value if study.is_regression else -row.accuracy.value
-    return math.inf if math.isnan(value) or not has_values(row) else value
+    return math.inf if math.isnan(value) or row.outcomes else value
 
 
 def label_of(row: Row) -> str:
-    """What tells a row's line from others in a figure: settings beside batch size, lr and the length of training."""
+    """Return the settings that tell a row's line from others: those beside batch size, lr and length of training."""
     return " ".join(_labels(row).values())
 
 
@@ -158,7 +141,7 @@ def _labels(row: Row) -> dict[str, str]:
 
 
 def labelled(study: Study) -> dict[str, list[Row]]:
-    """Rows by label; under one empty label where there are many, or where a search mixed them."""
+    """Group rows by label; under one empty label where there are many, or where a search mixed them."""
     labels = Counter(label_of(row) for row in study.rows)
     is_one = len(labels) > MAX_LABELS or study.search is not None
     groups: dict[str, list[Row]] = {}
@@ -168,7 +151,7 @@ def labelled(study: Study) -> dict[str, list[Row]]:
 
 
 def best_by_size(study: Study, rows: Sequence[Row]) -> list[Row]:
-    """The best row of each batch size, by batch size; sizes of which none has a value are left out."""
+    """Return the best row of each batch size, by batch size; sizes of which none has a value are left out."""
     best: dict[int, Row] = {}
     for row in rows:
         known = best.get(row.batch_size)
@@ -178,7 +161,7 @@ def best_by_size(study: Study, rows: Sequence[Row]) -> list[Row]:
 
 
 def num_train(study: Study) -> float:
-    """Examples of the training split: batch size x steps / epochs; NaN where no run says."""
+    """Estimate the examples of the training split: batch size x steps / epochs; NaN where no run says."""
     sizes = []
     for run in study.runs:
         steps, epochs = (float(run["metrics"].get(name, math.nan)) for name in ("cost/num_steps", "progress/epochs"))
@@ -188,38 +171,42 @@ def num_train(study: Study) -> float:
 
 
 def settings_in_words(row: Row) -> str:
-    """A configuration for people: ``batch size 128, lr 0.02, 10 epochs``, and what else varies."""
+    """Write a configuration: ``batch size 128, lr 0.02, 10 epochs``, and what else varies."""
     words = [f"batch size {row.batch_size:,}", f"lr {row.lr:.4g}"]
     words += [f"{row.epochs.value:.4g} epochs"] if row.epochs.n else []
     return ", ".join([*words, others_in_words(row)] if others_in_words(row) else words)
 
 
 def others_in_words(row: Row) -> str:
-    """What else varies, ``optimizer Adam, width 64``; empty where nothing does."""
+    """Write what else varies, ``optimizer Adam, width 64``; empty where nothing does."""
     return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in _labels(row).items())
 
 
 def score_of(study: Study, row: Row) -> Estimate:
-    """Accuracy on the validation split, or the loss on it where there is no accuracy."""
+    """Return accuracy on the validation split, or the loss on it where there is no accuracy."""
     return row.loss if study.is_regression else row.accuracy
 
 
 def hover_of(study: Study, row: Row) -> str:
-    """What a figure says of a row under the pointer; lines are parted by <br>."""
+    """Write what a figure says of a row under the pointer; lines are parted by <br>."""
+
+    def seconds(value: Estimate) -> str:
+        return f"{format_estimate(value, digits(value.value))} s"
+
     lines = [settings_in_words(row), f"{score_name(study)} {format_estimate(score_of(study, row), 4)}"]
-    lines.append(f"training {format_estimate(row.seconds, digits(row.seconds.value))} s")
+    lines.append(f"training {seconds(row.seconds)}")
     if row.calibrated_seconds:
-        lines[-1] += f" if alone, {format_estimate(row.train_seconds, digits(row.train_seconds.value))} s beside others"
+        lines[-1] += f" if alone, {seconds(row.train_seconds)} beside others"
     if row.target_seconds:
-        lines.append(f"to the target {format_estimate(row.target_seconds, digits(row.target_seconds.value))} s")
+        lines.append(f"to the target {seconds(row.target_seconds)}")
     return "<br>".join([*lines, f"n = {row.n}"])
 
 
 def score_name(study: Study) -> str:
-    """``validation accuracy`` or ``validation loss``."""
+    """Return ``validation accuracy`` or ``validation loss``."""
     return "validation loss" if study.is_regression else "validation accuracy"
 
 
 def digits(value: float) -> int:
-    """Digits after the point for three significant ones."""
+    """Return the digits after the point for three significant ones."""
     return max(0, 2 - math.floor(math.log10(abs(value)))) if value and math.isfinite(value) else 0

@@ -72,11 +72,6 @@ def contents_of(study: Study, read: ReadCurves) -> Contents:
 def write_study_page(mlruns: str, name: str, storage: Any = None) -> tuple[Path, Mapping[str, Any]] | None:
     """Write ``mlruns/reports/<study>/index.html``, ``summary.json`` and figures; the same records give the same bytes.
 
-    Args:
-        mlruns: folder of results.
-        name: of the study.
-        storage: Optuna's store; None = optuna.db in `mlruns`.
-
     Returns:
         The page and the summary; None where no run of the study has ended.
     """

@@ -38,21 +38,12 @@ def summary_of(
     rates: Sequence[LrPoints],
     facts: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Everything that a page says in numbers, fit for JSON: what is not known is null.
-
-    Args:
-        study: what was recorded.
-        answer: None where nothing can be recommended.
-        steps: step times by label.
-        target: runs to a target; None without.
-        rates: learning rates by label.
-        facts: where the numbers come from.
-    """
+    """Return everything that a page says in numbers, fit for JSON: what is not known is null."""
     record: dict[str, Any] = {"study": study.name, "kind": kind_of(study), "judged_by": judged_by(study)}
     if answer is not None:
         choices = [choice_record(study, choice) for choice in answer.choices]
         record |= {"recommended": choices[0], "runners_up": choices[1:], "reason": answer.reason}
-        record |= {"caveats": list(answer.caveats), "limits": limits_said(answer.best, steps, target)}
+        record |= {"caveats": list(answer.caveats), "limits": limits_in_words(answer.best, steps, target)}
         record["recommended"]["test_accuracy"] = accuracy_on_test(study, answer.best)
     record["laws"] = {
         "step_time": {each.label or "all": step_record(each.law) for each in steps if each.law is not None},
@@ -64,19 +55,19 @@ def summary_of(
 
 
 def kind_of(study: Study) -> str:
-    """``search``, ``target`` or ``grid``."""
+    """Return ``search``, ``target`` or ``grid``."""
     return "search" if study.search is not None else "target" if study.has_target else "grid"
 
 
 def judged_by(study: Study) -> str:
-    """What decides between configurations, in words."""
+    """Return what decides between configurations, in words."""
     if study.search is not None:
         return " and ".join(AXES[name].title.split(" (")[0] if name in AXES else name for name in study.search.metrics)
     return "training seconds to the target" if study.has_target else score_name(study)
 
 
 def choice_record(study: Study, choice: Choice) -> dict[str, Any]:
-    """A configuration of the answer with its numbers."""
+    """Return a configuration of the answer with its numbers."""
     row = choice.row
     return {
         "name": choice.name,
@@ -101,18 +92,18 @@ def choice_record(study: Study, choice: Choice) -> dict[str, Any]:
 
 
 def interval(value: Estimate) -> dict[str, float | int]:
-    """Mean, ends of the 95 % t interval and n; no ends at n = 1."""
+    """Return mean, ends of the 95 % t interval and n; no ends at n = 1."""
     return {"mean": value.value, "low": value.low, "high": value.high, "n": value.n}
 
 
 def step_record(law: StepTime) -> dict[str, Any]:
-    """The law of step time in numbers."""
+    """Return the law of step time in numbers."""
     names = ("alpha_seconds", "beta_seconds", "half_speed")
     return {name: getattr(law, name).record() for name in names} | {"smallest": law.smallest, "largest": law.largest}
 
 
 def convergence_record(target: TargetPoints | None) -> dict[str, Any] | None:
-    """The law of convergence and the batch size of the least time in numbers."""
+    """Return the law of convergence and the batch size of the least time in numbers."""
     if target is None or target.law is None:
         return None
     names = ("min_examples", "critical_batch_size", "min_steps")
@@ -123,14 +114,8 @@ def convergence_record(target: TargetPoints | None) -> dict[str, Any] | None:
     return record
 
 
-def limits_said(row: Row, steps: Sequence[StepPoints], target: TargetPoints | None) -> str:
-    """What limits at a configuration: by both laws, by step time alone, or that it is not known.
-
-    Args:
-        row: the configuration.
-        steps: step times by label.
-        target: runs to a target; None without.
-    """
+def limits_in_words(row: Row, steps: Sequence[StepPoints], target: TargetPoints | None) -> str:
+    """Say what limits at a configuration: by both laws, by step time alone, or that it is not known."""
     if target is not None and target.costs is not None:
         known = is_known(best_batch_size(target.costs))
         return describe_limits(limits_of(target.costs, row.batch_size)) if known else UNKNOWN
@@ -141,14 +126,13 @@ def limits_said(row: Row, steps: Sequence[StepPoints], target: TargetPoints | No
     with np.errstate(invalid="ignore"):
         alphas, works = law.draws[:, 0], law.draws[:, 1] * row.batch_size
         share = of_draws(law.alpha_seconds.value / law.seconds(row.batch_size).value, alphas / (alphas + works))
-    said = (
-        f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of a step at batch size {row.batch_size:,} is overhead"
-    )
+    interval = f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
+    measured = f"{interval} of a step at batch size {row.batch_size:,} is overhead"
     if share.low > 0.5:
-        return f"overhead: {said}; a larger batch costs little more time per step"
+        return f"overhead: {measured}; a larger batch costs little more time per step"
     if share.high < 0.5:
-        return f"work: {said}, the rest is work on examples; a larger batch saves little time per example"
-    return f"overhead or work, not told apart: {said}"
+        return f"work: {measured}, the rest is work on examples; a larger batch saves little time per example"
+    return f"overhead or work, not told apart: {measured}"
 
 
 def describe_limits(limits: Sequence[str]) -> str:
@@ -159,7 +143,7 @@ def describe_limits(limits: Sequence[str]) -> str:
 
 
 def finite(value: Any) -> Any:
-    """The same with null for NaN and infinity, which JSON does not have."""
+    """Return the value with null for NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list):

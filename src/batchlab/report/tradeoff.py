@@ -8,7 +8,7 @@ from batchlab.config.objectives import CALIBRATED, MEASURED
 from batchlab.laws.estimate import Estimate, mean_of
 from batchlab.report.comparison import Row, Run
 from batchlab.report.panel import Axis, Panel, Trace, interval_trace
-from batchlab.report.study_data import Study, has_values, hover_of
+from batchlab.report.study_data import Study, hover_of
 from batchlab.search.pareto_front import pareto_front
 
 AXES = {
@@ -50,7 +50,7 @@ def pareto_points(study: Study) -> ParetoPoints | None:
     None with fewer than two configurations that have both values.
     """
     metrics, directions = objectives_of(study)
-    found = [(row, _pair(study.by_key[row.key], metrics)) for row in study.rows if has_values(row)]
+    found = [(row, _pair(study.by_key[row.key], metrics)) for row in study.rows if not row.outcomes]
     found = [(row, pair) for row, pair in found if all(math.isfinite(each.value) for each in pair)]
     if len(found) < 2:
         return None

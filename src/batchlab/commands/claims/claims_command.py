@@ -31,8 +31,7 @@ from batchlab.experiments.experiment import (
     possible_configs,
     presets_of,
 )
-from batchlab.experiments.outcome import Outcome, judge_experiment
-from batchlab.experiments.verdict import LOOKS, OPEN
+from batchlab.experiments.verdict import LOOKS, OPEN, Outcome, judge_experiment
 from batchlab.system.progress import Bar, make_console
 from batchlab.tracking.mlflow_store import open_store
 from batchlab.validation.dry_run import check_data
