@@ -21,8 +21,8 @@ CURVE = {
 
 def arm(name, *values, metric="final/test_accuracy", batch_size=64, outcome="done", curve=None):
     runs = [
-        MeasuredRun(seed, {"batch_size": batch_size, "lr": 0.1}, {metric: value}, outcome, lambda: curve or {})
-        for seed, value in enumerate(values)
+        MeasuredRun({"batch_size": batch_size, "lr": 0.1}, {metric: value}, outcome, lambda: curve or {})
+        for value in values
     ]
     return Arm(name, [runs])
 
@@ -155,8 +155,8 @@ def test_a_diverged_run_counts_as_the_check_says():
 
 def test_the_setting_of_an_arm_is_chosen_on_another_metric():
     def runs(lr, val, test):
-        return [MeasuredRun(seed, {"lr": lr}, {"final/val_accuracy": val, "final/test_accuracy": test}, "done", dict)
-                for seed in range(3)]  # fmt: skip
+        return [MeasuredRun({"lr": lr}, {"final/val_accuracy": val, "final/test_accuracy": test}, "done", dict)
+                for _ in range(3)]  # fmt: skip
 
     tuned = Arm("a", [runs(0.1, 0.8, 0.9), runs(0.2, 0.85, 0.7)])
     assert tuned.censored_bounds(check(tune="final/val_accuracy"))[:, 0] == pytest.approx([0.7] * 3)
@@ -173,7 +173,7 @@ def test_a_curve_is_read_at_a_place_or_as_a_mean_between_two():
 def test_the_best_setting_is_chosen_by_what_a_curve_says_at_the_place_of_the_check():
     worse = CURVE | {"val/accuracy": CURVE["val/accuracy"] - 0.1}
     settings = [
-        [MeasuredRun(0, {"lr": lr}, {}, "done", lambda curve=curve: curve)] for lr, curve in ((1, worse), (2, CURVE))
+        [MeasuredRun({"lr": lr}, {}, "done", lambda curve=curve: curve)] for lr, curve in ((1, worse), (2, CURVE))
     ]
     asked = check(metric="val/accuracy", tune="val/accuracy", at={"epochs": 2.0})
     assert Arm("a", settings).chosen(asked)[0].params == {"lr": 2}

@@ -14,7 +14,7 @@ from batchlab.report.sharpness_figure import sharpness_panels, sharpness_points
 from batchlab.report.step_time_panel import step_panel, step_points
 from batchlab.report.study_data import FailedTrial, Search
 from batchlab.report.study_page import contents_of
-from batchlab.report.time_to_target_figure import target_panels, target_points
+from batchlab.report.time_to_target import target_panels, target_points
 from batchlab.report.tradeoff import pareto_panel, pareto_points
 
 
@@ -76,7 +76,7 @@ def test_both_laws_give_the_best_batch_size(make_run, make_study):
         return make_run(size, 0.95, seed, seconds=seconds, **target, **{"progress/epochs": examples / 1000})
 
     study = make_study([run(size, seed) for size in (16, 64, 256, 1000) for seed in range(3)])
-    points = target_points(study, step_points(study))
+    points = target_points(study, step_points(study)[0].law)
     target, convergence = target_panels(points, study)
     assert "B* = 283" in target.note  # sqrt(400 * 2e-3 / 1e-5)
     assert "B_crit 400" in convergence.note
@@ -158,7 +158,7 @@ def test_failures_with_one_cause_are_counted_together(make_run, make_study):
 
 
 def test_a_trial_without_a_run_is_a_failure_too(make_run, make_study):
-    crashed = FailedTrial(3, "crashed", "KeyError: 'x'", "batch size 64")
+    crashed = FailedTrial("crashed", "KeyError: 'x'", "batch size 64")
     study = make_study([make_run(32, trial=0)], Search(["final/val_loss"], ["minimize"], {}, {}, [crashed]))
     assert [failure.cause for failure in failure_points(study)] == ["KeyError: 'x'"]
 

@@ -23,7 +23,6 @@ class MeasuredRun:
     """One run, or one probe, of a setting.
 
     Attributes:
-        seed: of it.
         params: settings by dotted key, as MLflow has them.
         finals: metric -> value.
         outcome: done, diverged or out_of_memory.
@@ -32,7 +31,6 @@ class MeasuredRun:
         started: date, e.g. 2026-11-21.
     """
 
-    seed: int
     params: Mapping[str, Any]
     finals: Mapping[str, float]
     outcome: str

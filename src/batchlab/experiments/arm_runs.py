@@ -114,8 +114,8 @@ def arms_of(experiment: Experiment, num_seeds: int, known: Known) -> dict[str, A
 
 def _row(config: Config, probe: Mapping[str, Any] | None, num_seeds: int, known: Known) -> list[RecordedRun]:
     """The setting's runs, in the order of seeds, up to the first that is missing."""
-    row: list[RecordedRun] = []
-    while len(row) < num_seeds and (run := known.get((identity(config, probe), config.seed + len(row)))) is not None:
+    key, row = identity(config, probe), list[RecordedRun]()
+    while len(row) < num_seeds and (run := known.get((key, config.seed + len(row)))) is not None:
         row.append(run)
     return row
 
@@ -126,7 +126,6 @@ def _measured(run: RecordedRun, mlruns: str, clock: Mapping[str, float]) -> Meas
     if step_seconds is not None:
         finals["clock/step_seconds"] = step_seconds
     return MeasuredRun(
-        seed=int(params["seed"]),
         params=params,
         finals=finals,
         outcome=run["tags"]["outcome"],

@@ -228,4 +228,4 @@ def _short(number: float, digits: int) -> str:
         return "?"
     if math.isinf(number):
         return "no end"
-    return f"{number:,.0f}" if abs(number) >= 10**digits else f"{number:.{digits}g}"
+    return f"{number:,.0f}" if abs(number) >= 10**digits else f"{number:,.{digits}g}"

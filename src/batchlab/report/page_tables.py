@@ -16,14 +16,7 @@ MAX_ROWS = 25
 
 @dataclass(frozen=True)
 class Failure:
-    """Runs or trials that ended alike.
-
-    Attributes:
-        outcome: diverged, out of memory, pruned, crashed, ...
-        cause: a sentence of the first of them.
-        settings: of the first few, as text.
-        count: how many.
-    """
+    """Runs or trials that ended alike, e.g. diverged, with the first one's cause and the first three's settings."""
 
     outcome: str
     cause: str

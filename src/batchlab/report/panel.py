@@ -56,10 +56,6 @@ class Panel:
 
     Attributes:
         name: of its files and its place on a page, e.g. ``pareto``.
-        title: what it shows, in a few words.
-        x: the horizontal axis.
-        y: the vertical one.
-        traces: what is drawn.
         note: how to read it, and what it leaves out; a sentence or two.
         switch: panels of one switch stand in one place, and a person chooses between them.
         choice: what it is chosen by; the title of the x axis where empty.
@@ -77,15 +73,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class PageTable:
-    """A table of a page.
-
-    Attributes:
-        name: of its place on a page.
-        title: what it lists.
-        columns: headings.
-        rows: cells as text.
-        note: how to read it.
-    """
+    """A table of a page, of cells as text; the note says how to read it."""
 
     name: str
     title: str

@@ -53,7 +53,7 @@ def search_of(mlruns: str, name: str, storage: Any = None) -> Search | None:
         directions,
         {name: trial.number for name, trial in picks.items()},
         dict(Counter(ending(trial) for trial in done).most_common()),
-        [FailedTrial(trial.number, ending(trial), cause_of(trial), tried(study, trial)) for trial in failed],
+        [FailedTrial(ending(trial), cause_of(trial), tried(study, trial)) for trial in failed],
     )
 
 

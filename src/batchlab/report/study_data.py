@@ -1,4 +1,4 @@
-"""A study as its page needs it: the runs that count, one row per configuration, what a search picked."""
+"""Studies as their pages need them: the runs that count, one row per configuration, what a search picked."""
 
 import math
 import statistics
@@ -23,13 +23,11 @@ class FailedTrial:
     """A trial of a search that ended without values.
 
     Attributes:
-        number: the trial's.
         outcome: how it ended, e.g. ``out of memory``.
         cause: a sentence.
         settings: what was tried, as text.
     """
 
-    number: int
     outcome: str
     cause: str
     settings: str
@@ -44,7 +42,6 @@ class Search:
         directions: minimize or maximize, one per objective.
         picks: name -> number of the trial.
         endings: how many trials ended how.
-        failed: trials without values.
     """
 
     metrics: Sequence[str]
@@ -59,7 +56,6 @@ class Study:
     """A study.
 
     Attributes:
-        name: of the study.
         runs: that count: done or failed by themselves, one for each configuration and seed.
         rows: one per configuration, from all runs but the picks' fresh seeds.
         by_key: configuration -> its runs, likewise.

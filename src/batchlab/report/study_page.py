@@ -22,7 +22,7 @@ from batchlab.report.sharpness_figure import describe_sharpness, sharpness_panel
 from batchlab.report.step_time_panel import step_panel, step_points
 from batchlab.report.study_data import Study, study_of
 from batchlab.report.summary import summary_of
-from batchlab.report.time_to_target_figure import target_panels, target_points
+from batchlab.report.time_to_target import target_panels, target_points
 from batchlab.report.tradeoff import pareto_panel, pareto_points
 from batchlab.search.dashboard import attach_figures
 from batchlab.system.environment_errors import cannot_write
@@ -32,13 +32,7 @@ from batchlab.tracking.study_reader import attach, curves_of, study_runs
 
 @dataclass(frozen=True)
 class Contents:
-    """A page's.
-
-    Attributes:
-        summary: in numbers; `summary.json`.
-        panels: figures in their order.
-        tables: tables in their order, below the figures.
-    """
+    """Contents of a page: its numbers as in `summary.json`, its figures, and the tables below them."""
 
     summary: dict[str, Any]
     panels: Sequence[Panel]
@@ -48,7 +42,7 @@ class Contents:
 def contents_of(study: Study, read: ReadCurves) -> Contents:
     """Compose everything that a study's records say; `read` gives curves of runs."""
     answer, steps, rates = answer_of(study), step_points(study), lr_points(study)
-    target, facts = target_points(study, steps), provenance_points(study)
+    target, facts = target_points(study, steps[0].law if len(steps) == 1 else None), provenance_points(study)
     summary = summary_of(study, answer, steps, target, rates, facts)
     summary["spent"] = time_spent(study.runs)
     panels: list[Panel | None] = []

@@ -14,7 +14,7 @@ from batchlab.report.comparison import Row
 from batchlab.report.lr_figure import LrPoints
 from batchlab.report.step_time_panel import StepPoints
 from batchlab.report.study_data import Study, label_of, others_in_words, score_name, score_of, settings_in_words
-from batchlab.report.time_to_target_figure import TargetPoints
+from batchlab.report.time_to_target import TargetPoints
 from batchlab.report.tradeoff import AXES
 
 LIMITS = {
@@ -104,10 +104,10 @@ def step_record(law: StepTime) -> dict[str, Any]:
 
 def convergence_record(target: TargetPoints | None) -> dict[str, Any] | None:
     """Return the law of convergence and the batch size of the least time in numbers."""
-    if target is None or target.law is None:
+    if target is None or target.targets.law is None:
         return None
     names = ("min_examples", "critical_batch_size", "min_steps")
-    record: dict[str, Any] = {name: getattr(target.law, name).record() for name in names}
+    record: dict[str, Any] = {name: getattr(target.targets.law, name).record() for name in names}
     if target.costs is not None:
         record |= {"optimal_batch_size": best_batch_size(target.costs).record()}
         record |= {"within_10_percent": list(good_range(target.costs))}

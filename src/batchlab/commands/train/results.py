@@ -5,8 +5,8 @@ from typing import Any
 from batchlab.config.installation import program
 from batchlab.config.schema import Config
 from batchlab.report.comparison import comparison_rows, draw_table, time_spent, verdict
-from batchlab.report.convergence_table import convergence_in_words, draw_targets, targets_of
 from batchlab.report.sharpness_figure import describe_sharpness, draw_sharpness
+from batchlab.report.time_to_target import convergence_in_words, draw_targets, targets_of
 from batchlab.system.progress import make_console
 from batchlab.tracking.mlflow_store import TrackingUnavailable
 from batchlab.tracking.study_reader import recorded_runs

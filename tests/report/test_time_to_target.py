@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from batchlab.report.convergence_table import convergence_in_words, draw_targets, targets_of
+from batchlab.report.time_to_target import convergence_in_words, draw_targets, targets_of
 
 
 def run(size, examples, key="a", seen=1e5, outcome="done"):
