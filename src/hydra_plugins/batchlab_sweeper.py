@@ -55,6 +55,7 @@ class BatchlabSweeper(Sweeper):
 
 ConfigStore.instance().store(group="hydra/sweeper", name="batchlab", node=BatchlabSweeperConf, provider="batchlab")
 for name, node in SAMPLERS.items():
-    ConfigStore.instance().store(group="hydra/sweeper/sampler", name=name, node=node, provider="batchlab")
+    open_node = OmegaConf.create(node, flags={"struct": False})  # `read_settings` refuses unknown keys, with a fix
+    ConfigStore.instance().store(group="hydra/sweeper/sampler", name=name, node=open_node, provider="batchlab")
 OmegaConf.register_new_resolver("times", times, replace=True)
 OmegaConf.register_new_resolver("quarter_of_train", quarter_of_train, replace=True)

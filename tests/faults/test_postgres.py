@@ -20,10 +20,10 @@ NUM_SLOTS = 60
 HOST = """
 import sys, time
 from pathlib import Path
-from batchlab.search.finalize import Ending, settle
+from batchlab.search.finalize import JobOutcome, finalize
 from batchlab.search.stale_trials import own_lease
 from batchlab.search.settings import Settings
-from batchlab.search.trial_queue import Slots
+from batchlab.search.trial_queue import TrialQueue
 from batchlab.search.storage import open_storage
 from batchlab.search.study import check_fingerprint, open_study
 from optuna.samplers import RandomSampler
@@ -35,13 +35,13 @@ study = open_study(settings, open_storage(mlruns, address), {"x": space})
 print("opened", *check_fingerprint(study, {"x": space}), flush=True)
 while not (Path(mlruns).parent / "go").exists():
     time.sleep(0.01)
-slots = Slots(study, settings, own_lease(), [])
+slots = TrialQueue(study, settings, own_lease(), [])
 with slots.held():
-    while trial := slots.take(lambda slot, attempt: RandomSampler(seed=slot)):
+    while trial := slots.claim(lambda slot, attempt: RandomSampler(seed=slot)):
         value = trial.suggest_float("x", 0, 1)
         trial.set_user_attr("pid", own_lease().pid)
         slots.learn(trial, [value])
-        settle(study, trial._trial_id, Ending("returned", values=[value]))
+        finalize(study, trial._trial_id, JobOutcome("returned", values=[value]))
 """
 
 

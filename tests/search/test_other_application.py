@@ -81,6 +81,7 @@ def test_several_values_are_a_front_and_too_many_failures_end_the_search_with_it
     ("override", "said"),
     [
         ("hydra.sweeper.direction=up", "minimize or maximize, one per objective"),
+        ("hydra.sweeper.sampler.sed=1", "Type hydra.sweeper.sampler.seed=1"),
         (
             "hydra.sweeper.storage=postgresql+psycopg://me:secret@127.0.0.1:9/x",
             "me:***@127.0.0.1:9/x: cannot be opened",

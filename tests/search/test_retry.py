@@ -13,8 +13,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackErro
 
 from batchlab.search import retry
 from batchlab.search.retry import StorageUnavailable, is_unavailable, taken_again, with_retries, without_retries
-from batchlab.search.retrying_storage import RetryingStorage
-from batchlab.search.server_storage import ServerStorage
+from batchlab.search.server_storage import RetryingStorage, ServerStorage
 from batchlab.search.stale_trials import SECONDS_WITHOUT_BEAT, StaleTrialDetector, own_lease
 from batchlab.system import signals as stopping
 

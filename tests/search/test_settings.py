@@ -59,6 +59,8 @@ def test_the_released_plugins_configuration_is_read():
         (["hydra.sweeper.n_jobs=0"], "hydra.sweeper.n_jobs"),
         (["hydra.sweeper.max_failure_rate=2"], "hydra.sweeper.max_failure_rate"),
         (["hydra.sweeper.first_points=[cubic]"], "hydra.sweeper.first_points"),
+        (["hydra.sweeper.sampler.sed=1"], "hydra.sweeper.sampler.sed"),
+        (["+hydra.sweeper.sampler.sed=1"], "hydra.sweeper.sampler.sed"),
         (["hydra/sweeper/sampler=cmaes"], "hydra.sweeper.sampler"),
         (["hydra.sweeper.pruner={_target_:optuna.pruners.HyperbandPruner}"], "hydra.sweeper.pruner"),
         (["hydra.sweeper.search_space={x:{type:int}}"], "hydra.sweeper.search_space"),

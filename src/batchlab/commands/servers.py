@@ -71,7 +71,7 @@ def serve_proxy() -> int:
     if not address.startswith("postgresql"):
         print(usage, file=sys.stderr)
         return 2
-    from batchlab.search.proxy import start_proxy
+    from batchlab.search.storage import start_proxy
 
     server = start_proxy(typed["mlruns"], address, host, port, int(typed["threads"]))
     print(f"grpc://{host}:{port} stands before {masked(address)}. Ctrl-C ends it.", flush=True)

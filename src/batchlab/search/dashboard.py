@@ -13,28 +13,15 @@ from batchlab.tracking.stores import optuna_artifacts
 
 
 def write_note(study: Study, picks: Mapping[str, str], commands: Mapping[str, str]) -> None:
-    """Write the study's note anew.
-
-    Args:
-        study: whose.
-        picks: name -> what is known of it, as Markdown.
-        commands: name -> what to type for it.
-    """
+    """Write the study's note anew: each pick's description in Markdown and its command, by name."""
     lines = ["### Recommended configurations", ""]
-    for name, said in picks.items():
-        lines += [f"**{name}**: {said}", "", "```", commands[name], "```", ""]
+    for name, description in picks.items():
+        lines += [f"**{name}**: {description}", "", "```", commands[name], "```", ""]
     save_note(study, "\n".join(lines))
 
 
 def attach_figures(mlruns: str, name: str, paths: Sequence[Path], address: Any = None) -> None:
-    """Lay files beside a study; one of a name that is there already is replaced.
-
-    Args:
-        mlruns: folder of results.
-        name: of the study; nothing happens where it is no search.
-        paths: of the files.
-        address: of Optuna's store; None = optuna.db in `mlruns`.
-    """
+    """Attach files to the study of that name, if there is one; a file of a name that is there already is replaced."""
     study = find_study(mlruns, name, address)
     if study is None:
         return

@@ -1,4 +1,4 @@
-"""How a trial ends: what the job wrote down, or what became of the job, as a state of Optuna."""
+"""The final state of a trial in Optuna: by the result that its job wrote, or by what became of the job."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ INFEASIBLE = ("diverged", "out_of_memory", "no_value")
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """What is known of a job that wrote no result.
+    """End of a job, which counts where it wrote no result.
 
     Attributes:
         kind: crashed (an exception of its own), lost (its process is gone), stopped (by a person or the timeout), or
@@ -35,18 +35,10 @@ class JobOutcome:
 
 
 def finalize(study: Study, trial_id: int, ending: JobOutcome) -> bool:
-    """Write down how a trial ended; a trial that has ended already is left alone.
+    """Set a trial's final state; a trial that has ended already is left alone. Returns whether it crashed by itself.
 
     The state is set in the storage and not by `Study.tell`, which takes three times as long, and whose one effect
     beside it, the sampler's `after_trial`, is empty for Optuna's samplers or wants to stop a `Study.optimize`.
-
-    Args:
-        study: the trial's.
-        trial_id: in the storage.
-        ending: counts where the job left no result.
-
-    Returns:
-        Whether the trial failed by a crash of its own.
     """
     try:
         if has_values(study, ending):  # most have, so the trial is not read again
@@ -74,16 +66,12 @@ def _finalize_by_result(study: Study, trial_id: int, ending: JobOutcome) -> bool
     elif result is not None or ending.kind in ("lost", "stopped"):
         _give_back(study, trial, trial_id, is_loss=ending.kind == "lost")
     else:
-        _crash(study, trial_id, ending)
+        cause = ending.text.strip().splitlines()[-1] if ending.text.strip() else f"returned {list(ending.values)}"
+        storage.set_trial_user_attr(trial_id, "cause", cause)
+        storage.set_trial_user_attr(trial_id, "traceback", ending.text)
+        storage.set_trial_state_values(trial_id, TrialState.FAIL)
         return True
     return False
-
-
-def _crash(study: Study, trial_id: int, ending: JobOutcome) -> None:
-    cause = ending.text.strip().splitlines()[-1] if ending.text.strip() else f"returned {list(ending.values)}"
-    storage_of(study).set_trial_user_attr(trial_id, "cause", cause)
-    storage_of(study).set_trial_user_attr(trial_id, "traceback", ending.text)
-    storage_of(study).set_trial_state_values(trial_id, TrialState.FAIL)
 
 
 def _mark_infeasible(study: Study, trial_id: int, reason: str) -> None:

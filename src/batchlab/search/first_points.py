@@ -15,7 +15,7 @@ POINTS_ON_A_LINE = 5
 
 
 def check_first_points(settings: Settings, space: Space, base: DictConfig) -> list[ConfigError]:
-    """A line that cannot be drawn: no batch size or lr to move, or an lr that a rule moves already."""
+    """Find lines that cannot be drawn: no batch size or lr to move, or an lr that a rule moves already."""
     errors = []
     keys, scaling = {each.key for each in space.plain}, plain_value(base, "lr_scaling")
     for rule in (name for name in settings.first_points if name in EXPONENTS):
@@ -32,17 +32,12 @@ def check_first_points(settings: Settings, space: Space, base: DictConfig) -> li
 
 
 def first_points(settings: Settings, space: Space, base: DictConfig) -> list[dict[str, Any]]:
-    """Parameters of the first trials; a dimension that is left out is drawn by the sampler.
+    """List parameters of the first trials; a dimension that is left out is drawn by the sampler.
 
-    Args:
-        settings: which points.
-        space: whose dimensions.
-        base: the configuration as it is without any choice.
+    `base` is the configuration without any choice.
     """
-    points = []
     default = default_point(space, base)
-    if "default" in settings.first_points:
-        points.append(default)
+    points = [default] if "default" in settings.first_points else []
     by_key = {each.key: each for each in space.plain}
     for rule in (name for name in settings.first_points if name in EXPONENTS):
         batch, lr = by_key["batch_size"], by_key["lr"]
@@ -54,7 +49,7 @@ def first_points(settings: Settings, space: Space, base: DictConfig) -> list[dic
 
 
 def default_point(space: Space, base: DictConfig) -> dict[str, Any]:
-    """The configured values as Optuna's parameters, each moved into its dimension; text is left out."""
+    """Convert the configured values to Optuna's parameters, each moved into its dimension; text is left out."""
     point = {}
     for each in space.plain:
         value = plain_value(base, each.key)

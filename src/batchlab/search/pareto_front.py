@@ -1,18 +1,18 @@
-"""Pareto front and the picks on it; arithmetic on values."""
+"""The Pareto front of points and its knee."""
 
 import math
 from collections.abc import Sequence
 
 
 def signed(values: Sequence[float], directions: Sequence[str]) -> tuple[float, ...]:
-    """Values so that smaller is better in each."""
+    """Sign values so that smaller is better in each."""
     return tuple(
         -value if direction == "maximize" else value for value, direction in zip(values, directions, strict=True)
     )
 
 
 def pareto_front(points: Sequence[Sequence[float]], directions: Sequence[str]) -> list[int]:
-    """Places of the points that no other dominates, by the first objective, best first.
+    """Find the places of the points that no other dominates, by the first objective, best first.
 
     A point dominates another when it is at least as good in every objective and better in one; of equal points the
     first stands for all.
@@ -25,14 +25,13 @@ def pareto_front(points: Sequence[Sequence[float]], directions: Sequence[str]) -
     order = sorted(range(len(points)), key=lambda place: (goals[place], place))
     front: list[int] = []
     for place in order:
-        is_beaten = any(all(a <= b for a, b in zip(goals[rival], goals[place], strict=True)) for rival in front)
-        if not is_beaten:
+        if not any(all(a <= b for a, b in zip(goals[rival], goals[place], strict=True)) for rival in front):
             front.append(place)
     return front
 
 
 def knee(points: Sequence[Sequence[float]], directions: Sequence[str], logarithmic: Sequence[bool]) -> int:
-    """The place of the point of a front that lies farthest on the good side of the plane through its extremes.
+    """Find the place of the point of a front that lies farthest on the good side of the plane through its extremes.
 
     Each objective is scaled to [0, 1] over the front, after a logarithm where asked for: the point with the smallest
     sum of scaled objectives. Source: Das 1999, "On characterizing the knee of the Pareto curve", section 2.

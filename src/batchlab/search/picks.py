@@ -1,16 +1,20 @@
-"""Which trials of a study to recommend, and what is kept of their retraining."""
+"""Recommended trials of a study, what is kept of their retraining, and the file of solutions."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
+from typing import Any
 
+import yaml
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from batchlab.config.objectives import TIMES
 from batchlab.search.pareto_front import knee, pareto_front
 from batchlab.search.settings import Settings
+from batchlab.search.space import Space
 from batchlab.search.study import done_trials
 
 ACCURACY = "final/val_accuracy"
@@ -40,21 +44,14 @@ class Candidates:
 
 
 def candidates(study: Study, settings: Settings) -> Candidates:
-    """What there is to pick from, among the study's first `num_trials` slots."""
+    """List the trials to pick from, among the study's first `num_trials` slots."""
     return candidates_of(study, settings.metrics, settings.directions, settings.num_trials)
 
 
 def candidates_of(
     study: Study, metrics: Sequence[str], directions: Sequence[str], num_trials: float = math.inf
 ) -> Candidates:
-    """What there is to pick from.
-
-    Args:
-        study: whose trials.
-        metrics: names of the objectives.
-        directions: minimize or maximize, one per objective.
-        num_trials: slots that count.
-    """
+    """List the trials to pick from, among the first `num_trials` slots."""
     done = done_trials(study, num_trials)
     trials = [trial for trial in done if trial.state is TrialState.COMPLETE]
     front = pareto_front([trial.values for trial in trials], directions)
@@ -62,7 +59,7 @@ def candidates_of(
 
 
 def first_pick(found: Candidates, known: Retrained) -> dict[str, FrozenTrial]:
-    """The pick from whose retraining the others follow: the most accurate, or the best of the first objective."""
+    """Pick the trial from whose retraining the others follow: the most accurate, or the best of the first objective."""
     if ACCURACY in found.metrics:
         return {"most_accurate": most_accurate(found, known)}
     metric = found.metrics[0]
@@ -71,12 +68,12 @@ def first_pick(found: Candidates, known: Retrained) -> dict[str, FrozenTrial]:
 
 
 def all_picks(found: Candidates, least_accuracy: float | None, known: Retrained) -> dict[str, FrozenTrial]:
-    """Every pick by name.
+    """Make every pick, by name.
 
     Args:
-        found: what there is.
+        found: trials to pick from.
         least_accuracy: lower end of the interval of the most accurate trial's retraining; None where there is none.
-        known: what fresh seeds have said of trials that were retrained already.
+        known: metrics of fresh seeds of trials that were retrained already.
 
     Returns:
         ``most_accurate``; ``fastest`` of those within that interval (`fastest`); ``knee``; and ``best_...`` of every
@@ -101,14 +98,14 @@ def all_picks(found: Candidates, least_accuracy: float | None, known: Retrained)
 
 
 def best_of(found: Candidates, metric: str) -> FrozenTrial:
-    """The best trial of one objective; among equal ones the one that comes first on the front."""
+    """Find the best trial of one objective; among equal ones the one that comes first on the front."""
     place = list(found.metrics).index(metric)
     sign = -1 if found.directions[place] == "maximize" else 1
     return min([*found.front, *found.trials], key=lambda trial: sign * trial.values[place])
 
 
 def most_accurate(found: Candidates, known: Retrained) -> FrozenTrial:
-    """The trial of the highest mean over fresh seeds; the search's most accurate one where that has none yet."""
+    """Find the trial of the highest mean over fresh seeds; the search's most accurate one where that has none yet."""
     best = best_of(found, ACCURACY)
     if str(best.number) not in known:
         return best
@@ -123,7 +120,7 @@ def most_accurate(found: Candidates, known: Retrained) -> FrozenTrial:
 
 
 def fastest(found: Candidates, seconds: str, least_accuracy: float | None, known: Retrained) -> FrozenTrial:
-    """The trial of least seconds among those at or above an accuracy, in the search and with fresh seeds.
+    """Find the trial of least seconds among those at or above an accuracy, in the search and with fresh seeds.
 
     A trial that was fast and accurate once may have been lucky: one whose fresh seeds are less accurate than that, or
     slower than those of the most accurate trial, gives way to the next fastest, `MAX_SHORT` times; then, and where no
@@ -145,10 +142,33 @@ def fastest(found: Candidates, seconds: str, least_accuracy: float | None, known
 
 
 def retrained(study: Study) -> Retrained:
-    """What is known of the picks' fresh seeds, by trial number."""
+    """Read the metrics of the picks' fresh seeds, by trial number."""
     return study.user_attrs.get(PICKS, {})
 
 
 def keep(study: Study, trial: FrozenTrial, values: dict[str, list[float]]) -> None:
     """Keep what a pick's fresh seeds measured."""
     study.set_user_attr(PICKS, {**retrained(study), str(trial.number): values})
+
+
+def write_solutions(folder: Path, study: Study, settings: Settings, space: Space) -> None:
+    """Write ``optimization_results.yaml`` as hydra-optuna-sweeper does, for scripts that read it.
+
+    The best parameters and value, or every solution of several objectives; parameters by key, as they are typed, and
+    not as Optuna counts them (`log2(batch_size)`).
+    """
+    front = candidates(study, settings).front
+    if not front:
+        return
+
+    def params(trial: FrozenTrial) -> dict[str, Any]:
+        pairs = (line.lstrip("+").split("=", 1) for line in space.lines(trial.params))
+        return {key: yaml.safe_load(value) for key, value in pairs}
+
+    results: dict[str, Any] = {"name": "batchlab"}
+    if len(settings.metrics) == 1:
+        results |= {"best_params": params(front[0]), "best_value": front[0].values[0]}
+    else:
+        results["solutions"] = [{"params": params(each), "values": list(each.values)} for each in front]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "optimization_results.yaml").write_text(yaml.safe_dump(results, sort_keys=False))

@@ -93,7 +93,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Front:
-    """What a trial has to beat, and what is known of how curves end.
+    """Finished trials that a trial has to beat, and their curves.
 
     Attributes:
         metrics: names of the objectives.
@@ -109,14 +109,9 @@ class Front:
 
 
 def is_dominated(front: Front, curve: Curve) -> bool:
-    """Whether the optimistic end of a curve is dominated by a finished trial.
+    """Whether the optimistic end of a running trial's curve is dominated by a finished trial.
 
-    Args:
-        front: finished trials and curves.
-        curve: of the running trial, at least one evaluation.
-
-    Returns:
-        False where an objective has no bound: only seconds and validation accuracy have one.
+    False where an objective has no bound: only seconds and validation accuracy have one.
     """
     ends = [optimistic_end(metric, front.curves, curve) for metric in front.metrics]
     known = [end for end in ends if end is not None]
@@ -124,15 +119,12 @@ def is_dominated(front: Front, curve: Curve) -> bool:
         return False
     signs = [1 if direction == "minimize" else -1 for direction in front.directions]
     goal = [sign * end for sign, end in zip(signs, known, strict=True)]
-    for values in front.values:
-        rival = [sign * value for sign, value in zip(signs, values, strict=True)]
-        if all(a <= b for a, b in zip(rival, goal, strict=True)) and rival != goal:
-            return True
-    return False
+    rivals = ([sign * value for sign, value in zip(signs, values, strict=True)] for values in front.values)
+    return any(rival != goal and all(a <= b for a, b in zip(rival, goal, strict=True)) for rival in rivals)
 
 
 def optimistic_end(metric: str, curves: Sequence[Curve], curve: Curve) -> float | None:
-    """The best value of an objective that a curve can still end with; None where nothing is known."""
+    """Bound the best value of an objective that a curve can still end with; None where nothing is known."""
     progress, seconds = curve.progress[-1], curve.seconds[-1]
     if metric in TIMES:
         return seconds + (seconds / progress - seconds) * FASTER
@@ -142,15 +134,7 @@ def optimistic_end(metric: str, curves: Sequence[Curve], curve: Curve) -> float 
 
 
 def best_accuracy(curves: Sequence[Curve], curve: Curve) -> float | None:
-    """The highest accuracy that a run can still end with, predicted from finished curves.
-
-    Args:
-        curves: finished.
-        curve: of the running trial, at least one evaluation.
-
-    Returns:
-        Accuracy, or None where fewer than `MIN_CURVES` can be compared.
-    """
+    """Predict the highest accuracy that a run can still end with; None where fewer than `MIN_CURVES` are comparable."""
     progress = curve.progress[-1]
     here = curve.features(progress)
     assert here is not None

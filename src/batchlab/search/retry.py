@@ -1,4 +1,4 @@
-"""A server that is away for a while: which errors say so, and what is tried again until it is back."""
+"""Retries while a database server or proxy is unavailable: which errors say so, and how long is waited."""
 
 import itertools
 import math
@@ -33,16 +33,13 @@ class StorageUnavailable(RuntimeError):
 
 
 def with_retries(call: Callable[[], T], address: str, again: Callable[[], T] | None = None) -> T:
-    """Call, and where the server is away wait for it and call again, for `PATIENCE_SECONDS`.
+    """Call; where the server is away wait for it and call again, for `PATIENCE_SECONDS`.
 
     Args:
         call: one operation on the server.
         address: of the server, for people.
         again: what is called in its place after the first time, where an operation whose answer was lost must not
             simply be repeated.
-
-    Returns:
-        What the call returned.
 
     Raises:
         StorageUnavailable: the server did not come back; from then on every call is tried once, until one succeeds.
@@ -81,11 +78,13 @@ def _wait(call: Callable[[], T], address: str, trouble: Exception) -> T:
                 raise
             _last_trouble[0], trouble = time.monotonic(), error
             if not has_said and pause:
-                _say(f"{masked(address)} is away, waiting up to {PATIENCE_SECONDS:.0f} s: {reason(error)}")
+                text = f"{masked(address)} is away, waiting up to {PATIENCE_SECONDS:.0f} s: {reason(error)}"
+                print(text, file=sys.stderr, flush=True)
                 has_said = True
         else:
             if has_said:
-                _say(f"{masked(address)} is back after {time.monotonic() - began:.0f} s; going on.")
+                text = f"{masked(address)} is back after {time.monotonic() - began:.0f} s; going on."
+                print(text, file=sys.stderr, flush=True)
             return result
     raise AssertionError("the pauses never end")
 
@@ -143,7 +142,3 @@ def reason(error: BaseException) -> str:
         error = error.__cause__
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return masked(lines[0])
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

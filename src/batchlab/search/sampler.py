@@ -1,11 +1,11 @@
-"""The sampler of each trial: seeded by the trial's slot, so that no restart replays a start-up point."""
+"""The sampler of each trial, seeded by the trial's slot; batch sizes known not to fit into memory are not drawn."""
 
 import inspect
 import math
 import random
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,25 +13,31 @@ from hydra.utils import get_object
 from optuna import logging
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler
-from optuna.study import StudyDirection, create_study
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study, StudyDirection, create_study
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from batchlab.config.instantiate import bound, made
+from batchlab.config.keys import Affects
+from batchlab.config.schema import declared_key
 from batchlab.errors import config_error
-from batchlab.search.optuna_internals import suggest
+from batchlab.search.finalize import RESULT
+from batchlab.search.optuna_internals import fix_param, forget_relative_params, frozen, is_fixed, suggest
 from batchlab.search.settings import Settings
-from batchlab.search.space import Space
+from batchlab.search.space import Dimension, Space
+
+TRIES = 5
+"""Draws of the sampler, after which batch sizes are drawn at random."""
+RANDOM_TRIES = 200
+"""Random draws, after which the sampler has its way: then nearly all of the space does not fit."""
 
 
 def sampler_of(settings: Settings, space: Space) -> Callable[[int, int], BaseSampler]:
-    """A function: (slot, number of the try) -> sampler.
+    """Return a function: (slot, number of the try) -> sampler.
 
     With a seed every trial has a sampler of its own, seeded by (seed, slot, try): the same study, interrupted or not,
-    draws the same start-up points. Without one, one sampler serves the process. A grid has one order for all.
-
-    Args:
-        settings: its node; keys that are null or that Optuna does not know any more are left out.
-        space: what a grid goes through.
+    draws the same start-up points. Without one, one sampler serves the process. A grid has one order for all. Keys that
+    are null, or that Optuna does not know any more, are left out.
     """
     node = {key: value for key, value in settings.sampler.items() if value is not None and key != "_partial_"}
     if "n_ehvi_candidates" in node:
@@ -63,12 +69,7 @@ def sampler_of(settings: Settings, space: Space) -> Callable[[int, int], BaseSam
 
 
 def try_out(settings: Settings, space: Space) -> None:
-    """Have the sampler draw one point that nobody keeps: it raises whatever it says of its settings.
-
-    Args:
-        settings: its node.
-        space: what it draws from.
-    """
+    """Have the sampler draw one point that nobody keeps: it raises whatever it says of its settings."""
     logging.set_verbosity(logging.WARNING)
     directions = [StudyDirection[each.upper()] for each in settings.directions]
     study = create_study(sampler=sampler_of(settings, space)(0, 0), directions=directions)
@@ -78,7 +79,7 @@ def try_out(settings: Settings, space: Space) -> None:
 
 
 def grid_of(space: Space) -> dict[str, list[Any]]:
-    """Every value of every dimension, for Optuna's GridSampler.
+    """List every value of every dimension, for Optuna's GridSampler.
 
     Raises:
         ConfigErrors: for a dimension that has no list of values.
@@ -87,7 +88,7 @@ def grid_of(space: Space) -> dict[str, list[Any]]:
 
 
 def grid_size(space: Space) -> int:
-    """Points of the grid."""
+    """Count the points of the grid."""
     return math.prod(len(values) for values in grid_of(space).values())
 
 
@@ -104,3 +105,46 @@ def _values(key: str, distribution: BaseDistribution) -> list[Any]:
         raise config_error(key, f"{distribution.low} to {distribution.high}", allowed, f"{key}=0.01,0.1,1")
     count = round((distribution.high - distribution.low) / distribution.step) + 1
     return [distribution.low + place * distribution.step for place in range(count)]
+
+
+def batch_dimension(space: Space) -> Dimension | None:
+    """Find the dimension of the batch size, where it alone decides what fits into memory."""
+    declared = ((each, declared_key(each.key.lstrip("+"))) for each in space.dimensions)
+    moving = [each for each, key in declared if key.affects & ~key.coarse & (Affects.MEMORY | Affects.BATCH)]
+    return moving[0] if [each.key for each in moving] == ["batch_size"] else None
+
+
+def smallest_too_large(trials: Sequence[FrozenTrial], batch: Dimension) -> float:
+    """Find the smallest batch size that ran out of memory; infinity where all fitted."""
+    sizes = [
+        float(batch.text(trial.params[batch.name]))
+        for trial in trials
+        if trial.state is TrialState.PRUNED  # infeasible; asked first, for attributes are copied
+        and (trial.user_attrs.get(RESULT) or {}).get("outcome") == "out_of_memory"
+        and batch.name in trial.params
+    ]
+    return min(sizes, default=float("inf"))
+
+
+def draw_one_that_fits(
+    study: Study, trial: Trial, batch: Dimension, limit: float, again: Callable[[int], BaseSampler]
+) -> None:
+    """Have the study's sampler draw until the batch size is below a limit; the trial then suggests what was drawn last.
+
+    Memory grows with the batch: what is larger than a size that ran out of memory does not fit either. `again` returns
+    a sampler with other random numbers for the number of a try; nothing was suggested to the trial yet.
+    """
+    if is_fixed(trial, batch.name):
+        return
+    for attempt in range(1, TRIES + RANDOM_TRIES):
+        is_random = attempt > TRIES
+        sampler = RandomSampler(seed=1000 * trial.number + attempt) if is_random else study.sampler
+        drawn = None if is_random else trial.relative_params.get(batch.name)
+        if drawn is None:
+            drawn = sampler.sample_independent(study, frozen(trial), batch.name, batch.distribution)
+        if float(batch.text(drawn)) < limit:
+            fix_param(trial, batch.name, drawn)
+            return
+        if attempt < TRIES:
+            study.sampler = again(attempt)
+            forget_relative_params(trial)  # drawn anew when it is asked next

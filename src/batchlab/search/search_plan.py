@@ -61,15 +61,10 @@ def typed_config(composed: DictConfig) -> Config:
 
 
 def fingerprint(settings: Settings, space: Space, base: DictConfig) -> dict[str, str]:
-    """A flat description of a study, by key.
+    """Describe a study by key: objectives, dimensions, fixed settings, the data set's digest.
 
-    Args:
-        settings: objectives.
-        space: dimensions.
-        base: the configuration of the fixed settings, Hydra's node included.
-
-    Returns:
-        Text by key; settings that a dimension moves have the dimension's description.
+    `base` is the configuration of the fixed settings, Hydra's node included; a setting that a dimension moves has the
+    dimension's description.
     """
     stamp = {f"{each.key.lstrip('+')}": each.described() for each in space.dimensions}
     stamp["objectives"] = ", ".join(
@@ -92,17 +87,10 @@ def fingerprint(settings: Settings, space: Space, base: DictConfig) -> dict[str,
 def fix_time_objective(
     settings: Settings, space: Space, base: DictConfig, study: Study | None
 ) -> tuple[Settings, Space]:
-    """Settings and space with the study's own seconds among the objectives, where a person typed none.
+    """Put the study's own seconds among the objectives, where a person typed none.
 
-    Args:
-        settings: as they were read.
-        space: what is searched.
-        base: the composed configuration, nothing resolved; HydraConfig has it.
-        study: of that name, or None.
-
-    Returns:
-        Both, changed where the objectives are not what every composition says by itself: then they are one of the
-        fixed overrides, so that each job and each pick has them.
+    Where the objectives are then not what every composition says by itself, they are one of the fixed overrides, so
+    that each job and each pick has them. Nothing in `base` is resolved; HydraConfig has it.
     """
     node = OmegaConf.select(base, "objectives")
     if node is None or "${time_objective:}" not in str(OmegaConf.to_container(node, resolve=False)):
@@ -128,7 +116,7 @@ FIXES = {
 
 
 def storage_error(settings: Settings, error: Exception) -> ConfigError:
-    """The error of a store that cannot be opened, with what mends it where the reason is known."""
+    """Make the error of a storage that cannot be opened, with what mends it where the reason is known."""
     address, why = masked(str(settings.storage or optuna_url(settings.mlruns))), masked(reason(error))
     fix = next((fix for word, fix in FIXES.items() if word in why), "")
     kinds = "an address of SQLAlchemy, grpc://host:port or a journal file .log"
@@ -139,14 +127,10 @@ def storage_error(settings: Settings, error: Exception) -> ConfigError:
 
 
 def as_begun(plan: SearchPlan, base: DictConfig) -> tuple[SearchPlan, list[ConfigError]]:
-    """The plan with the seconds that its study optimises already, where a person typed none.
-
-    Args:
-        plan: everything else about it is right.
-        base: the composed configuration of the fixed settings.
+    """Put the seconds that its study optimises already into a plan, where a person typed none.
 
     Returns:
-        The plan, and an error where the store cannot be opened, or the study of this name is another one.
+        The plan, and an error where the storage cannot be opened, or the study of this name is another one.
     """
     settings = plan.settings
     try:
@@ -160,11 +144,7 @@ def as_begun(plan: SearchPlan, base: DictConfig) -> tuple[SearchPlan, list[Confi
 
 
 def _find(settings: Settings) -> Study | None:
-    """The study where there is one; a store that is made when the search begins is not made now.
-
-    Args:
-        settings: name and store; an error of the store is raised as it is.
-    """
+    """The study where there is one; a storage that is made when the search begins is not made now."""
     address = settings.storage or optuna_url(settings.mlruns)
     if isinstance(address, str) and address.startswith("sqlite:///"):
         path = Path(address.removeprefix("sqlite:///"))

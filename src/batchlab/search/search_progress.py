@@ -13,13 +13,7 @@ from batchlab.system.progress import Bar, make_console
 
 
 class SearchProgress:
-    """Shows a search from its store.
-
-    Args:
-        study: what is shown.
-        settings: names of the objectives, number of trials.
-        space: what is searched.
-    """
+    """Progress bar of a study, read from its storage."""
 
     def __init__(self, study: Study, settings: Settings, space: Space) -> None:
         self._study, self._settings, self._space = study, settings, space
@@ -44,7 +38,8 @@ class SearchProgress:
             if trial.state in FINISHED and trial.number not in self._shown:
                 self._shown.add(trial.number)
                 self._console.print(describe(trial, self._settings.metrics, self._space))
-        done = [trial for trial in trials if is_done(trial) and _slot(trial) < self._settings.num_trials]
+        most = self._settings.num_trials
+        done = [each for each in trials if is_done(each) and each.user_attrs.get("slot", each.number) < most]
         running = sum(trial.state is TrialState.RUNNING for trial in trials)
         state = f"{running} running" if running or done else "workers are starting"
         self._bar.update(completed=len(done), state=state)
@@ -53,10 +48,6 @@ class SearchProgress:
     def say(self, text: str) -> None:
         """A line above the bar."""
         self._console.print(text)
-
-
-def _slot(trial: FrozenTrial) -> int:
-    return trial.user_attrs.get("slot", trial.number)
 
 
 def describe(trial: FrozenTrial, metrics: tuple[str, ...], space: Space) -> str:

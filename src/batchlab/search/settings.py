@@ -1,18 +1,20 @@
 """The sweeper's keys, read once and checked against `study` and `objectives`."""
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import psutil
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.installation import program
 from batchlab.config.keys import keys_of
 from batchlab.config.objectives import is_final, parse_objective
 from batchlab.errors import ConfigError, ConfigErrors, config_error, nearest
-from batchlab.search.sweeper_keys import BatchlabSweeperConf, sampler_traits
+from batchlab.search.sweeper_keys import SAMPLERS, BatchlabSweeperConf, sampler_traits
 
 FIRST_POINTS = ("default", "linear", "sqrt")
 BYTES_OF_A_WORKER = 2**30
@@ -21,7 +23,7 @@ BYTES_OF_A_WORKER = 2**30
 
 @dataclass(frozen=True)
 class Settings:
-    """What a search was asked to do.
+    """Settings of a search.
 
     Attributes:
         study: the study's name.
@@ -61,11 +63,10 @@ class Settings:
 
 
 def read_settings(config: DictConfig) -> Settings:
-    """The settings of a composed configuration, Hydra's node included.
+    """Read the settings of a composed configuration, Hydra's node included.
 
-    Args:
-        config: what Hydra composed; `study`, `objectives` and `mlruns` are read where there are such keys, as in
-            batchlab's own configuration. Another application's results are kept in ./mlruns.
+    `study`, `objectives` and `mlruns` are read where there are such keys, as in batchlab's own configuration. Another
+    application's results are kept in ./mlruns.
 
     Raises:
         ConfigErrors: every key that cannot be followed.
@@ -83,23 +84,26 @@ def read_settings(config: DictConfig) -> Settings:
     errors = [*_not_nodes(sweeper)] or [*_errors(sweeper), *_disagreements(sweeper, study, parsed)]
     if errors:
         raise ConfigErrors(*errors)
+    same = (
+        "storage",
+        "timeout",
+        "num_workers",
+        "max_failure_rate",
+        "sampler",
+        "pruner",
+        "prune",
+        "custom_search_space",
+    )
     return Settings(
         study=study,
         metrics=tuple(name for name, _ in parsed),
         directions=tuple(direction for _, direction in parsed),
-        storage=sweeper["storage"],
         mlruns=str(Path(OmegaConf.select(config, "mlruns") or Path(config.hydra.runtime.cwd) / "mlruns").absolute()),
         num_trials=sweeper["n_trials"],
-        timeout=sweeper["timeout"],
-        num_workers=sweeper["num_workers"],
         num_jobs=sweeper["n_jobs"],
-        max_failure_rate=sweeper["max_failure_rate"],
-        sampler=sweeper["sampler"],
-        pruner=sweeper["pruner"],
-        prune=sweeper["prune"],
         first_points=tuple(_listed(sweeper["first_points"])),
         params=sweeper["params"] or {},
-        custom_search_space=sweeper["custom_search_space"],
+        **{name: sweeper[name] for name in same},
     )
 
 
@@ -117,6 +121,8 @@ def _not_nodes(sweeper: dict[str, Any]) -> Iterator[ConfigError]:
     if not isinstance(sampler, dict):
         allowed = "options of the group hydra/sweeper/sampler, with a slash"
         yield ConfigError("hydra.sweeper.sampler", sampler, allowed, f"hydra/sweeper/sampler={sampler}")
+    else:
+        yield from _unknown_sampler_keys(sampler)
     if pruner is not None and not isinstance(pruner, dict):
         fix = "'hydra.sweeper.pruner={_target_:optuna.pruners.MedianPruner}'"
         yield ConfigError("hydra.sweeper.pruner", pruner, "null or a node of an Optuna pruner", fix)
@@ -124,6 +130,19 @@ def _not_nodes(sweeper: dict[str, Any]) -> Iterator[ConfigError]:
         close = nearest(key, [each.name for each in fields(BatchlabSweeperConf)])
         fix = f"hydra.sweeper.{close}={sweeper[key]}" if close else f"{program()} search=joint --help"
         yield ConfigError(f"hydra.sweeper.{key}", sweeper[key], "no such key; nothing reads it", fix)
+
+
+def _unknown_sampler_keys(sampler: dict[str, Any]) -> Iterator[ConfigError]:
+    """Keys that neither one of Optuna's samplers has nor the released plugin's node of it."""
+    declared = [node for node in SAMPLERS.values() if node["_target_"] == sampler.get("_target_")]
+    if not declared:  # a sampler of the user's own
+        return
+    known = {*inspect.signature(get_object(sampler["_target_"])).parameters}.union(*declared, ["traits"])
+    for key in sorted(key for key in set(sampler) - known if not key.startswith("_")):
+        full, close = f"hydra.sweeper.sampler.{key}", nearest(key, sorted(known))
+        allowed = f"no such key; {sampler['_target_']} has {', '.join(sorted(k for k in known if k[0] != '_'))}"
+        fix = f"hydra.sweeper.sampler.{close}={sampler[key]}" if close else f"the command without {full}"
+        yield ConfigError(full, sampler[key], allowed, fix)
 
 
 def _errors(sweeper: dict[str, Any]) -> Iterator[ConfigError]:

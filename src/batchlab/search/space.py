@@ -1,4 +1,4 @@
-"""What a study searches: dimensions with Optuna's distributions, and from a trial's parameters back to overrides."""
+"""The search space: dimensions with Optuna's distributions, and overrides of a trial's parameters."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +11,6 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-
-Point = dict[str, Any]
-"""Optuna's parameters by name."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +37,11 @@ class Dimension:
     is_typed: bool
 
     def line(self, suggested: Any) -> str:
-        """The override of a value that Optuna suggested."""
+        """Format the override of a value that Optuna suggested."""
         return f"{self.key}={self.text(suggested)}"
 
     def text(self, suggested: Any) -> str:
-        """The value to type for what Optuna suggested."""
+        """Format the value to type for what Optuna suggested."""
         if self.name.startswith("log2("):
             return str(2**suggested)
         if self.name.startswith("place("):
@@ -56,7 +53,7 @@ class Dimension:
         return min(self.items, key=lambda item: abs(float(item) - suggested))
 
     def suggested(self, value: float) -> Any:
-        """Optuna's number for a value of the setting: the nearest that the distribution has."""
+        """Convert a value of the setting to Optuna's number: the nearest that the distribution has."""
         if self.name.startswith("log2("):
             return self._clipped(round(math.log2(value)))
         if self.name.startswith("place("):
@@ -73,7 +70,7 @@ class Dimension:
         return min(max(number, self.distribution.low), self.distribution.high)
 
     def described(self) -> str:
-        """What is searched, for people and for the study's fingerprint."""
+        """Describe what is searched, for people and for the study's fingerprint."""
         if self.items:
             return ", ".join(self.items) if len(self.items) <= 8 else f"{self.items[0]} ... {self.items[-1]}"
         low, high = self.probes
@@ -86,7 +83,7 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Space:
-    """What a study searches.
+    """Dimensions and fixed overrides of a study.
 
     Attributes:
         structural: dimensions that change which files are composed; asked first.
@@ -112,34 +109,32 @@ class Space:
     def suggest(
         self, ask: Callable[[Dimension], Any], is_active: Callable[[Sequence[str], Dimension], bool]
     ) -> tuple[list[str], list[str]]:
-        """One point: overrides of the structural and of the active plain dimensions.
+        """Suggest one point: overrides of the structural and of the active plain dimensions.
 
-        Args:
-            ask: a dimension -> what Optuna suggests for it.
-            is_active: (structural overrides, plain dimension) -> whether it is asked at all.
+        `is_active` tells whether a plain dimension is asked under the structural overrides.
         """
         structural = [each.line(ask(each)) for each in self.structural]
         return structural, [each.line(ask(each)) for each in self.plain if is_active(structural, each)]
 
     def lines(self, params: Mapping[str, Any]) -> list[str]:
-        """A trial's parameters as overrides; those that a `custom_search_space` asked for under their own names."""
+        """Format a trial's parameters as overrides; those of a `custom_search_space` under their own names."""
         by_name = {each.name: each for each in self.dimensions}
         return [by_name[name].line(value) if name in by_name else f"{name}={value}" for name, value in params.items()]
 
     def shown(self, params: Mapping[str, Any]) -> dict[str, str]:
-        """A trial's parameters by key, as text for people: numbers with four digits."""
+        """Format a trial's parameters by key, for people: numbers with four digits."""
         pairs = (line.lstrip("+").split("=", 1) for line in self.lines(params))
         return {key: short(value) for key, value in pairs}
 
 
 def in_words(lines: Sequence[str]) -> str:
-    """Overrides as people read them, ``batch_size 64, lr 0.05``."""
+    """Format overrides as people read them, ``batch_size 64, lr 0.05``."""
     pairs = (line.lstrip("+").split("=", 1) for line in lines)
     return ", ".join(f"{key} {short(value)}" for key, value in pairs)
 
 
 def short(value: str) -> str:
-    """A number with four digits, an integer with all; other text as it is."""
+    """Format a number with four digits, an integer with all; other text as it is."""
     try:
         return f"{float(value):.4g}" if not value.lstrip("-").isdigit() else value
     except ValueError:

@@ -1,4 +1,4 @@
-"""From Hydra's override syntax to Optuna's distributions.
+"""Parse Hydra's override syntax into Optuna's distributions.
 
 Differs from hydra-optuna-sweeper 1.3 on purpose: a range excludes its end as Hydra says, an interval typed with
 integers is one of integers, and a list of numbers keeps its order.
@@ -27,15 +27,12 @@ TAGS = ("log", "pow2")
 def make_space(
     params: Iterable[Override], typed: Sequence[Override], is_structural: Callable[[Override], bool]
 ) -> Space:
-    """The space of a search.
+    """Make the space of a search; dimensions with one value stay dimensions.
 
     Args:
         params: parsed lines of hydra.sweeper.params.
         typed: parsed arguments of the command line; each replaces the param of its key, a plain value fixes it.
         is_structural: whether an override changes which files are composed.
-
-    Returns:
-        The space; dimensions with one value stay dimensions.
 
     Raises:
         ConfigErrors: every line that has no distribution.

@@ -1,4 +1,4 @@
-"""Which process works on a trial, written so that any other can tell a dead one from a living one."""
+"""The lease of the process that runs a trial, by which any other can tell whether that process lives."""
 
 import os
 import platform
@@ -63,7 +63,7 @@ def _started(pid: int) -> str | None:
 
 
 def own_lease() -> Lease:
-    """The lease of this process."""
+    """Make the lease of this process."""
     return Lease(platform.node(), _realm(), os.getpid(), _started(os.getpid()) or "")
 
 

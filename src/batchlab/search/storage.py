@@ -4,6 +4,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -17,9 +18,9 @@ from optuna.study import Study
 from sqlalchemy import Connection, Engine, create_engine, text
 
 from batchlab.config.instantiate import made
+from batchlab.search.optuna_internals import make_server
 from batchlab.search.retry import is_unavailable, taken_again, with_retries, without_retries
-from batchlab.search.retrying_storage import RetryingStorage
-from batchlab.search.server_storage import ServerStorage, engine_settings
+from batchlab.search.server_storage import RetryingStorage, ServerStorage, engine_settings
 from batchlab.search.stale_trials import own_lease
 from batchlab.search.trial_ref import current_ref
 from batchlab.system.child_processes import WORKER
@@ -30,29 +31,18 @@ SECONDS_TO_ANSWER = 10.0
 
 
 def open_storage(mlruns: str, address: Any = None) -> BaseStorage:
-    """Optuna's store, created once however many processes ask; the same object for the same arguments.
+    """Open Optuna's storage, created once however many processes ask; the same object for the same arguments.
 
     Args:
         mlruns: folder of results; its lock file is held while tables are created.
         address: an address of SQLAlchemy (``postgresql+psycopg://...``), ``grpc://host:port``, the path of a journal
             file (``.log`` or ``.journal``), or a node whose `_target_` is a storage; None = optuna.db in `mlruns`.
-
-    Returns:
-        The storage.
     """
-    if isinstance(address, dict):
-        return made(address)
-    return _open(mlruns, address or optuna_url(mlruns))
+    return made(address) if isinstance(address, dict) else _open(mlruns, address or optuna_url(mlruns))
 
 
 def find_study(mlruns: str, name: str, address: Any = None) -> Study | None:
-    """The study of that name where there is one; nothing is made, no store either.
-
-    Args:
-        mlruns: folder of results.
-        name: of the study.
-        address: as for `open_storage`.
-    """
+    """Load the study of that name where there is one; nothing is made, no storage either."""
     if address is None and not (Path(mlruns) / "optuna.db").exists():
         return None
     try:
@@ -63,7 +53,7 @@ def find_study(mlruns: str, name: str, address: Any = None) -> Study | None:
 
 @lru_cache(maxsize=4)
 def _open(mlruns: str, address: str) -> BaseStorage:
-    if is_journal(address):
+    if "://" not in address and address.endswith((".log", ".journal")):
         return JournalStorage(JournalFileBackend(address))
     # it has answered a worker or a trial before; an address just typed may be wrong
     is_known = WORKER in os.environ or current_ref() is not None
@@ -88,14 +78,28 @@ def _open(mlruns: str, address: str) -> BaseStorage:
     return RetryingStorage(get_storage(made), address)
 
 
-def is_journal(address: str) -> bool:
-    """Whether an address is the path of a journal file."""
-    return "://" not in address and address.endswith((".log", ".journal"))
+def start_proxy(mlruns: str, address: str, host: str, port: int, num_threads: int) -> Any:
+    """Start Optuna's gRPC proxy between a database server and more workers than it has connections for.
+
+    Our storage is behind it: hosts that ask a proxy have no lock between them, and a slot still gets one trial.
+
+    Args:
+        mlruns: folder of results, whose lock file is taken while tables are made.
+        address: of the database, of SQLAlchemy.
+        host: address to listen on; whoever reaches it may read and write every study.
+        port: to listen on; workers type ``hydra.sweeper.storage=grpc://host:port``.
+        num_threads: requests that are answered at once, each on a connection of its own.
+    """
+    with study_lock(mlruns, address):
+        storage = ServerStorage(address, lease=None, num_connections=num_threads)
+    server = make_server(RetryingStorage(get_storage(storage), address), host, port, ThreadPoolExecutor(num_threads))
+    server.start()
+    return server
 
 
 @contextmanager
 def study_lock(mlruns: str, address: Any = None, study: str = "") -> Iterator[None]:
-    """Held by the one process that creates tables, takes a slot or reaps: on this host, and in PostgreSQL on all.
+    """Lock a study for the process that creates tables, takes a slot or reaps: on this host, in PostgreSQL on all.
 
     Args:
         mlruns: folder of results, whose lock file is taken.
@@ -116,12 +120,7 @@ def study_lock(mlruns: str, address: Any = None, study: str = "") -> Iterator[No
 
 
 class AdvisoryLock:
-    """A lock of PostgreSQL's, which ends with the connection that took it.
-
-    Args:
-        address: of the server.
-        name: of the lock, in this database.
-    """
+    """A lock of a name in a PostgreSQL database, which ends with the connection that took it."""
 
     def __init__(self, address: str, name: str) -> None:
         self._engine, self._name = _engine(address), {"name": name}

@@ -33,13 +33,7 @@ class TooManyFailures(RuntimeError):
 
 
 def open_study(settings: Settings, storage: BaseStorage, fingerprint: dict[str, Any]) -> Study:
-    """The study, created where there is none; made by one process, found by the others.
-
-    Args:
-        settings: name, objectives.
-        storage: where it is.
-        fingerprint: what the study is about, see `check_fingerprint`.
-    """
+    """Open the study, created with a fingerprint where there is none; made by one process, found by the others."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with study_lock(settings.mlruns, settings.storage, settings.study):
         study = optuna.create_study(
@@ -57,7 +51,7 @@ def open_study(settings: Settings, storage: BaseStorage, fingerprint: dict[str, 
 
 
 def found_study(settings: Settings, storage: BaseStorage) -> Study | None:
-    """The study where there is one; nothing is written."""
+    """Load the study where there is one; nothing is written."""
     try:
         return optuna.load_study(study_name=settings.study, storage=storage)
     except KeyError:
@@ -65,7 +59,7 @@ def found_study(settings: Settings, storage: BaseStorage) -> Study | None:
 
 
 def metrics_of(study: Study) -> tuple[list[str], list[str]]:
-    """Names and directions of a study's objectives."""
+    """Read names and directions of a study's objectives."""
     directions = [direction.name.lower() for direction in study.directions]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -73,15 +67,7 @@ def metrics_of(study: Study) -> tuple[list[str], list[str]]:
 
 
 def check_fingerprint(study: Study, fingerprint: dict[str, Any]) -> list[ConfigError]:
-    """What differs between a study as it was created and as it is asked for now.
-
-    Args:
-        study: found under the name.
-        fingerprint: flat: objectives, data, fixed settings by key, dimensions by key.
-
-    Returns:
-        An error for each key that differs.
-    """
+    """Compare a study's fingerprint with the one asked for now; an error for each key that differs."""
     known = study.user_attrs.get("fingerprint", {})
     errors = []
     for key in sorted({*known, *fingerprint}):
@@ -96,12 +82,7 @@ def check_fingerprint(study: Study, fingerprint: dict[str, Any]) -> list[ConfigE
 
 
 def changed_data(study: Study, digest: str) -> ConfigError:
-    """What is said where the data set is not the one that a study was begun with.
-
-    Args:
-        study: has the digest of the data that it was begun with.
-        digest: of the data as it is now.
-    """
+    """Make the error of a data set that is not the one that a study was begun with."""
     before = study.user_attrs["fingerprint"].get(DIGEST, "(nothing)")
     allowed = f"the data has changed: the study {study.study_name} was begun with other examples, {before[:12]}"
     return ConfigError(DIGEST, digest[:12], allowed, "study=... for another study, or have the data as it was")
@@ -113,21 +94,13 @@ def is_done(trial: FrozenTrial) -> bool:
 
 
 def done_trials(study: Study, num_trials: float = math.inf) -> list[FrozenTrial]:
-    """The trials that fill the first `num_trials` slots for good, by number."""
+    """List the trials that fill the first `num_trials` slots for good, by number."""
     trials = study.get_trials(deepcopy=False, states=FINISHED)
     return [trial for trial in trials if is_done(trial) and trial.user_attrs.get("slot", trial.number) < num_trials]
 
 
 def check_failures(study: Study, max_failure_rate: float) -> None:
-    """Whether a search may go on after a crash.
-
-    Args:
-        study: all its trials count, whoever ran them.
-        max_failure_rate: largest share of crashed ones.
-
-    Raises:
-        TooManyFailures: with the last crash's cause.
-    """
+    """Raise TooManyFailures where too large a share of a study's trials crashed, whoever ran them."""
     done = done_trials(study)
     failed = [trial for trial in done if trial.state is TrialState.FAIL]
     if len(failed) > max_failure_rate * max(len(done), FEW):

@@ -1,4 +1,4 @@
-"""The search of one process: takes a slot, asks Optuna for a point, runs it, tells Optuna how it ended."""
+"""The search loop of one process: claim a slot, ask Optuna for a point, run it, set its trial's final state."""
 
 import math
 import os
@@ -24,13 +24,12 @@ from batchlab.config.objectives import CALIBRATED, MEASURED
 from batchlab.errors import ConfigErrors
 from batchlab.search.finalize import JobOutcome, finalize, has_values
 from batchlab.search.first_points import first_points
-from batchlab.search.fitting import batch_dimension, draw_one_that_fits, smallest_too_large
 from batchlab.search.optuna_internals import storage_of, suggest, trial_id_of
+from batchlab.search.picks import write_solutions
 from batchlab.search.retry import without_retries
-from batchlab.search.sampler import grid_size, sampler_of
+from batchlab.search.sampler import batch_dimension, draw_one_that_fits, grid_size, sampler_of, smallest_too_large
 from batchlab.search.search_plan import fingerprint, fix_time_objective, storage_error
 from batchlab.search.settings import Settings, read_settings
-from batchlab.search.solutions import write_solutions
 from batchlab.search.space import Dimension, Space
 from batchlab.search.stale_trials import SECONDS_BETWEEN_BEATS, Lease, own_lease
 from batchlab.search.storage import open_storage
@@ -56,15 +55,11 @@ def search(
 
     Args:
         context: Hydra's.
-        task: what a trial runs.
+        task: function that a trial runs.
         launcher: of this sweep.
         master: the configuration that Hydra composed for the sweep.
         arguments: overrides of the command line.
         show: called with what was searched when the search ends, however it ends; not in workers.
-
-    Raises:
-        ConfigErrors: settings or space that cannot be followed.
-        TooManyFailures: see there.
     """
     HydraConfig.instance().set_config(master)  # Hydra does so for jobs only; the study's name is made of its choices
     settings = read_settings(master)
@@ -118,7 +113,7 @@ def _work(
 
 
 def announce(study: Study, settings: Settings, space: Space) -> None:
-    """Say what is searched, and how far the study is."""
+    """Print what is searched, and how many trials are done."""
     num_done = len(done_trials(study, settings.num_trials))
     so_far = f", {num_done} of them done" if num_done else ""
     print(f"{settings.study}: {settings.num_trials} trials{so_far}; {', '.join(settings.metrics)}")
@@ -149,16 +144,7 @@ class SearchLoop:
         self._batch = batch_dimension(space)
 
     def run(self, lease: Lease, deadline: float) -> None:
-        """Until no slot is open or the time is over.
-
-        Args:
-            lease: of this process; beaten while it works.
-            deadline: time.monotonic() after which no trial begins.
-
-        Raises:
-            TooManyFailures: counted over the whole study.
-            KeyboardInterrupt, SystemExit: see `check_stop`.
-        """
+        """Run trials until no slot is open; after the deadline (time.monotonic()) none begins."""
         with self._queue.held(), beating(self._study, lease) as active:
             while time.monotonic() < deadline:
                 check_stop()
@@ -196,9 +182,9 @@ class SearchLoop:
             return suggest(trial, dimension.name, dimension.distribution)
 
         if self._batch is not None:
-            limit, slot = smallest_too_large(self._queue.known, self._batch), trial.user_attrs["slot"]
+            limit = smallest_too_large(self._queue.known, self._batch)
             if limit < math.inf:
-                again = partial(self._sampler, slot)
+                again = partial(self._sampler, trial.user_attrs["slot"])
                 draw_one_that_fits(self._study, trial, self._batch, limit, again)
         structural, plain = self._space.suggest(ask, self._composer.is_active)
         if self._custom is not None:
@@ -210,7 +196,7 @@ class SearchLoop:
 
 @contextmanager
 def beating(study: Study, lease: Lease) -> Iterator[list[int]]:
-    """Renews the lease of the trials in the list that it yields, for readers on other hosts."""
+    """Renew the lease of the trials in the list that it yields, for readers on other hosts."""
     active: list[int] = []
     over = Event()
 

@@ -53,33 +53,21 @@ class SamplerTraits:
     grid: bool = False
 
 
+TPE: dict[str, Any] = {
+    "_target_": "optuna.samplers.TPESampler",
+    "seed": None,
+    "n_startup_trials": 10,
+    "multivariate": True,
+    "constant_liar": None,
+    "warn_independent_sampling": None,
+    "consider_prior": None,
+    "prior_weight": None,
+    "consider_magic_clip": None,
+    "consider_endpoints": None,
+}
 SAMPLERS: dict[str, dict[str, Any]] = {
-    "tpe": {
-        "_target_": "optuna.samplers.TPESampler",
-        "seed": None,
-        "n_startup_trials": 10,
-        "n_ei_candidates": 24,
-        "multivariate": True,
-        "constant_liar": None,
-        "warn_independent_sampling": None,
-        "consider_prior": None,
-        "prior_weight": None,
-        "consider_magic_clip": None,
-        "consider_endpoints": None,
-    },
-    "motpe": {
-        "_target_": "optuna.samplers.TPESampler",
-        "seed": None,
-        "n_startup_trials": 10,
-        "n_ehvi_candidates": 24,
-        "multivariate": True,
-        "constant_liar": None,
-        "warn_independent_sampling": None,
-        "consider_prior": None,
-        "prior_weight": None,
-        "consider_magic_clip": None,
-        "consider_endpoints": None,
-    },
+    "tpe": TPE | {"n_ei_candidates": 24},
+    "motpe": TPE | {"n_ehvi_candidates": 24},
     "random": {"_target_": "optuna.samplers.RandomSampler", "seed": None},
     "nsgaii": {
         "_target_": "optuna.samplers.NSGAIISampler",
@@ -111,17 +99,17 @@ SAMPLERS: dict[str, dict[str, Any]] = {
 
 
 def sampler_traits(node: dict[str, Any]) -> SamplerTraits:
-    """The traits of a sampler's node, by its `_target_` where it declares none itself."""
+    """Read the traits of a sampler's node, by its `_target_` where it declares none itself."""
     return of_target(SamplerTraits, node, SAMPLERS.values())
 
 
 def times(factor: float, value: float) -> str:
-    """The product, short enough to be read."""
+    """Multiply, with four digits."""
     return f"{float(factor) * float(value):.4g}"
 
 
 def quarter_of_train(*, _root_: DictConfig) -> int:
-    """The largest power of two that is at most a quarter of the training split.
+    """Compute the largest power of two that is at most a quarter of the training split.
 
     Raises:
         ConfigErrors: what the loader found wrong (OmegaConf wraps it).

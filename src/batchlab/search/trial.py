@@ -1,4 +1,4 @@
-"""A trial as the training code sees it: reports, asks whether to stop, leaves its result."""
+"""A trial as the training code sees it: reports evaluations, asks whether to stop, writes its result."""
 
 import json
 import math
@@ -35,7 +35,7 @@ SINGLE_CURVE = {"final/val_accuracy": VAL_ACCURACY, "final/val_loss": VAL_LOSS}
 
 
 def current_trial() -> "SearchTrial | None":
-    """The trial that this job is; None outside a search."""
+    """Attach to the trial that this job runs; None outside a search."""
     trial_ref = current_ref()
     if trial_ref is None:
         return None
@@ -47,11 +47,7 @@ def current_trial() -> "SearchTrial | None":
 
 
 class Shared:
-    """What the trials of one process share: the study, and what its finished trials teach.
-
-    Args:
-        study: opened once.
-    """
+    """Study that the trials of one process share, and its front of finished trials."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
@@ -59,7 +55,7 @@ class Shared:
         self._fronts: dict[str, tuple[float, Front]] = {}
 
     def front(self, trial_ref: TrialRef, curve_key: str) -> Front:
-        """Front and finished curves of one kind, at most `SECONDS_OF_A_FRONT` old."""
+        """Read front and finished curves of one kind, at most `SECONDS_OF_A_FRONT` old."""
         known = self._fronts.get(curve_key)
         if known is None or time.monotonic() - known[0] > SECONDS_OF_A_FRONT:
             trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -84,12 +80,7 @@ class KnownResult:
 
 
 class SearchTrial:
-    """One trial, attached through the store; the same in every process.
-
-    Args:
-        shared: the trial's study.
-        handle: which trial, and how it may stop.
-    """
+    """One trial, attached through the storage; the same in every process."""
 
     def __init__(self, shared: Shared, trial_ref: TrialRef) -> None:
         self._shared, self._study, self._trial_ref, self._trial_id = shared, shared.study, trial_ref, trial_ref.trial_id
@@ -106,10 +97,9 @@ class SearchTrial:
         return storage_of(self._study)
 
     def known(self, identity: str) -> KnownResult | None:
-        """The result of the same runs, where another trial has it; waits for one that is measuring it now.
+        """Find another trial's result of the same runs; waits for one that is measuring it now.
 
-        Args:
-            identity: of everything that decides what the trial's runs do.
+        `identity` is that of everything that decides what the trial's runs do.
         """
         self._identity = identity
         if not self._trial_ref.may_repeat:
@@ -127,10 +117,7 @@ class SearchTrial:
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def check_data(self, digest: str) -> None:
-        """A job's own process reads the data set itself, maybe after it was changed.
-
-        Args:
-            digest: of the data as this process has read it.
+        """Compare the data as this process has read it with the study's: it may have changed meanwhile.
 
         Raises:
             DataChanged: where the study was begun with other examples.
@@ -139,7 +126,7 @@ class SearchTrial:
             raise DataChanged(changed_data(self._study, digest))
 
     def begin_run(self, run_id: str, curve_key: str, resumed_from: int | None = None) -> None:
-        """A run of this trial begins.
+        """Record that a run of this trial begins.
 
         Args:
             run_id: MLflow's, or that of the spool where MLflow was away.
@@ -182,7 +169,7 @@ class SearchTrial:
         return was_dominated and self._is_dominated
 
     def curve(self) -> Curve:
-        """The first seed's evaluations so far."""
+        """Return the first seed's curve so far."""
         return Curve(
             tuple(each.point.progress for each in self._evaluations),
             tuple(each.point.counts.seconds for each in self._evaluations),
@@ -190,7 +177,7 @@ class SearchTrial:
         )
 
     def finish(self, outcome: str, cause: str, values: list[float], costs: dict[str, float]) -> None:
-        """Leave the result; whoever asked for the trial tells Optuna.
+        """Write the result; whoever asked for the trial sets its state.
 
         Args:
             outcome: done, pruned, stopped, diverged, out_of_memory or no_value.
@@ -203,7 +190,7 @@ class SearchTrial:
         self._write(RESULT, result | self.curve().as_attribute())
 
     def repeat(self, known: KnownResult) -> None:
-        """Leave the result of an earlier trial of the same point, marked as such."""
+        """Write the result of an earlier trial of the same point, marked as such."""
         self._write("measured_by", known.number)
         self._write(RESULT, known.result | {"curve_key": ""})
 
@@ -212,7 +199,7 @@ class SearchTrial:
 
 
 def front_of(trials: list[FrozenTrial], trial_ref: TrialRef, curve_key: str) -> Front:
-    """What finished trials teach of how far a curve can still rise, and which points it has to beat."""
+    """Collect the Pareto front of finished trials and their latest curves of one kind."""
     values = [tuple(trial.values) for trial in trials]
     best = [values[place] for place in pareto_front(values, trial_ref.directions)]
     results = (trial.user_attrs.get(RESULT, {}) for trial in trials)

@@ -15,12 +15,7 @@ from batchlab.search.space_parser import make_space
 
 
 def parse_space(settings: Settings, arguments: Sequence[str], loader: ConfigLoader) -> Space:
-    """The space of a search: hydra.sweeper.params, narrowed by what was typed.
-
-    Args:
-        settings: the params.
-        arguments: overrides of the command line, Hydra's own left out.
-        loader: knows the groups.
+    """Parse the space of a search: hydra.sweeper.params, narrowed by the overrides of the command line.
 
     Raises:
         ConfigErrors: every line that has no distribution.
@@ -37,13 +32,7 @@ def parse_space(settings: Settings, arguments: Sequence[str], loader: ConfigLoad
 
 
 class Composer:
-    """Composes the jobs of a search.
-
-    Args:
-        loader: Hydra's.
-        master: the configuration that Hydra composed for the sweep.
-        space: fixed overrides and dimensions.
-    """
+    """Composes the jobs of a search from the configuration that Hydra composed for the sweep."""
 
     def __init__(self, loader: ConfigLoader, master: DictConfig, space: Space) -> None:
         self._loader, self._master, self.space = loader, master, space
@@ -51,7 +40,7 @@ class Composer:
         self._parser = OverridesParser.create(config_loader=loader)
 
     def base(self, structural: Sequence[str] = ()) -> DictConfig:
-        """The configuration under structural choices, with every plain setting as configured."""
+        """Compose the configuration under structural choices, with every plain setting as configured."""
         key = tuple(structural)
         if key not in self._bases:
             self._bases[key] = self._loader.load_sweep_config(self._master, [*self.space.fixed, *structural])
@@ -62,7 +51,7 @@ class Composer:
         return is_active(self.base(structural), dimension)
 
     def job(self, structural: Sequence[str], plain: Sequence[str]) -> DictConfig:
-        """The configuration of one job, Hydra's node included."""
+        """Compose the configuration of one job, Hydra's node included."""
         config = deepcopy(self.base(structural))
         with open_dict(config):
             for line in plain:
@@ -87,5 +76,5 @@ def is_active(base: DictConfig, dimension: Dimension) -> bool:
 
 
 def plain_value(config: DictConfig, key: str) -> Any:
-    """The configured value of a key; None where there is none."""
+    """Look up the configured value of a key; None where there is none."""
     return OmegaConf.select(config, key.lstrip("+"), default=None, throw_on_missing=False)

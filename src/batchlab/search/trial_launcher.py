@@ -45,16 +45,7 @@ class Job:
 
 
 class TrialRunner:
-    """Runs jobs.
-
-    Args:
-        settings: of the search.
-        context: Hydra's.
-        task: what runs with a configuration.
-        launcher: of this sweep; the basic one is bypassed, since it composes anew for every job.
-        composer: of this sweep.
-        deadline: time.monotonic() at which jobs stop.
-    """
+    """Runs jobs until a deadline (time.monotonic()); the basic launcher is bypassed: it composes anew for every job."""
 
     def __init__(
         self,
@@ -70,19 +61,13 @@ class TrialRunner:
         setup_globals()
 
     def run(self, jobs: Sequence[Job], fixed: Sequence[str]) -> list[JobOutcome]:
-        """Run jobs to their end.
-
-        Args:
-            jobs: handed over together; a launcher waits for the slowest.
-            fixed: overrides of every job.
-
-        Returns:
-            How each ended, as far as the job's return says.
+        """Run jobs to their end, together: a launcher waits for the slowest. `fixed` are overrides of every job.
 
         Raises:
             DataChanged: where a job found the data set changed.
         """
-        if is_in_process(self._launcher) and not self._needs_dirname():
+        sweep = OmegaConf.to_container(self._composer.base().hydra.sweep, resolve=False)
+        if is_in_process(self._launcher) and "override_dirname" not in str(sweep):
             return [_outcome_of(self._run_here(job)) for job in jobs]
         lines = [[*fixed, *job.structural, *job.plain, *self._environment(job)] for job in jobs]
         try:
@@ -92,10 +77,6 @@ class TrialRunner:
             log.warning("The launcher failed:\n%s", traceback.format_exc())
             return [JobOutcome("lost") for _ in jobs]
         return [_outcome_of(each) for each in returned]
-
-    def _needs_dirname(self) -> bool:
-        sweep = OmegaConf.to_container(self._composer.base().hydra.sweep, resolve=False)
-        return "override_dirname" in str(sweep)
 
     def _ref(self, job: Job) -> TrialRef:
         tried = in_words([*job.structural, *job.plain]).replace("'", "")  # it may stand in quotes

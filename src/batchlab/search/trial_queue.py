@@ -29,28 +29,15 @@ LOT = 4
 
 @dataclass(frozen=True)
 class WaitingTrial:
-    """A trial that waits.
-
-    Attributes:
-        trial_id: in the storage.
-        slot: the one it would fill.
-        is_leased: whether its lease names this process already.
-    """
+    """A trial that waits for the slot that it would fill."""
 
     trial_id: int
     slot: int
-    is_leased: bool
+    is_leased: bool  # its lease names this process already
 
 
 class TrialQueue:
-    """Takes slots of a study, one process at a time.
-
-    Args:
-        study: whose.
-        settings: how many slots there are, where the lock is.
-        lease: of this process.
-        first_points: parameters of the first slots.
-    """
+    """Takes slots of a study, one process at a time; the first slots have parameters given."""
 
     def __init__(self, study: Study, settings: Settings, lease: Lease, first_points: Sequence[dict[str, Any]]) -> None:
         self._study, self._settings, self._lease = study, settings, lease
@@ -69,13 +56,11 @@ class TrialQueue:
         return study_lock(self._settings.mlruns, self._settings.storage, self._settings.study)
 
     def claim(self, sampler: Callable[[int, int], BaseSampler]) -> Trial | None:
-        """A trial for an open slot, running and leased by this process; None where no slot is open.
+        """Claim a trial for an open slot, running and leased by this process; None where no slot is open.
 
         The sampler sees what this process measured at once, and what others measured since slots were last queued
         when they are queued again: reading all trials takes Optuna a fifth of what a trial may cost.
-
-        Args:
-            sampler: (slot, 0) -> the sampler that will be asked; called before the trial begins.
+        `sampler` returns the one that will be asked for (slot, 0).
         """
         with self._lock():
             while True:
@@ -94,14 +79,8 @@ class TrialQueue:
         return self._known
 
     def learn(self, trial: Trial, values: Sequence[float]) -> None:
-        """Have the sampler know how a trial of this process ended.
-
-        Args:
-            trial: settled.
-            values: its objectives; empty where it has none.
-        """
-        ended = completed(trial, values) if values else self._storage.get_trial(trial_id_of(trial))
-        self._known.append(ended)
+        """Have the sampler know a finished trial of this process; `values` is empty where it has no objectives."""
+        self._known.append(completed(trial, values) if values else self._storage.get_trial(trial_id_of(trial)))
 
     def _begin(self, place: WaitingTrial) -> bool:
         try:
@@ -149,11 +128,7 @@ class TrialQueue:
         return self._storage.create_new_trial(study_id_of(self._study), template)
 
     def reap_stale(self) -> int:
-        """End the trials whose process is dead; their slots are open again.
-
-        Returns:
-            How many there were.
-        """
+        """End the trials whose process is dead, and count them; their slots are open again."""
         with self._lock():
             return self._reap_stale(self._study.get_trials(deepcopy=False))
 
@@ -169,7 +144,7 @@ class TrialQueue:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Whatever ends the block, even between taking a slot and working on it: no trial of this process stays."""
+        """Give back this process's trials, whatever ends the block, even between taking a slot and working on it."""
         try:
             yield
         finally:
@@ -178,7 +153,7 @@ class TrialQueue:
                     finalize(self._study, trial_id_of(trial), JobOutcome("stopped"))
 
     def running_elsewhere(self) -> list[FrozenTrial]:
-        """Trials that a living process other than this one works on."""
+        """List the trials that a living process other than this one works on."""
         own = (self._lease.realm, self._lease.pid)
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         others = [trial for trial in running if _owner(trial) != own]

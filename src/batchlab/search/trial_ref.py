@@ -1,4 +1,4 @@
-"""What a search hands to the job of a trial."""
+"""The reference to its trial that a search hands to a job."""
 
 import json
 import math
@@ -16,7 +16,7 @@ TRIAL = "BATCHLAB_TRIAL"
 
 @dataclass(frozen=True)
 class TrialRef:
-    """What a job needs to find its trial, in any process; the storage's address stands in Hydra's configuration.
+    """Reference by which a job finds its trial, in any process; the storage's address stands in Hydra's configuration.
 
     Attributes:
         trial_id: in the storage.
@@ -48,19 +48,11 @@ class TrialRef:
     def of(
         cls, settings: Settings, trial_id: int, number: int, deadline: float, tried: str, may_repeat: bool
     ) -> "TrialRef":
-        """The handle of a trial of a search."""
+        """Make the reference of a trial of a search."""
+        metrics, directions = list(settings.metrics), list(settings.directions)
+        until, how = deadline if math.isfinite(deadline) else None, (settings.prune, settings.pruner)
         return cls(
-            trial_id,
-            number,
-            deadline if math.isfinite(deadline) else None,
-            settings.study,
-            list(settings.metrics),
-            list(settings.directions),
-            settings.mlruns,
-            settings.prune,
-            settings.pruner,
-            tried,
-            may_repeat,
+            trial_id, number, until, settings.study, metrics, directions, settings.mlruns, *how, tried, may_repeat
         )
 
     def as_text(self) -> str:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -30,17 +30,9 @@ from batchlab.validation.grid import gate_one, with_values
 from batchlab.validation.signature import without
 
 
-@dataclass(frozen=True)
-class ValidatedSpace:
-    """What a survey found: configurations for gate 2, and the plan, None where there are errors."""
-
-    corners: list[Config]
-    plan: SearchPlan | None
-
-
 def validate_space(
     config_name: str, overrides: Sequence[str], extra: Sequence[str], base: DictConfig, is_multirun: bool
-) -> tuple[ValidatedSpace, list[ConfigError]]:
+) -> tuple[list[Config], SearchPlan | None, list[ConfigError]]:
     """Compose the corners of a search and send them through gate 1.
 
     Args:
@@ -51,29 +43,27 @@ def validate_space(
         is_multirun: whether -m was typed.
 
     Returns:
-        Corners and plan, and every error of gate 1.
+        Corners for gate 2, the plan, and every error of gate 1; neither corners nor plan where there is an error.
     """
     if not (is_multirun or base.hydra.mode == RunMode.MULTIRUN):
-        return ValidatedSpace([], None), [ConfigError("hydra/sweeper", "batchlab", "a search needs a multirun", "-m")]
+        return [], None, [ConfigError("hydra/sweeper", "batchlab", "a search needs a multirun", "-m")]
     try:
         if errors := check_source(typed_config(base)):
-            return ValidatedSpace([], None), errors
+            return [], None, errors
         settings = read_settings(base)
         space = parse_space(settings, overrides, GlobalHydra.instance().config_loader())
         settings, space = fix_time_objective(settings, space, base, None)
         errors = [*_no_dimensions(space), *_launcher(settings, base), *check_first_points(settings, space, base)]
     except ConfigErrors as error:
-        return ValidatedSpace([], None), list(error.errors)
+        return [], None, list(error.errors)
     except COMPOSE_ERRORS as error:
-        return ValidatedSpace([], None), diagnose(config_name, list(overrides), list(extra), str(error))
+        return [], None, diagnose(config_name, list(overrides), list(extra), str(error))
     if settings.metrics:  # without, the sampler would refuse what is wrong with the objectives
         errors += _names(settings, space, overrides)
-    corners, more = Corners(config_name, extra, space, overrides).checked()
-    errors += more
-    if errors:
-        return ValidatedSpace([], None), errors
-    stamp = fingerprint(settings, space, base)
-    return ValidatedSpace(corners, SearchPlan(settings, space, stamp, config_name, extra)), []
+    corners, more = _checked_corners(config_name, list(extra), space, overrides)
+    if errors := [*errors, *more]:
+        return [], None, errors
+    return corners, SearchPlan(settings, space, fingerprint(settings, space, base), config_name, extra), []
 
 
 def _no_dimensions(space: Space) -> Iterator[ConfigError]:
@@ -127,60 +117,47 @@ def _launcher(settings: Settings, base: DictConfig) -> Iterator[ConfigError]:
         yield ConfigError("hydra.sweeper.num_workers", settings.num_workers, allowed, fix)
 
 
-class Corners:
-    """Composes the corners of a space.
-
-    Args:
-        config_name: primary configuration.
-        extra: overrides of our own.
-        space: whose.
-        typed: overrides of the command line.
-    """
-
-    def __init__(self, config_name: str, extra: Sequence[str], space: Space, typed: Sequence[str]) -> None:
-        self._config_name, self._extra, self._space, self._typed = config_name, list(extra), space, typed
-        self._parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-
-    def checked(self) -> tuple[list[Config], list[ConfigError]]:
-        """Every corner's configuration, and what gate 1 says of them."""
-        corners: list[Config] = []
-        errors: list[ConfigError] = []
-        missing = {each.key for each in self._space.plain if each.is_typed}
-        for choice in itertools.product(
-            *([f"{each.key}={item}" for item in each.probes] for each in self._space.structural)
-        ):
-            lines = [*self._space.fixed, *choice]
+def _checked_corners(
+    config_name: str, extra: list[str], space: Space, typed: Sequence[str]
+) -> tuple[list[Config], list[ConfigError]]:
+    """Every corner's configuration, and what gate 1 says of them."""
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    corners: list[Config] = []
+    errors: list[ConfigError] = []
+    missing = {each.key for each in space.plain if each.is_typed}
+    for choice in itertools.product(*([f"{each.key}={item}" for item in each.probes] for each in space.structural)):
+        lines = [*space.fixed, *choice]
+        try:
+            base = compose(config_name, [*extra, *lines])
+        except COMPOSE_ERRORS as error:
+            errors += diagnose(config_name, lines, extra, str(error))
+            continue
+        if strangers := untrusted(base, config_name, [*extra, *lines], typed):
+            errors += strangers
+            continue
+        HydraConfig.instance().set_config(base)
+        active = [each for each in space.plain if is_active(base, each)]
+        missing -= {each.key for each in active}
+        own = without_hydra(base)
+        for corner in _points(space, base, active):
             try:
-                base = compose(self._config_name, [*self._extra, *lines])
+                found, more = gate_one(with_values(own, corner, parser))
             except COMPOSE_ERRORS as error:
-                errors += diagnose(self._config_name, lines, self._extra, str(error))
-                continue
-            if strangers := untrusted(base, self._config_name, [*self._extra, *lines], self._typed):
-                errors += strangers
-                continue
-            HydraConfig.instance().set_config(base)
-            active = [each for each in self._space.plain if is_active(base, each)]
-            missing -= {each.key for each in active}
-            own = without_hydra(base)
-            for corner in self._points(base, active):
-                try:
-                    found, more = gate_one(with_values(own, corner, self._parser))
-                except COMPOSE_ERRORS as error:
-                    found, more = [], diagnose(self._config_name, [*lines, *corner], self._extra, str(error))
-                corners += found
-                errors += [in_space(item, self._space) for item in more]
-        errors += [_never_there(key, self._space) for key in sorted(missing)]
-        return corners, errors
+                found, more = [], diagnose(config_name, [*lines, *corner], extra, str(error))
+            corners += found
+            errors += [in_space(item, space) for item in more]
+    return corners, [*errors, *(_never_there(key, space) for key in sorted(missing))]
 
-    def _points(self, base: DictConfig, active: list[Dimension]) -> Iterator[tuple[str, ...]]:
-        """The default point, and for each dimension its probes with the others at the default."""
-        default = default_point(replace(self._space, structural=()), base)
-        middle = {each.key: each.line(default[each.name]) if each.name in default else f"{each.key}={each.probes[0]}"
-                  for each in active}  # fmt: skip
-        yield tuple(middle.values())
-        for each in active:
-            for probe in each.probes:
-                yield tuple((middle | {each.key: f"{each.key}={probe}"}).values())
+
+def _points(space: Space, base: DictConfig, active: list[Dimension]) -> Iterator[tuple[str, ...]]:
+    """The default point, and for each dimension its probes with the others at the default."""
+    default = default_point(replace(space, structural=()), base)
+    middle = {each.key: each.line(default[each.name]) if each.name in default else f"{each.key}={each.probes[0]}"
+              for each in active}  # fmt: skip
+    yield tuple(middle.values())
+    for each in active:
+        for probe in each.probes:
+            yield tuple((middle | {each.key: f"{each.key}={probe}"}).values())
 
 
 def _never_there(key: str, space: Space) -> ConfigError:
@@ -191,7 +168,7 @@ def _never_there(key: str, space: Space) -> ConfigError:
 
 
 def in_space(error: ConfigError, space: Space) -> ConfigError:
-    """The error of a corner, with a mend that is a range or a list."""
+    """Change the fix of a corner's error to a range or a list."""
     dimension = next((each for each in space.dimensions if each.key == error.key), None)
     if dimension is None:
         return error

@@ -1,4 +1,4 @@
-"""Long-lived worker processes and their supervisor: each takes the next trial when free; a dead one is replaced."""
+"""Worker processes and their supervisor: each takes the next trial when free; a dead one is replaced."""
 
 import itertools
 import math
@@ -44,11 +44,7 @@ REFUSED = 2
 
 
 class WorkersFailed(RuntimeError):
-    """Worker processes end with an error; the text has the last one's words.
-
-    Attributes:
-        code: exit code of the command.
-    """
+    """Worker processes end with an error; the text has the last one's output, `code` is the command's exit code."""
 
     def __init__(self, text: str, code: int = 1) -> None:
         super().__init__(text)
@@ -58,15 +54,7 @@ class WorkersFailed(RuntimeError):
 def supervise(
     study: Study, settings: Settings, space: Space, queue: TrialQueue, deadline: float, gpus: Sequence[str] = ()
 ) -> None:
-    """Have workers do the open slots; returns when they are done, or the time is over.
-
-    Args:
-        study: what they work on.
-        settings: how many there are.
-        space: what is searched.
-        queue: of the study.
-        deadline: time.monotonic() at which they stop.
-        gpus: dealt out among them, see `visible_gpus`.
+    """Have workers do the open slots, until they are done or the deadline (time.monotonic()); GPUs are shared out.
 
     Raises:
         TooManyFailures: counted over the whole study.
@@ -108,13 +96,7 @@ def _is_left(study: Study, settings: Settings, queue: TrialQueue) -> bool:
 
 
 class WorkerPool:
-    """The worker processes of one supervisor; a context manager that leaves none behind.
-
-    Args:
-        settings: how many, and where their words go.
-        deadline: time.monotonic() at which they stop.
-        gpus: dealt out among them.
-    """
+    """Worker processes of one supervisor; a context manager that leaves none behind."""
 
     def __init__(self, settings: Settings, deadline: float, gpus: Sequence[str] = ()) -> None:
         self._deadline, self._folder = deadline, Path(settings.mlruns) / "hydra" / settings.study
@@ -163,7 +145,7 @@ class WorkerPool:
         wait_for(self._workers.values(), math.inf)
 
     def last_words(self) -> str:
-        """The end of what the worker wrote that died last."""
+        """Read the last lines of the worker that died last."""
         path = self._log(self._last_place)
         return "\n".join([f"The last lines of {path}:", *last_lines(path, 15)])
 
@@ -185,13 +167,13 @@ class WorkerPool:
 
 
 def core_shares(num_workers: int) -> list[list[int]]:
-    """This process's cores dealt out: equal shares where there are enough, else one each in turn."""
+    """Divide this process's cores: equal shares where there are enough, else one each in turn."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     return dealt(num_workers, cores)
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES has for them."""
+    """List the GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES has for them."""
     if GPUS not in os.environ:
         from torch import cuda
 
@@ -201,22 +183,14 @@ def visible_gpus() -> list[str]:
 
 
 def worker_environments(num_workers: int, gpus: Sequence[str]) -> list[dict[str, str]]:
-    """What the environment of each worker says of GPUs; nothing where there are not several.
-
-    Args:
-        num_workers: on this host.
-        gpus: that this process may use.
-
-    Returns:
-        For each place CUDA_VISIBLE_DEVICES: an equal share of the GPUs, or one in turn where workers are more.
-    """
+    """Set CUDA_VISIBLE_DEVICES of each worker where there are several GPUs: an equal share, or one in turn."""
     if len(gpus) < 2:
         return [{} for _ in range(num_workers)]
     return [{GPUS: ",".join(share)} for share in dealt(num_workers, gpus)]
 
 
 def dealt(num_shares: int, items: Sequence[T]) -> list[list[T]]:
-    """Items in so many shares: equal ones where there are enough, else one each in turn."""
+    """Divide items into so many shares: equal ones where there are enough, else one each in turn."""
     if num_shares >= len(items):
         return [[items[place % len(items)]] for place in range(num_shares)]
     bounds = [place * len(items) // num_shares for place in range(num_shares + 1)]

@@ -84,8 +84,8 @@ def _found(name: str, args: Namespace, extra: list[str], base: DictConfig | None
     if base is not None and is_search_sweeper(base.hydra.sweeper):
         from batchlab.search.validate_space import validate_space  # optuna: only where it searches
 
-        found, errors = validate_space(name, args.overrides, extra, base, args.multirun)
-        return Request(found.corners, found.plan), errors
+        corners, plan, errors = validate_space(name, args.overrides, extra, base, args.multirun)
+        return Request(corners, plan), errors
     if base is not None and is_arms_sweeper(base.hydra.sweeper):
         experiment, errors = _experiment(name, args.overrides, extra, base)
         return Request(possible_configs(experiment) if experiment else [], None, experiment), errors

@@ -5,7 +5,7 @@ import pytest
 from optuna.samplers import RandomSampler, TPESampler
 
 from batchlab.search.finalize import RESULT
-from batchlab.search.fitting import batch_dimension, draw_one_that_fits, smallest_too_large
+from batchlab.search.sampler import batch_dimension, draw_one_that_fits, smallest_too_large
 
 
 def study_of(sampler, count, batch):
