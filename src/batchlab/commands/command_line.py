@@ -67,9 +67,7 @@ def stop(errors: Sequence[ConfigError]) -> NoReturn:
 def run_script(name: str) -> int:
     """Read the command line of any command but `train`, do its work and return its exit code; 130 on Ctrl-C.
 
-    Args:
-        name: of the module batchlab.commands.<name>.<name>_command, whose `CHECKS` and `run` are called (they import
-            torch: not for --help), and of conf/<name>.yaml.
+    The module batchlab.commands.<name>.<name>_command has `CHECKS` and `run`; it imports torch: not for --help.
     """
     if errors := hide_passwords():
         stop(errors)
@@ -91,10 +89,7 @@ def _module(name: str) -> Any:
 def read_command(name: str, arguments: Sequence[str]) -> Request:
     """Compose and check a command line; exits with code 2 and every error, with 0 after --help or --cfg job.
 
-    Args:
-        name: of the command, its keys and its primary configuration in conf/.
-        arguments: behind the command's name; words without = are `names` of claims. A value list for one of the
-            command's own keys needs no brackets.
+    Words without = are `names` of claims; a value list for one of the command's own keys needs no brackets.
     """
     register_schema(KEYS[name])
     own = [each.name for each in fields(KEYS[name])]
@@ -144,7 +139,7 @@ def _with_names(arguments: Sequence[str]) -> list[str]:
 
 
 def _not_of_a_script(name: str, args: Namespace) -> list[ConfigError]:
-    """Flags of Hydra that only `train` follows."""
+    """Find flags of Hydra that only `train` follows."""
     typed = {"-m": args.multirun, "--run": args.run, "--info": args.info, "--hydra-help": args.hydra_help}
     typed |= {"--config-name": args.config_name, "-sc": args.shell_completion, "--package": args.package}
     allowed = "is an option of train alone; lists are compared without -m"
@@ -152,7 +147,7 @@ def _not_of_a_script(name: str, args: Namespace) -> list[ConfigError]:
 
 
 def _without_effect(name: str, configs: Sequence[Config]) -> list[ConfigError]:
-    """Keys of a run that only `train`, or only it and the benchmark, heed."""
+    """Find lists and keys of a run that only `train`, or only it and the benchmark, follow."""
     errors, most = [], max((config.num_processes for config in configs), default=1)
     if name in ONE_CONFIGURATION and len(configs) > 1:
         allowed = "lists: this command is about one configuration"

@@ -17,7 +17,7 @@ class Advise:
     """Keys of `batchlab advise`."""
 
     budget_seconds: float = key(
-        60.0, "seconds for short trainings to a target; 0 = none, step time and gradient noise alone", FROM_ZERO
+        60, "seconds for short trainings to a target at three batch sizes, lr tuned for each; 0 = none", FROM_ZERO
     )
     target: float | None = key(
         None, "validation accuracy that the trainings go to; null = what the first of them reaches", WEIGHT, fix=0.9
@@ -40,7 +40,9 @@ class Benchmark:
     batch_sizes: Any = key(
         "auto", "[32,128,full], range(96,161), coulom, or auto = powers of two and the whole training split"
     )
-    devices: Any = key(["auto"], "devices that are compared", kind=list, pattern=DEVICE)
+    devices: Any = key(
+        ["auto"], "devices that are compared, e.g. [cpu,cuda]; their crossing is printed", kind=list, pattern=DEVICE
+    )
     modes: Any = key(["train"], "passes that are compared", ("train", "inference"), kind=list)
     feeds: Any = key(
         None,
@@ -62,8 +64,8 @@ class Benchmark:
     wave_shape: Any = key(
         None, "[C,H,W] of the layer that batch_sizes=coulom is about, e.g. [64,32,32]; null = of an input", kind=list
     )
-    num_blocks: int = key(20, "blocks, each of which times everything once", Interval(ge=5, le=MOST))
-    budget_seconds: float = key(60.0, "seconds after which blocks are cut short", POSITIVE)
+    num_blocks: int = key(20, "blocks, each of which times everything once, in shuffled order", Interval(ge=5, le=MOST))
+    budget_seconds: float = key(60, "seconds after which blocks are cut short", POSITIVE)
     clock: str = key(
         "wall", "on a CPU; process = its own seconds, with num_threads=1, which no neighbour stretches",
         ("wall", "process")
@@ -78,7 +80,9 @@ class Noise:
     num_examples: int = key(
         2000, "most training examples whose single gradients are measured", Interval(ge=64, le=MOST)
     )
-    num_draws: int = key(512, "batches of each size", Interval(ge=16, le=MOST))
+    num_draws: int = key(
+        512, "batches of each size whose gradient is compared with that of all", Interval(ge=16, le=MOST)
+    )
     output: str = key("text", *OUTPUT)
 
 
@@ -94,9 +98,11 @@ class Report:
 class Claims:
     """Keys of `batchlab claims`."""
 
-    names: Any = key([], "experiments in conf/experiment; none = all")
-    preset: str = key("small", "scale; full = the one at which the claims were made", ("small", "full"))
-    budget_minutes: float = key(90.0, "minutes after which no run begins; what is missing then stays open", FROM_ZERO)
+    names: Any = key([], "experiments in conf/experiment, also without names=; none = all")
+    preset: str = key(
+        "small", "minutes on two cores, or the full scale at which the claims were made, for a GPU", ("small", "full")
+    )
+    budget_minutes: float = key(90, "minutes after which no run begins; the same command goes on", FROM_ZERO)
     num_workers: int = key(2, "trainings side by side; what is about seconds runs alone", COUNT)
     max_seeds: int = key(
         24, "most seeds that are looked at; 0 = nothing is run, what is recorded is judged", (0, 3, 6, 12, 24)

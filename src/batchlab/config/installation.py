@@ -27,4 +27,4 @@ def program(command: str = "train") -> str:
 
 def usage(command: str, arguments: str = "") -> str:
     """Return a command line padded to the column of its explanation in a help text."""
-    return f"{program(command)} {arguments}".ljust(49 if command == "train" else 60)
+    return f"{program(command)} {arguments}".ljust(48 if command == "train" else 58) + "  "

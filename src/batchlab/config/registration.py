@@ -9,9 +9,11 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from batchlab.config.command_keys import KEYS
 from batchlab.config.installation import REPOSITORY, program, usage
 from batchlab.config.keys import keys_of
 from batchlab.config.objectives import CALIBRATED, MEASURED
+from batchlab.config.override_text import value_text
 from batchlab.config.schema import OPEN_GROUPS, Config
 
 
@@ -30,14 +32,18 @@ def register_schema(more: type | None = None) -> None:
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
 
 
-def help_of_keys() -> str:
-    """Return the keys of a run with what they mean and what they may be, for --help."""
-    keys = [each for each in keys_of(Config) if each.kind is not dict]
+def help_of_keys(command: str = "") -> str:
+    """Return the keys of a run, or a command's own with their defaults, with what they mean and may be, for --help."""
+    keys = [each for each in keys_of(KEYS.get(command, Config)) if each.kind is not dict]
     keys.sort(key=lambda each: "." in each.name)
     margin = 2 + max(len(each.name) for each in keys)
-    values = [f" [{each.allowed.removeprefix('null or ')}]" if each.is_limited else "" for each in keys]
-    texts = [f"{each.name:<{margin}}{each.help}{allowed}" for each, allowed in zip(keys, values, strict=True)]
-    return "\n".join(textwrap.fill(text, 118, subsequent_indent=" " * margin) for text in texts)
+    texts = []
+    for each in keys:
+        text = f"{each.name:<{margin}}{each.help}"
+        text += f" [{each.allowed.removeprefix('null or ')}]" if each.is_limited else ""
+        text += f" ({value_text(each.default)})" if command and each.default not in (None, []) else ""
+        texts.append(textwrap.fill(text, 118, subsequent_indent=" " * margin))
+    return "\n".join(texts)
 
 
 def launch_of(num_processes: Any) -> str:

@@ -76,10 +76,15 @@ def sharing(variants: list[Variant]) -> Iterator[list[Variant]]:
         yield [replace(each, built=stack.enter_context(shared(each.built))) for each in variants]
 
 
+def model_name(config: Config) -> str:
+    """Return a model's own name, or that of its function."""
+    return str(config.model.get("name", config.model["_target_"].rsplit(".", 1)[-1]))
+
+
 def _parts_of(built: Built, mode: str, feed: str, cudnn_benchmark: bool) -> dict[str, str]:
     config = built.config
     return {
-        "model": str(config.model.get("name", config.model["_target_"].rsplit(".", 1)[-1])),
+        "model": model_name(config),
         "device": str(built.device),
         "precision": config.precision,
         "compile": "compiled" if config.compile else "eager",

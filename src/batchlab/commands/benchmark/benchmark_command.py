@@ -12,10 +12,16 @@ from batchlab.commands.benchmark.benchmark_rules import check, check_batches
 from batchlab.commands.command_line import Request
 from batchlab.config.command_keys import Benchmark
 from batchlab.config.identity import environment
-from batchlab.config.schema import Config
 from batchlab.laws.equivalence import MARGIN, MIN_NEIGHBOURS, WINDOW
 from batchlab.profiling.flops import flops_per_example, matmul_peak
-from batchlab.profiling.step_time_benchmark import Variant, VariantTimes, sharing, time_variants, variants_of
+from batchlab.profiling.step_time_benchmark import (
+    Variant,
+    VariantTimes,
+    model_name,
+    sharing,
+    time_variants,
+    variants_of,
+)
 from batchlab.profiling.timing import MIN_BLOCKS, Timings
 from batchlab.report.step_time_figure import write_figure
 from batchlab.report.step_time_table import (
@@ -42,7 +48,7 @@ CHECKS = (check, check_batches)
 
 
 def series_of(measured: VariantTimes) -> Series:
-    """What was measured of a variant, with its arithmetic."""
+    """Return what was measured of a variant, with its arithmetic."""
     variant, built = measured.variant, measured.variant.built
     flops, num_train = flops_per_example(built, variant.mode), len(built.dataset.train)
     peak = matmul_peak(built.device, built.config.precision)
@@ -56,7 +62,7 @@ def series_of(measured: VariantTimes) -> Series:
 
 
 def show(what: str, series: list[Series], timings: Timings, keys: Benchmark) -> None:
-    """Every variant's table, law and verdicts, then the variants side by side."""
+    """Print every variant's table, law and verdicts, then the variants side by side."""
     console = make_console()
     console.print(what)
     for each in series:
@@ -77,24 +83,20 @@ def show(what: str, series: list[Series], timings: Timings, keys: Benchmark) -> 
 
 
 def facts_of(variants: list[Variant]) -> str:
-    """Model, data and device, whatever the tables call the variants."""
-    models = dict.fromkeys(_model_name(each.built.config) for each in variants)
+    """Name model, data and device, whatever the tables call the variants."""
+    models = dict.fromkeys(model_name(each.built.config) for each in variants)
     built = variants[0].built
     devices = dict.fromkeys(device_name(each.built.device) for each in variants)
     return f"{', '.join(models)} on {built.dataset.name} {list(built.dataset.input_shape)}, {', '.join(devices)}"
 
 
-def _model_name(config: Config) -> str:
-    return str(config.model.get("name", config.model["_target_"].rsplit(".", 1)[-1]))
-
-
 def device_name(device: torch.device) -> str:
-    """The device as its maker calls it."""
+    """Return the device as its maker calls it."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else environment()["cpu"]
 
 
 def unjudged(series: Series) -> str:
-    """Sizes that have neighbours within 10 %, but too few to be judged."""
+    """List the sizes that have neighbours within 10 %, but too few to be judged."""
     sizes, judged = [row.batch_size for row in series.rows], {verdict.batch_size for verdict in series.verdicts}
     near = [a for a in sizes if a not in judged and any(a != b and abs(b / a - 1) <= WINDOW for b in sizes)]
     if not near:
@@ -103,7 +105,7 @@ def unjudged(series: Series) -> str:
 
 
 def caveats(timings: Timings, keys: Benchmark) -> list[str]:
-    """How it was measured, and what a reader should know of it."""
+    """Say how it was measured, and what a reader should know of it."""
     clocks = ", ".join(f"{device}: {clock}" for device, clock in sorted(timings.clock.items()))
     count, drift = len(timings.seconds), timings.drift
     is_seen = drift.low > 0 or drift.high < 0
@@ -118,26 +120,18 @@ def caveats(timings: Timings, keys: Benchmark) -> list[str]:
 
 
 def write(request: Request, what: str, series: list[Series], records: list[dict[str, Any]]) -> Path:
-    """The page, the numbers, and a run in MLflow; returns the page."""
+    """Write the page, the numbers, and a run to MLflow; returns the page."""
     config = request.configs[0]
     page = report_folder(config.mlruns, config.study) / "step_time.html"
     write_figure(series, config.study, what, page)
-    curves = {
-        f"step_time/{name}/{each.label}": [(row.batch_size, value(row)) for row in each.rows]
-        for each in series
-        for name, value in (
-            ("step_seconds", lambda row: row.step_seconds.value),
-            ("epoch_seconds", lambda row: row.epoch_seconds),
-            ("examples_per_second", lambda row: row.examples_per_second),
-            ("peak_bytes", lambda row: row.peak_bytes),
-        )
-    }
-    finals = {
-        f"step_time/{name}/{each.label}": getattr(each.law, name).value
-        for each in series
-        if each.law
-        for name in ("alpha_seconds", "beta_seconds", "half_speed")
-    }
+    curves, finals = {}, {}
+    for each in series:
+        steps = [(row.batch_size, row.step_seconds.value) for row in each.rows]
+        curves[f"step_time/step_seconds/{each.label}"] = steps
+        for name in ("epoch_seconds", "examples_per_second", "peak_bytes"):
+            curves[f"step_time/{name}/{each.label}"] = [(row.batch_size, getattr(row, name)) for row in each.rows]
+        for name in ("alpha_seconds", "beta_seconds", "half_speed") if each.law else ():
+            finals[f"step_time/{name}/{each.label}"] = getattr(each.law, name).value
     record_study(config, "benchmark", vars(request.keys), finals, curves, "step_time", records)
     return page
 
@@ -171,7 +165,7 @@ def run(request: Request) -> int:
 
 
 def scaling_between(measured: list[VariantTimes]) -> Scaling | None:
-    """What the processes gain over one, at the sizes that both could do; None where there is one process."""
+    """Compare the processes with one, at the sizes that both could do; None where there is one process."""
     alone, together = measured[0], measured[-1]
     num = together.variant.built.config.num_processes
     sizes = [size for size in alone.batch_sizes if size in together.batch_sizes]
@@ -182,7 +176,7 @@ def scaling_between(measured: list[VariantTimes]) -> Scaling | None:
 
 
 def too_few(timings: Timings, keys: Benchmark) -> str:
-    """What could be measured in the budget, and what would do."""
+    """Say what could be measured in the budget, and what would do."""
     if len(timings.failed) == timings.seconds.shape[1]:
         return f"No batch size could be timed: {', '.join(sorted(set(timings.failed.values())))}."
     done = len(timings.seconds)

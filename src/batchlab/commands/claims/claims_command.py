@@ -101,13 +101,7 @@ def run(request: Request) -> int:
 
 
 class Measurement:
-    """Runs what is missing until every claim is decided, or has as many seeds as it may.
-
-    Args:
-        experiments: composed.
-        mlruns: folder of results.
-        keys: of the script.
-    """
+    """Runs what is missing until every claim is decided, or has as many seeds as it may."""
 
     def __init__(self, experiments: Sequence[Experiment], mlruns: str, keys: Claims) -> None:
         self._experiments, self._mlruns, self._keys = experiments, mlruns, keys

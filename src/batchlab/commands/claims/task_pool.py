@@ -1,4 +1,4 @@
-"""Runs what the claims need: trainings side by side in processes that stay, timings alone in fresh ones."""
+"""Runs that claims need: trainings side by side in processes that stay, timings alone in fresh ones."""
 
 import multiprocessing
 import os
@@ -16,14 +16,14 @@ OnDone = Callable[[ArmRun, str], None]
 
 
 def run_tasks(tasks: Sequence[ArmRun], num_workers: int, deadline: float, sweep_id: str, tell: OnDone) -> None:
-    """Run tasks until all are done or the time is over; what is done is recorded at once.
+    """Run tasks until all are done or the time is over; those that may share the machine first.
 
     Args:
-        tasks: those that may share the machine are run first.
+        tasks: what is done of them is recorded at once.
         num_workers: processes that train side by side.
         deadline: time.monotonic() after which no task begins.
         sweep_id: names the command.
-        tell: hears of each finished task.
+        tell: called with each finished task.
     """
     shared = sorted((task for task in tasks if not task.is_alone), key=lambda task: str(task.config.data))
     while shared and time.monotonic() < deadline:  # again where a worker was killed
@@ -57,7 +57,7 @@ def _drain(tasks: Iterable[ArmRun], num_workers: int, deadline: float, sweep_id:
 
 
 def _begin() -> None:
-    """What a worker does first: its lines would fall into the parent's table."""
+    """Make a worker's lines go nowhere: they would fall into the parent's table."""
     heed_signals()
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (for as long as the process lives)
     from batchlab.commands.train.job import train_seed  # noqa: F401  (torch and mlflow: once, before the first task)

@@ -55,7 +55,7 @@ def run(request: Request) -> int:
 
 
 def show(page: Path, summary: Mapping[str, Any]) -> None:
-    """The answer in a few lines, and where the page is."""
+    """Print the answer in a few lines, and where the page is."""
     console = make_console()
     if (best := summary.get("recommended")) is None:
         console.print(f"{summary['study']}: nothing can be recommended, no configuration has a value.")

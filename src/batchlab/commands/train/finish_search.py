@@ -1,4 +1,4 @@
-"""What a search came to: the Pareto front, picks retrained with fresh seeds, a file that runs each of them."""
+"""End of a search: the Pareto front, picks retrained with fresh seeds, a file that runs each of them."""
 
 import math
 import os
@@ -98,7 +98,7 @@ def _finish(plan: SearchPlan, sweep_id: str, may_train: bool) -> None:
 
 @contextmanager
 def claimed(plan: SearchPlan, study: Study) -> Iterator[bool]:
-    """Whether this process retrains the picks: one at a time, and the next where that one died."""
+    """Yield whether this process retrains the picks: one at a time, and the next where that one died."""
     settings = plan.settings
     with study_lock(settings.mlruns, settings.storage, settings.study):
         holder = study.user_attrs.get(FINISHING)
@@ -156,7 +156,7 @@ def show(plan: SearchPlan, study: Study, found: Candidates) -> None:
 
 
 def write_files(plan: SearchPlan, study: Study, found: Candidates, picks: Mapping[str, FrozenTrial]) -> None:
-    """A file for every pick and every trial of the front, and the dashboard's note."""
+    """Write a file for every pick and every trial of the front, and the dashboard's note."""
     known, folder = retrained(study), report_folder(plan.settings.mlruns, plan.settings.study)
     by_name = {**{f"trial_{trial.number}": trial for trial in found.front}, **picks}
     said = {name: about(study, found, trial, known.get(str(trial.number), {})) for name, trial in by_name.items()}
@@ -176,7 +176,7 @@ def write_files(plan: SearchPlan, study: Study, found: Candidates, picks: Mappin
 
 
 def about(study: Study, found: Candidates, trial: FrozenTrial, fresh: Mapping[str, list[float]]) -> str:
-    """One line on a trial: what it measured in the search, and with fresh seeds."""
+    """Describe a trial in one line: what it measured in the search, and with fresh seeds."""
     values = ", ".join(f"{metric} {value:.4g}" for metric, value in zip(found.metrics, trial.values, strict=True))
     text = f"trial {trial.number} of {study.study_name}: {values}"
     if fresh:

@@ -32,14 +32,9 @@ from batchlab.training.plan import ResolvedRun
 
 
 def train(config: Config, sweep_id: str) -> tuple[float, ...]:
-    """Train a checked configuration with each of its seeds.
+    """Train a checked configuration with each of its seeds; returns the objectives, see `objectives_of`.
 
-    Args:
-        config: passed both gates.
-        sweep_id: names the command that this job is part of.
-
-    Returns:
-        The objectives in their order, each averaged over seeds; NaN where a seed has no value.
+    `sweep_id` names the command that this job is part of.
     """
     run, trial = resolve(config), current_trial()
     if trial is not None:
@@ -60,16 +55,7 @@ def objectives_of(config: Config, results: list[RunResult]) -> tuple[float, ...]
 
 
 def train_trial(run: ResolvedRun, sweep_id: str, trial: SearchTrial) -> tuple[float, ...]:
-    """Train as a trial of a search: known points are not trained again, hopeless ones not to their end.
-
-    Args:
-        run: passed both gates.
-        sweep_id: names the command.
-        trial: gets the reports and the result.
-
-    Returns:
-        The objectives; NaN where the trial has none.
-    """
+    """Train as a trial of a search: known points are not trained again, hopeless ones not to their end."""
     config = run.config
     trial.check_data(run.dataset.digest)
     nothing = (math.nan,) * len(config.objectives)

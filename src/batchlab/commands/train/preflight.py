@@ -36,10 +36,6 @@ if TYPE_CHECKING:
 def preflight(arguments: list[str], config_name: str = "train") -> Request:
     """Compose and check every job; exits with code 2 and every error where there is one.
 
-    Args:
-        arguments: the command line after the program's name.
-        config_name: primary configuration in conf/.
-
     Returns:
         What is asked for; nothing where the command line only asks to be shown something (--help, --cfg).
     """
@@ -80,7 +76,7 @@ def preflight(arguments: list[str], config_name: str = "train") -> Request:
 
 
 def _found(name: str, args: Namespace, extra: list[str], base: DictConfig | None) -> tuple[Request, list[ConfigError]]:
-    """What is asked for, with every job of a grid or an experiment, or the corners of a search; what gate 1 says."""
+    """Compose every job of a grid or an experiment, or the corners of a search; returns what gate 1 says too."""
     if base is not None and is_search_sweeper(base.hydra.sweeper):
         from batchlab.search.validate_space import validate_space  # optuna: only where it searches
 
@@ -95,7 +91,7 @@ def _found(name: str, args: Namespace, extra: list[str], base: DictConfig | None
 
 
 def _two_sweepers(overrides: list[str]) -> list[ConfigError]:
-    """An experiment and a search in one command, or two experiments: each brings a sweeper of its own."""
+    """Find an experiment and a search in one command, or two experiments: each brings a sweeper of its own."""
     words = [word.lstrip("+").partition("=") for word in overrides]
     typed = {key: value for key, _, value in words}
     names = [name for key, _, value in words if key == "experiment" for name in value.split(",")]
@@ -112,7 +108,7 @@ def _two_sweepers(overrides: list[str]) -> list[ConfigError]:
 
 
 def _base(config_name: str, overrides: list[str], extra: list[str]) -> tuple[DictConfig | None, list[ConfigError]]:
-    """The configuration of what is typed with one value, None where it cannot be composed; and what it may not run."""
+    """Compose what is typed with one value, None where that cannot be done; and find what it may not run."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     try:
         parsed = parser.parse_overrides(overrides)
@@ -130,14 +126,13 @@ def _base(config_name: str, overrides: list[str], extra: list[str]) -> tuple[Dic
 def _experiment(
     config_name: str, overrides: list[str], extra: list[str], base: DictConfig
 ) -> tuple[Experiment | None, list[ConfigError]]:
-    """The experiment whose arms are to be run."""
+    """Compose the experiment whose arms are to be run."""
     arms, errors = compose_arms(config_name, overrides, extra, base)
     if errors:
         return None, errors
     if any(config.num_processes > 1 for arm in arms.values() for config in arm):
-        return None, [
-            ConfigError("num_processes", "several", "an experiment's arms run in one process each", "num_processes=1")
-        ]
+        allowed = "an experiment's arms run in one process each"
+        return None, [ConfigError("num_processes", "several", allowed, "num_processes=1")]
     try:
         experiment = experiment_of(str(base.hydra.runtime.choices.experiment), base.hydra.sweeper, arms)
     except ConfigErrors as error:

@@ -1,4 +1,4 @@
-"""What a command shows of its runs when they are over: the table, and the page of their study."""
+"""Table of a command's runs when they are over, and the page of their study."""
 
 from typing import Any
 
@@ -14,12 +14,7 @@ from batchlab.tracking.unsent_runs import spooled_runs
 
 
 def show_comparison(configs: list[Config], sweep_id: str) -> None:
-    """Print the table of a command's runs, from what was recorded; nothing where no run was.
-
-    Args:
-        configs: the command's jobs.
-        sweep_id: names the command.
-    """
+    """Print the table of a command's runs, from what was recorded; nothing where no run was."""
     console = make_console()
     runs = recorded_runs(configs[0], sweep_id, lambda line: console.print(line, soft_wrap=True))
     rows = comparison_rows(runs)
@@ -49,16 +44,9 @@ def show_comparison(configs: list[Config], sweep_id: str) -> None:
 
 
 def show_page(mlruns: str, study: str, storage: Any = None) -> None:
-    """Write a study's page and say where it is, or why there is none.
-
-    Args:
-        mlruns: folder of results.
-        study: its name.
-        storage: Optuna's store; None = optuna.db in `mlruns`.
-    """
-    from batchlab.report.study_page import (
-        write_study_page,  # plotly and matplotlib: a second that a run's start does not need
-    )
+    """Write a study's page and say where it is, or why there is none; storage None = optuna.db in `mlruns`."""
+    # plotly and matplotlib: a second that a run's start does not need
+    from batchlab.report.study_page import write_study_page
 
     try:
         written = write_study_page(mlruns, study, storage)
