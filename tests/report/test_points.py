@@ -6,8 +6,8 @@ import pytest
 
 from batchlab.report.by_size import accuracy_panel, size_points
 from batchlab.report.curves import MAX_SEEDS, MAX_SIZES, curve_panels, curve_points, drawn, noise_panel
-from batchlab.report.interactive import figure_of, log_ticks, tick_text
 from batchlab.report.lr_figure import cell, in_words, lr_points
+from batchlab.report.page import figure_of, log_ticks, tick_text
 from batchlab.report.page_tables import failure_points, provenance_points
 from batchlab.report.panel import Axis, Panel, Trace
 from batchlab.report.sharpness_figure import sharpness_panels, sharpness_points

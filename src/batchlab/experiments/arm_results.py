@@ -44,7 +44,6 @@ class Arm:
     """One arm.
 
     Attributes:
-        name: in the experiment.
         settings: for each configuration its runs, in the order of seeds.
     """
 

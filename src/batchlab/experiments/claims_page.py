@@ -9,9 +9,10 @@ from batchlab.config.installation import REPOSITORY
 from batchlab.experiments.arm_results import MeasuredRun
 from batchlab.experiments.claim_figure import claim_panel
 from batchlab.experiments.claims_table import numbers_of, shown_p, summary
-from batchlab.experiments.verdict import OPEN, Outcome, corrected
+from batchlab.experiments.verdict import OPEN, UNJUDGED, Outcome, corrected
 from batchlab.report.export import export_panel
 from batchlab.report.result_files import hardware
+from batchlab.report.summary import finite
 
 PAGE = REPOSITORY / "docs" / "claims.md"
 ABOUT = """\
@@ -89,30 +90,23 @@ def _section(outcome: Outcome, folder: Path) -> list[str]:
 
 def records_of(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """Return flat records, one for each check."""
-    return [
-        {
-            "experiment": outcome.experiment.name,
-            "claim": outcome.experiment.claim.number,
-            "says": outcome.experiment.claim.says,
-            "what": judged.check.name,
-            "verdict_of_claim": outcome.said,
-            "decides": not judged.check.is_secondary,
-            "verdict": judged.verdict.said if judged.verdict else OPEN,
-            "shown": numbers_of(judged)[1],
-            "unit": judged.check.unit,
-            "effect": _finite(judged.verdict.effect.value) if judged.verdict else None,
-            "low": _finite(judged.verdict.effect.low) if judged.verdict else None,
-            "high": _finite(judged.verdict.effect.high) if judged.verdict else None,
-            "n": judged.verdict.n if judged.verdict else 0,
-            "p": judged.verdict.p if judged.verdict else None,
-            "holm_p": holm,
-            "hardware": hardware(),
-            "commits": _commits(_runs(outcome)),
-            "date": max((run.started for run in _runs(outcome)), default=None),
-        }
-        for outcome, holm in zip(outcomes, corrected(outcomes), strict=True)
-        for judged in outcome.judged
-    ]
+    records = []
+    for outcome, holm in zip(outcomes, corrected(outcomes), strict=True):
+        experiment, runs = outcome.experiment, _runs(outcome)
+        of_claim = {"experiment": experiment.name, "claim": experiment.claim.number, "says": experiment.claim.says}
+        measured = {"hardware": hardware(), "commits": _commits(runs)}
+        measured |= {"date": max((run.started for run in runs), default=None)}
+        for judged in outcome.judged:
+            verdict, check = judged.verdict or UNJUDGED, judged.check
+            record = of_claim | {
+                "what": check.name,
+                "verdict_of_claim": outcome.said,
+                "decides": not check.is_secondary,
+            }
+            record |= {"verdict": verdict.said, "shown": numbers_of(judged)[1], "unit": check.unit}
+            record |= {"effect": verdict.effect.value, "low": verdict.effect.low, "high": verdict.effect.high}
+            records.append(finite(record | {"n": verdict.n, "p": verdict.p, "holm_p": holm} | measured))
+    return records
 
 
 def _runs(outcome: Outcome) -> list[MeasuredRun]:
@@ -121,7 +115,3 @@ def _runs(outcome: Outcome) -> list[MeasuredRun]:
 
 def _commits(runs: Sequence[MeasuredRun]) -> list[str]:
     return sorted({run.commit[:12] for run in runs})
-
-
-def _finite(value: float) -> float | None:
-    return value if abs(value) < float("inf") else None

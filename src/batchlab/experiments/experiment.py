@@ -98,7 +98,6 @@ class Experiment:
 
     Attributes:
         name: of its yaml.
-        claim: what is tested.
         arms: name -> configurations; several where one of them is to be chosen.
         checks: in order; those that are not beside decide.
         probe: node of what measures an arm instead of training it, or None.

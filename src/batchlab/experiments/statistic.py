@@ -11,6 +11,9 @@ from batchlab.laws.convergence import fit_convergence
 from batchlab.laws.line import Array
 from batchlab.laws.step_time import fit_step_time
 
+Bounds = tuple[Array, Array]
+"""At least and at most: [n] a number per seed, or [n, k]."""
+
 
 @dataclass(frozen=True)
 class Statistic:
@@ -37,24 +40,24 @@ def compute(check: Check, arms: Mapping[str, Arm]) -> Statistic:
     bounds = [arms[name].censored_bounds(other if place else check) for place, name in enumerate(check.arms)]
     n = min(map(len, bounds))
     rows = np.array([each[:n] for each in bounds])
-    return STATISTICS[check.statistic](check, rows[..., 0], rows[..., 1], arms)
+    low, high = STATISTICS[check.statistic](check, rows[..., 0], rows[..., 1], arms)
+    is_log = check.statistic == "ratio" and check.baseline is None
+    return Statistic(low.reshape(len(low), -1), high.reshape(len(high), -1), is_log)
 
 
-def difference(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Statistic:
+def difference(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Bounds:
     """Take the first arm minus the second, paired by seed; without a second, the first itself."""
-    if check.minus is None:
-        return Statistic(low[0][:, None], high[0][:, None])
-    return Statistic((low[0] - high[1])[:, None], (high[0] - low[1])[:, None])
+    return (low[0], high[0]) if check.minus is None else (low[0] - high[1], high[0] - low[1])
 
 
-def ratio(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Statistic:
+def ratio(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Bounds:
     """Divide the first arm by the second, by seed, on the log scale; with a baseline what is above it, as it is."""
     if check.baseline is not None:
-        return Statistic(_share(low, high)[:, None], _share(high, low)[:, None])
+        return _share(low, high), _share(high, low)
     if check.minus is None:
-        return Statistic(np.log(low[0])[:, None], np.log(high[0])[:, None], is_log=True)
+        return np.log(low[0]), np.log(high[0])
     with np.errstate(divide="ignore"):
-        return Statistic(np.log(low[0] / high[1])[:, None], np.log(high[0] / low[1])[:, None], is_log=True)
+        return np.log(low[0] / high[1]), np.log(high[0] / low[1])
 
 
 def _share(over: Array, under: Array) -> Array:
@@ -62,23 +65,23 @@ def _share(over: Array, under: Array) -> Array:
     return (over[0] - under[-1]) / (under[1] - under[-1])
 
 
-def ordering(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Statistic:
+def ordering(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Bounds:
     """Take each arm minus the next one: all of them lie above 0 where the arms are ordered as they are named."""
-    return Statistic((low[:-1] - high[1:]).T, (high[:-1] - low[1:]).T)
+    return (low[:-1] - high[1:]).T, (high[:-1] - low[1:]).T
 
 
-def slope(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Statistic:
+def slope(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Bounds:
     """Fit the slope of the log metric against the log batch size to each seed's row; NaN where a target is missing."""
-    x, rows = np.log(sizes_of(check, arms)), _known(low, high)
+    x, rows = np.log(_sizes(check, arms)), _known(low, high)
     found = np.array([np.polyfit(x, np.log(row), 1)[0] if np.isfinite(row).all() else np.nan for row in rows.T])
-    return Statistic(found[:, None], found[:, None])
+    return found, found
 
 
-def law(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Statistic:
+def law(check: Check, low: Array, high: Array, arms: Mapping[str, Arm]) -> Bounds:
     """Take a number of the law that is fitted to each seed's row: r_squared, or one of its own."""
-    sizes, rows = [int(size) for size in sizes_of(check, arms)], zip(_known(low, high).T, low.T, strict=True)
+    sizes, rows = _sizes(check, arms).astype(int).tolist(), zip(_known(low, high).T, low.T, strict=True)
     found = np.array([_of_law(check, sizes, row, limits) for row, limits in rows])
-    return Statistic(found[:, None], found[:, None])
+    return found, found
 
 
 def _of_law(check: Check, sizes: list[int], row: Array, limits: Array) -> float:
@@ -96,12 +99,12 @@ def _known(low: Array, high: Array) -> Array:
     return np.where(np.isfinite(high), low, np.nan)
 
 
-def sizes_of(check: Check, arms: Mapping[str, Arm]) -> Array:
-    """Return [k] batch sizes of a check's arms."""
+def _sizes(check: Check, arms: Mapping[str, Arm]) -> Array:
+    """[k] batch sizes of a check's arms."""
     return np.array([float(arms[name].settings[0][0].params["batch_size"]) for name in check.arms])
 
 
-STATISTICS: dict[str, Callable[[Check, Array, Array, Mapping[str, Arm]], Statistic]] = {
+STATISTICS: dict[str, Callable[[Check, Array, Array, Mapping[str, Arm]], Bounds]] = {
     "difference": difference,
     "equivalence": difference,
     "ratio": ratio,

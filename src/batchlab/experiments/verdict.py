@@ -46,6 +46,11 @@ class CheckVerdict:
     needed: int
 
 
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+UNJUDGED = CheckVerdict(OPEN, UNKNOWN, UNKNOWN, 0, math.nan, 0)
+"""Verdict of a check that was not measured."""
+
+
 def judge(check: Check, statistic: Statistic) -> CheckVerdict:
     """Decide a check.
 
@@ -179,7 +184,6 @@ class Outcome:
     """An experiment with its verdict.
 
     Attributes:
-        experiment: what was tested.
         arms: as measured.
         judged: every check.
         said: supported, contradicted or open.

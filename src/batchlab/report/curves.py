@@ -31,7 +31,6 @@ class CurvePoints:
     """The mean curve of one configuration.
 
     Attributes:
-        row: the configuration.
         n: seeds in the mean.
         x: name of `PROGRESS` -> values at each evaluation.
         score: accuracy or loss on the validation split.

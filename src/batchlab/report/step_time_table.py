@@ -43,13 +43,11 @@ class Series:
     """One variant, ready to be shown.
 
     Attributes:
-        label: tells it from the others.
         rows: by batch size, rising.
         num_blocks: n.
         law: None with fewer than two sizes.
         verdicts: of sizes with enough neighbours.
         failed: batch size -> why it could not be timed.
-        flops_per_example: of one example.
         peak_flops: FLOP/s of a large matrix product on the same device.
         num_train: N.
     """
@@ -196,7 +194,6 @@ class Scaling:
     """Throughput of several processes that share every batch over that of one; below 1 = slower.
 
     Attributes:
-        num_processes: that share a batch.
         speed_ups: batch size over all processes -> the ratio.
         num_blocks: n.
     """

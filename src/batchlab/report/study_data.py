@@ -41,7 +41,7 @@ class Search:
         metrics: names of the objectives.
         directions: minimize or maximize, one per objective.
         picks: name -> number of the trial.
-        endings: how many trials ended how.
+        endings: how a trial ended -> how many.
     """
 
     metrics: Sequence[str]

@@ -32,7 +32,6 @@ class ParetoPoints:
     """Configurations by two objectives.
 
     Attributes:
-        metrics: the two.
         rows: configurations with both values.
         values: [n] pairs of estimates.
         front: places of those that no other dominates, by the first objective.
