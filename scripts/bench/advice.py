@@ -22,8 +22,7 @@ from hydra import compose, initialize_config_dir
 from rich.table import Table
 
 from batchlab.commands.advise.advice import advise
-from batchlab.commands.advise.advise_measurements import Measured, measure, train_at_sizes
-from batchlab.commands.advise.fill_then_reduce import fill_then_reduce
+from batchlab.commands.advise.advise_measurements import Measured, fill_then_reduce, measure, train_at_sizes
 from batchlab.commands.advise.trainings import MAX_EPOCHS, Trainings
 from batchlab.config.command_keys import Advise
 from batchlab.config.registration import register_schema

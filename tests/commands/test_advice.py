@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from batchlab.commands.advise.advice import advise, recommended, unbracketed
-from batchlab.commands.advise.advise_measurements import Measured, power_of_two
-from batchlab.commands.advise.fill_then_reduce import plateau_of
+from batchlab.commands.advise.advise_measurements import Measured, plateau_of, power_of_two
 from batchlab.commands.advise.lr_rule import lr_at, lr_rule
 from batchlab.commands.advise.trainings import Training, Trainings
 from batchlab.laws.estimate import Estimate

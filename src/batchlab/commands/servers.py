@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -107,7 +106,7 @@ def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
 
 def _settings(usage: str, defaults: Mapping[str, str]) -> dict[str, str]:
     """Read key=value words; --help or a word that is none of them shows the usage and exits with 0 or 2."""
-    signal.signal(signal.SIGTERM, _raise)
+    signal.signal(signal.SIGTERM, lambda signum, _frame: sys.exit(128 + signum))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     known = {"mlruns": os.environ.get("BATCHLAB_MLRUNS", str(REPOSITORY / "mlruns")), **defaults}
     typed = {key: value for key, _, value in (word.partition("=") for word in sys.argv[1:])}
@@ -116,7 +115,3 @@ def _settings(usage: str, defaults: Mapping[str, str]) -> dict[str, str]:
         print(usage, file=sys.stdout if is_help else sys.stderr)
         raise SystemExit(0 if is_help else 2)
     return known | typed
-
-
-def _raise(signum: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + signum)

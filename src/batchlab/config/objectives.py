@@ -4,40 +4,20 @@ from collections.abc import Iterable
 
 from batchlab.errors import ConfigError, nearest
 
-DIRECTIONS = {
-    "final/train_loss": "minimize",
-    "final/val_loss": "minimize",
-    "final/val_accuracy": "maximize",
-    "final/val_precision": "maximize",
-    "final/val_recall": "maximize",
-    "final/val_auroc": "maximize",
-    "final/val_auprc": "maximize",
-    "cost/train_seconds": "minimize",
-    "cost/calibrated_train_seconds": "minimize",
-    "cost/eval_seconds": "minimize",
-    "cost/measure_seconds": "minimize",
-    "cost/warmup_seconds": "minimize",
-    "cost/compile_seconds": "minimize",
-    "cost/total_seconds": "minimize",
-    "cost/num_steps": "minimize",
-    "cost/num_examples": "minimize",
-    "cost/examples_per_second": "maximize",
-    "cost/peak_memory_bytes": "minimize",
-    "target/seconds": "minimize",
-    "target/epochs": "minimize",
-    "target/steps": "minimize",
-    "target/examples": "minimize",
-    "sharpness/train_loss": "minimize",
-    "sharpness/lambda_max": "minimize",
-    "sharpness/lr_lambda_max": "minimize",
-    "sharpness/adaptive_sam": "minimize",
-    "sharpness/trace": "minimize",
-    "sharpness/sam": "minimize",
-    "sharpness/keskar_1e-3": "minimize",
-    "sharpness/keskar_5e-4": "minimize",
-    "sharpness/keskar_subspace_1e-3": "minimize",
-    "sharpness/keskar_subspace_5e-4": "minimize",
-}
+LARGER_IS_BETTER = (
+    *("final/val_accuracy", "final/val_precision", "final/val_recall", "final/val_auroc", "final/val_auprc"),
+    "cost/examples_per_second",
+)
+SMALLER_IS_BETTER = (
+    *("final/train_loss", "final/val_loss", "cost/train_seconds", "cost/calibrated_train_seconds"),
+    *("cost/eval_seconds", "cost/measure_seconds", "cost/warmup_seconds", "cost/compile_seconds", "cost/total_seconds"),
+    *("cost/num_steps", "cost/num_examples", "cost/peak_memory_bytes"),
+    *("target/seconds", "target/epochs", "target/steps", "target/examples"),
+    *("sharpness/train_loss", "sharpness/lambda_max", "sharpness/lr_lambda_max", "sharpness/adaptive_sam"),
+    *("sharpness/trace", "sharpness/sam", "sharpness/keskar_1e-3", "sharpness/keskar_5e-4"),
+    *("sharpness/keskar_subspace_1e-3", "sharpness/keskar_subspace_5e-4"),
+)
+DIRECTIONS = dict.fromkeys(LARGER_IS_BETTER, "maximize") | dict.fromkeys(SMALLER_IS_BETTER, "minimize")
 MEASURED, CALIBRATED = TIMES = ("cost/train_seconds", "cost/calibrated_train_seconds")
 """Seconds of training: as the clock measured them beside whatever else ran, and step times measured alone x steps."""
 SHARPNESS = "sharpness/"

@@ -141,7 +141,7 @@ def is_fit(model: nn.Module, sizes: list[int]) -> bool:
 
 
 def _as_in_a_run(config: Config) -> AbstractContextManager[object]:
-    """A run compiles for its one batch size; several in one process would be compiled for any."""
+    """Compile as a run does, for one batch size; several in one process would be compiled for any."""
     if not config.compile:
         return nullcontext()
     return torch._dynamo.config.patch(automatic_dynamic_shapes=False)

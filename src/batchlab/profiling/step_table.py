@@ -92,7 +92,7 @@ def write_entry(mlruns: str, entry: StepTimes) -> None:
 
 
 def _table(mlruns: str) -> dict[str, Any]:
-    """Every entry; none where the file is not one of ours: what it had is measured anew."""
+    """Read every entry; none where the file is not one of ours: what it had is measured anew."""
     try:
         table = json.loads((Path(mlruns) / NAME).read_text())
     except (FileNotFoundError, ValueError):

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from batchlab.commands.advise.advice import Advice, advise
-from batchlab.commands.advise.advise_measurements import Measured, measure, train_at_sizes
+from batchlab.commands.advise.advise_measurements import Filled, Measured, fill_then_reduce, measure, train_at_sizes
 from batchlab.commands.advise.advise_tables import advice_record, filled_record, show_advice, show_filled
-from batchlab.commands.advise.fill_then_reduce import Filled, fill_then_reduce
 from batchlab.commands.command_line import Request
 from batchlab.config.command_keys import Advise
 from batchlab.config.installation import program

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from batchlab.commands.advise.trainings import FIRST_SHARE, MAX_EPOCHS, Trainings, first_training, noise_at
+from batchlab.commands.advise.trainings import FIRST_SHARE, MAX_EPOCHS, Training, Trainings, first_training, noise_at
 from batchlab.config.command_keys import Advise
 from batchlab.config.schema import Config, Measure, Memory
 from batchlab.laws.estimate import Estimate
@@ -28,6 +28,8 @@ SPREAD = 8
 FIRST_WITHOUT_BUDGET = 3.0
 """Seconds of the first training where only its gradient noise is wanted."""
 NUM_REPEATS = 2
+PLATEAU = 0.95
+"""The device is filled by the smallest batch with so much of the greatest measured throughput."""
 PROBED = 64
 """Memory is probed up to so many times the reference batch size: larger batches are not recommended."""
 PROBE_SECONDS = 10.0
@@ -153,3 +155,39 @@ def train_at_sizes(measured: Measured, config: Config) -> None:
     for repeat in range(NUM_REPEATS):
         for size in sizes:
             trainings.repeat(size, config.seed + 1 + repeat)
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Batch size that the procedure ends at."""
+
+    batch_size: int | None  # the first that reached the target; None where none did in the time
+    lr: float  # it was trained with
+    plateau: int  # batch size that fills the device
+    tried: list[Training]  # trainings, largest batch first
+
+
+def fill_then_reduce(measured: Measured, base_batch_size: int) -> Filled:
+    """Train at the plateau of the throughput, halve the batch until the target is reached.
+
+    lr goes with the square root of the batch size from the configured one, which holds at `base_batch_size`, as in the
+    trainings of method=laws, so that the two methods differ in the batch size alone.
+
+    Source: a primer on convolutional networks, "fill the GPU, then reduce".
+    """
+    trainings = measured.trainings
+    assert trainings is not None
+    plateau = plateau_of(measured.throughput)
+    size, lr = plateau, measured.config.lr
+    while size >= 2 and time.perf_counter() < trainings.deadline:
+        lr = measured.config.lr * math.sqrt(size / base_batch_size)
+        if trainings.train(size, lr, measured.config.seed, MAX_EPOCHS * measured.num_train).is_reached:
+            return Filled(size, lr, plateau, list(trainings.done))
+        size //= 2
+    return Filled(None, lr, plateau, list(trainings.done))
+
+
+def plateau_of(throughput: dict[int, float]) -> int:
+    """Return the smallest batch size with 95 % of the greatest throughput."""
+    most = max(throughput.values())
+    return min(size for size, rate in throughput.items() if rate >= PLATEAU * most)

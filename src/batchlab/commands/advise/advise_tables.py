@@ -7,8 +7,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from batchlab.commands.advise.advice import Advice
-from batchlab.commands.advise.advise_measurements import Measured
-from batchlab.commands.advise.fill_then_reduce import Filled
+from batchlab.commands.advise.advise_measurements import Filled, Measured
 from batchlab.commands.advise.trainings import Trainings
 from batchlab.report.comparison import format_interval
 from batchlab.report.summary import UNKNOWN, describe_limits, finite

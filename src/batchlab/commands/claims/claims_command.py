@@ -55,7 +55,7 @@ CHECKS = (check_names,)
 
 
 def compose_all(keys: Claims, overrides: list[str]) -> list[Experiment]:
-    """The experiments that are asked for; those without the preset are left out of it.
+    """Compose the experiments that are asked for; those without the preset are left out of it.
 
     Raises:
         ConfigErrors: with every error of gate 1.
@@ -139,12 +139,12 @@ class Measurement:
             outcomes[experiment.name] = found
 
     def _known(self) -> Known:
-        """What is recorded under any claim: they share runs."""
+        """Read what is recorded under any claim: they share runs."""
         typed = {each.study for experiment in self._experiments for each in possible_configs(experiment)[:1]}
         return known_runs(self._mlruns, typed | {f"experiment-{name}" for name in experiment_names()})
 
     def _check(self, experiments: Sequence[Experiment]) -> None:
-        """Gate 2 for the first configuration of each arm, once, before its first run."""
+        """Check the first configuration of each arm by gate 2, once, before its first run."""
         new = [each for each in experiments if each.name not in self._is_checked]
         firsts = [arm[0] for each in new for arm in each.arms.values() if is_possible(arm[0].device)]
         errors = [error for config in firsts for error in check_data(config)]

@@ -44,15 +44,9 @@ FINISHING = "finishing"
 
 
 def finish(plan: SearchPlan, sweep_id: str, may_train: bool = True) -> bool:
-    """Print the front, retrain the picks where the study is done, write a file for each.
+    """Print the front, retrain the picks where the study is done and `may_train`, write a file for each.
 
-    Args:
-        plan: of the search.
-        sweep_id: names the command.
-        may_train: whether picks may be retrained now; not after a signal.
-
-    Returns:
-        Whether the study could be read; not where its server is away.
+    Returns whether the study could be read: not where its server is away.
     """
     try:
         _finish(plan, sweep_id, may_train)

@@ -149,9 +149,10 @@ def train_seed(
     check_stop()  # a signal that came while the run before was written
     built = build_prepared(prepared, seed)
     tags = (tags or {}) | prepared.tags
+    name = f"batch size {built.plan.batch_size}, lr {built.settings['lr']:.4g}, seed {seed}"
     if trial is not None:
         tags |= {"optuna.study": trial.study_name, "optuna.trial_number": str(trial.number)}
-    name = f"trial {trial.number}: {trial.tried}, seed {seed}" if trial else label(built)
+        name = f"trial {trial.number}: {trial.tried}, seed {seed}"
     console, owner = make_console(), trial.study_name if trial else ""
     with open_checkpointer(built, lambda text: console.print(f"{name}: {text}", soft_wrap=True), owner) as checkpointer:
         if checkpointer is not None and checkpointer.resumed_from is not None:
@@ -189,9 +190,7 @@ def run_recorded(
         try:
             point = next(training)
         except StopIteration as stop:
-            result: RunResult = stop.value
-            result.finals[WORKERS] = max(num_at_first, host_share.num_here())
-            recorder.finish(result)
+            result, record = stop.value, recorder.finish
             break
         if isinstance(point, Evaluation):
             recorder.evaluation(point)
@@ -199,17 +198,12 @@ def run_recorded(
         host_share.give_way()
         if trial is not None and (reason := trial.why_stop(point)):
             training.close()
-            result = stopped_result(built, point, reason)
-            result.finals[WORKERS] = max(num_at_first, host_share.num_here())
-            recorder.stop(result)
+            result, record = stopped_result(built, point, reason), recorder.stop
             break
+    result.finals[WORKERS] = max(num_at_first, host_share.num_here())
+    record(result)
     watch.finish(result)
     return result
-
-
-def label(built: Built) -> str:
-    """Return what tells a run from the others of its command."""
-    return f"batch size {built.plan.batch_size}, lr {built.settings['lr']:.4g}, seed {built.seed}"
 
 
 @lru_cache(maxsize=8)

@@ -19,7 +19,7 @@ from batchlab.system.child_processes import SWEEP_ID, WORKER
 from batchlab.system.exit_codes import exit_code, faults_end_the_command, have_hydra_raise
 from batchlab.system.secrets import hide_passwords
 from batchlab.system.signals import check_stop, heed_signals, stop_code
-from batchlab.system.torchrun_env import TorchrunRank, torchrun_env, with_torchrun
+from batchlab.system.torchrun_env import torchrun_env, with_torchrun
 from batchlab.tracking.unsent_runs import send_at_end, send_at_start
 
 
@@ -40,13 +40,9 @@ def train_job(config: DictConfig) -> tuple[float, ...]:
 
 def begin() -> int:
     """Run the command, alone or as one of torchrun's processes, and return its exit code."""
-    rank = torchrun_env()
-    return start() if rank is None else start_among(rank)
-
-
-def start_among(rank: TorchrunRank) -> int:
-    """Run one of the processes that torchrun started: the first does everything, the others share its batches."""
-    if rank.rank:
+    if (rank := torchrun_env()) is None:
+        return start()
+    if rank.rank:  # the first of torchrun's processes does everything, the others share its batches
         from batchlab.distributed.follower import main_of_torchrun
 
         return main_of_torchrun()
