@@ -89,7 +89,7 @@ def test_what_needs_another_machine_says_so_and_stays_open(config_of, monkeypatc
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     needs = replace(experiment(), arms={"a": [config_of("device=cuda")], "b": [config_of()]})
     outcome = judge_experiment(needs, {"a": Arm("a", [[]]), "b": arms(0.0, 0.0)["b"]})
-    assert (outcome.said, outcome.judged[0].reason) == ("open", "needs cuda")
+    assert (outcome.conclusion, outcome.judged[0].reason) == ("open", "needs cuda")
 
 
 def test_holm_counts_the_looks_and_the_claims():

@@ -39,7 +39,7 @@ def check(**keys):
 
 
 def said(asked, *arms):
-    return judge(asked, compute(asked, {each.name: each for each in arms})).said
+    return judge(asked, compute(asked, {each.name: each for each in arms})).conclusion
 
 
 def test_breaking_the_numbers_flips_the_verdict():
@@ -65,7 +65,7 @@ def test_breaking_the_numbers_flips_the_verdict():
 def test_supported_means_that_the_interval_lies_in_the_region(keys, values, verdict):
     asked = check(**keys)
     found = judge(asked, compute(asked, {"a": arm("a", *values)}))
-    assert found.said == verdict
+    assert found.conclusion == verdict
     low = keys.get("above", -keys.get("margin", math.inf))
     high = keys.get("below", keys.get("margin", math.inf))
     assert (verdict == SUPPORTED) == (low < found.look.low and found.look.high < high)
@@ -88,7 +88,7 @@ def test_four_looks_at_nothing_find_something_in_at_most_five_of_a_hundred():
     source, asked, config_error = np.random.default_rng(0), check(above=0.0, minus=None), 0
     for _ in range(500):
         values = source.normal(size=24)
-        looks = (judge(asked, Statistic(values[:n, None], values[:n, None])).said for n in (3, 6, 12, 24))
+        looks = (judge(asked, Statistic(values[:n, None], values[:n, None])).conclusion for n in (3, 6, 12, 24))
         config_error += any(each != OPEN for each in looks)
     assert config_error <= 35  # 25 expected at most; 2 standard errors are 10
 
@@ -96,7 +96,7 @@ def test_four_looks_at_nothing_find_something_in_at_most_five_of_a_hundred():
 def test_a_ratio_is_judged_on_the_log_scale_and_shown_as_it_is():
     asked = check(statistic="ratio", above=2.0)
     found = judge(asked, compute(asked, {"a": arm("a", 8.0, 8.2, 7.9), "b": arm("b", 2.0, 2.0, 2.0)}))
-    assert found.said == SUPPORTED
+    assert found.conclusion == SUPPORTED
     assert found.effect.value == pytest.approx((4.0 * 4.1 * 3.95) ** (1 / 3))
 
 

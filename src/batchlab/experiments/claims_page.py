@@ -60,8 +60,8 @@ def write_page(outcomes: Sequence[Outcome], failures: Mapping[str, str], page: P
 
 def _row(outcome: Outcome, holm: float) -> str:
     claim, name = outcome.experiment.claim, outcome.experiment.name
-    _, effect, _, n, p = numbers_of(outcome.main, is_decided=outcome.said != OPEN)
-    cells = [str(claim.number), f"[{claim.says}](#{name})", claim.source, f"**{outcome.said}**", effect, n, p]
+    _, effect, _, n, p = numbers_of(outcome.main, is_decided=outcome.conclusion != OPEN)
+    cells = [str(claim.number), f"[{claim.says}](#{name})", claim.source, f"**{outcome.conclusion}**", effect, n, p]
     beside = next((each for each in outcome.judged if each.check.is_secondary), None)
     last = "" if beside is None else f"{beside.check.name}: {numbers_of(beside)[0]}, {numbers_of(beside)[1]}"
     return f"| {' | '.join([*cells, shown_p(holm), last])} |"
@@ -71,7 +71,7 @@ def _section(outcome: Outcome, folder: Path) -> list[str]:
     """A claim's part of the page."""
     experiment, claim = outcome.experiment, outcome.experiment.claim
     lines = [f'<a id="{experiment.name}"></a>', "", f"## {claim.number}. {claim.says}", ""]
-    lines += [f"Source: {claim.source}. Verdict: **{outcome.said}**.", ""]
+    lines += [f"Source: {claim.source}. Verdict: **{outcome.conclusion}**.", ""]
     panel = claim_panel(outcome)
     if panel is not None:
         export_panel(panel, folder, ("png",))
@@ -100,10 +100,10 @@ def records_of(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             verdict, check = judged.verdict or UNJUDGED, judged.check
             record = of_claim | {
                 "what": check.name,
-                "verdict_of_claim": outcome.said,
+                "verdict_of_claim": outcome.conclusion,
                 "decides": not check.is_secondary,
             }
-            record |= {"verdict": verdict.said, "shown": numbers_of(judged)[1], "unit": check.unit}
+            record |= {"verdict": verdict.conclusion, "shown": numbers_of(judged)[1], "unit": check.unit}
             record |= {"effect": verdict.effect.value, "low": verdict.effect.low, "high": verdict.effect.high}
             records.append(finite(record | {"n": verdict.n, "p": verdict.p, "holm_p": holm} | measured))
     return records

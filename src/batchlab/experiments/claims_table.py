@@ -48,8 +48,8 @@ def draw_claims(outcomes: Sequence[Outcome]) -> Table:
         rows = outcome.judged if len(outcomes) <= MOST_WITH_CHECKS else [outcome.main]
         for place, judged in enumerate(rows):
             first = [str(outcome.experiment.claim.number), outcome.experiment.name] if place == 0 else ["", ""]
-            said, *numbers = numbers_of(judged, is_decided=len(rows) == 1 and outcome.said != OPEN)
-            verdict = outcome.said if len(rows) == 1 else said
+            own, *numbers = numbers_of(judged, is_decided=len(rows) == 1 and outcome.conclusion != OPEN)
+            verdict = outcome.conclusion if len(rows) == 1 else own
             end = judged is rows[-1] and len(rows) > 1
             table.add_row(*first, judged.title, verdict, *numbers, shown_p(holm) if place == 0 else "", end_section=end)
     return table
@@ -62,7 +62,13 @@ def numbers_of(judged: JudgedCheck, is_decided: bool = False) -> list[str]:
         return [OPEN, judged.reason, region_in_words(check), "0", "-"]
     needed = f" of ~{verdict.needed}" if verdict.needed < MOST_SEEDS else f" of >{MOST_SEEDS}"
     n = f"{verdict.n}{'' if is_decided or not verdict.needed else needed}"
-    return [verdict.said, effect_in_words(verdict.effect, check.unit), region_in_words(check), n, shown_p(verdict.p)]
+    return [
+        verdict.conclusion,
+        effect_in_words(verdict.effect, check.unit),
+        region_in_words(check),
+        n,
+        shown_p(verdict.p),
+    ]
 
 
 def effect_in_words(effect: Estimate, unit: str) -> str:
@@ -96,8 +102,8 @@ def shown_p(p: float) -> str:
 
 def summary(outcomes: Sequence[Outcome], failures: Mapping[str, str]) -> str:
     """Count how many claims came out how, and say what went wrong."""
-    said = [outcome.said for outcome in outcomes]
-    lines = [", ".join(f"{said.count(word)} {word}" for word in (SUPPORTED, CONTRADICTED, OPEN))]
+    conclusions = [outcome.conclusion for outcome in outcomes]
+    lines = [", ".join(f"{conclusions.count(word)} {word}" for word in (SUPPORTED, CONTRADICTED, OPEN))]
     lines += [f"{name} could not be measured: {why}" for name, why in failures.items()]
     lines.append("(...) stands beside the verdict; n of ~m: about m seeds would decide it. p: two-sided, of one look;")
     lines.append("Holm: of four looks, over this table.")

@@ -30,7 +30,7 @@ class CheckVerdict:
     """Verdict of a check.
 
     Attributes:
-        said: supported, contradicted or open.
+        conclusion: supported, contradicted or open.
         effect: mean over seeds with its 95 % t interval, of an ordering's smallest gap; a ratio back from its log.
         look: the same with the interval of one look, by which it is decided.
         n: seeds.
@@ -38,7 +38,7 @@ class CheckVerdict:
         needed: seeds that would decide it if effect and spread stay as they are; 0 where it is decided.
     """
 
-    said: str
+    conclusion: str
     effect: Estimate
     look: Estimate
     n: int
@@ -74,12 +74,12 @@ def judge(check: Check, statistic: Statistic) -> CheckVerdict:
         return CheckVerdict(OPEN, unknown, unknown, n, 1.0, next((look for look in LOOKS if look > n), LOOKS[-1]))
     inside = max(each.p_inside(region) for each in contrasts)
     outside = min(1.0, k * min(each.p_outside(region) for each in contrasts))
-    said = SUPPORTED if inside < LEVEL else CONTRADICTED if outside < LEVEL else OPEN
+    conclusion = SUPPORTED if inside < LEVEL else CONTRADICTED if outside < LEVEL else OPEN
     effect, look = (
         weakest.interval(alpha).map(lambda value: _back(value, statistic.is_log)) for alpha in (SIGNIFICANCE, LEVEL)
     )
-    needed = weakest.seeds_needed(region) if said == OPEN else 0
-    return CheckVerdict(said, effect, look, n, min(inside, outside), needed)
+    needed = weakest.seeds_needed(region) if conclusion == OPEN else 0
+    return CheckVerdict(conclusion, effect, look, n, min(inside, outside), needed)
 
 
 def region_of(check: Check, is_log: bool) -> tuple[float, float]:
@@ -186,7 +186,7 @@ class Outcome:
     Attributes:
         arms: as measured.
         judged: every check.
-        said: supported, contradicted or open.
+        conclusion: supported, contradicted or open.
         p: of the checks that decide; 1 where nothing was measured.
         n: seeds.
     """
@@ -194,7 +194,7 @@ class Outcome:
     experiment: Experiment
     arms: Mapping[str, Arm]
     judged: Sequence[JudgedCheck]
-    said: str
+    conclusion: str
     p: float
     n: int
 
@@ -213,9 +213,9 @@ class Outcome:
 def judge_experiment(experiment: Experiment, arms: Mapping[str, Arm]) -> Outcome:
     """Judge every check; the claim is contradicted where one that decides is, supported where all of them are."""
     judged = [_judged(check, experiment, arms) for check in experiment.checks]
-    said, p = _together([each.verdict for each in judged if not each.check.is_secondary])
+    conclusion, p = _together([each.verdict for each in judged if not each.check.is_secondary])
     n = max((len(runs) for arm in arms.values() for runs in arm.settings), default=0)
-    return Outcome(experiment, arms, judged, said, p, n)
+    return Outcome(experiment, arms, judged, conclusion, p, n)
 
 
 def _judged(check: Check, experiment: Experiment, arms: Mapping[str, Arm]) -> JudgedCheck:
@@ -232,12 +232,12 @@ def _judged(check: Check, experiment: Experiment, arms: Mapping[str, Arm]) -> Ju
 def _together(verdicts: Sequence[CheckVerdict | None]) -> tuple[str, float]:
     """Of the checks that decide: all must support (intersection-union), one is enough to contradict (Bonferroni)."""
     known = [each for each in verdicts if each is not None]
-    against = [each.p for each in known if each.said == CONTRADICTED]
+    against = [each.p for each in known if each.conclusion == CONTRADICTED]
     if against:
         return CONTRADICTED, min(1.0, len(verdicts) * min(against))
     if not known or len(known) < len(verdicts):
         return OPEN, 1.0
-    return (SUPPORTED if all(each.said == SUPPORTED for each in known) else OPEN), max(each.p for each in known)
+    return (SUPPORTED if all(each.conclusion == SUPPORTED for each in known) else OPEN), max(each.p for each in known)
 
 
 def corrected(outcomes: Sequence[Outcome]) -> list[float]:

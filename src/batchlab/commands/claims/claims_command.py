@@ -128,7 +128,7 @@ class Measurement:
         before = outcomes.get(experiment.name)
         if before is None:
             return True
-        is_open = before.said == OPEN and before.can_be_decided
+        is_open = before.conclusion == OPEN and before.can_be_decided
         return is_open and look <= experiment.max_seeds and experiment.name not in self.failures
 
     def _judge(self, experiment: Experiment, look: int, known: Known, outcomes: dict[str, Outcome]) -> None:
