@@ -24,7 +24,6 @@ class BatchlabSweeper(Sweeper):
     """
 
     def __init__(self, **settings: Any) -> None:
-        self._settings = settings
         self._launcher: Launcher | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:

@@ -42,11 +42,8 @@ def engine_settings(address: str, num_connections: int) -> dict[str, Any]:
 class ServerStorage(RDBStorage):
     """Optuna's storage, with two of its transactions made safe against answers that are lost.
 
-    Args:
-        address: of SQLAlchemy.
-        lease: of this process, written with the state when a trial begins to run; None where the trials are run by
-            other processes, as behind a proxy.
-        num_connections: that are kept.
+    The lease of this process is written with the state when a trial begins to run; None where other processes run the
+    trials, as behind a proxy.
     """
 
     def __init__(self, address: str, lease: dict[str, Any] | None, num_connections: int = 1) -> None:
@@ -104,14 +101,10 @@ def _retrying(name: str) -> Any:
 
 
 class RetryingStorage(BaseStorage):
-    """Storage on a server as if it were always there: what fails while the server is away is done when it is back.
+    """A storage on a server as if it were always there: what fails while it is away is done when it is back.
 
     Attributes are written anew, a parameter that is there already is left as it is, a study of that name is found, and
     a slot that has a trial gets no second one (`ServerStorage`). A state is looked at before it is set again.
-
-    Args:
-        storage: on the server.
-        address: of the server, for people.
     """
 
     def __init__(self, storage: BaseStorage, address: str) -> None:

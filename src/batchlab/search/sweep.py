@@ -51,15 +51,10 @@ def search(
     arguments: list[str],
     show: Callable[[Study, Settings, Space], None] | None = None,
 ) -> None:
-    """Work on the study until its slots are done, or the time is over.
+    """Work on the study until its slots are done, or the time is over: in this process, or as the workers' supervisor.
 
-    Args:
-        context: Hydra's.
-        task: function that a trial runs.
-        launcher: of this sweep.
-        master: the configuration that Hydra composed for the sweep.
-        arguments: overrides of the command line.
-        show: called with what was searched when the search ends, however it ends; not in workers.
+    `master` is the configuration that Hydra composed for the sweep; `arguments` are the typed overrides. `show`
+    is called when the search ends, however it ends; not in workers.
     """
     HydraConfig.instance().set_config(master)  # Hydra does so for jobs only; the study's name is made of its choices
     settings = read_settings(master)
@@ -83,33 +78,18 @@ def search(
     points = [] if is_grid else first_points(settings, space, composer.base())  # a grid has its points
     queue = TrialQueue(study, settings, own_lease(), points)
     try:
-        _work(
-            study, settings, space, queue, composer, deadline, partial(TrialRunner, settings, context, task, launcher)
-        )
+        if settings.num_workers and WORKER not in os.environ:
+            typed = OmegaConf.select(composer.base(), "device", default="auto")  # cuda:1 counts among all of them
+            supervise(study, settings, space, queue, deadline, visible_gpus() if typed in ("auto", "cuda") else ())
+        else:
+            deadline = min(deadline, float(os.environ.get(UNTIL, "inf")))
+            jobs = TrialRunner(settings, context, task, launcher, composer, deadline)
+            SearchLoop(study, settings, space, queue, composer, jobs).run(own_lease(), deadline)
     finally:
         if WORKER not in os.environ:
             write_solutions(Path(master.hydra.sweep.dir), study, settings, space)
             if show is not None:
                 show(study, settings, space)
-
-
-def _work(
-    study: Study,
-    settings: Settings,
-    space: Space,
-    queue: TrialQueue,
-    composer: Composer,
-    deadline: float,
-    make_jobs: Callable[[Composer, float], TrialRunner],
-) -> None:
-    """Run trials in this process, or supervise the processes that do."""
-    if settings.num_workers and WORKER not in os.environ:
-        typed = OmegaConf.select(composer.base(), "device", default="auto")  # cuda:1 counts among all of them
-        supervise(study, settings, space, queue, deadline, visible_gpus() if typed in ("auto", "cuda") else ())
-    else:
-        deadline = min(deadline, float(os.environ.get(UNTIL, "inf")))
-        jobs = make_jobs(composer, deadline)
-        SearchLoop(study, settings, space, queue, composer, jobs).run(own_lease(), deadline)
 
 
 def announce(study: Study, settings: Settings, space: Space) -> None:

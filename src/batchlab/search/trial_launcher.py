@@ -29,14 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """One trial's job.
-
-    Attributes:
-        trial_id: in the storage.
-        number: the trial's.
-        structural: overrides that change which files are composed.
-        plain: the others that were suggested.
-    """
+    """One trial's job, with its overrides: those that change which files are composed, and the others."""
 
     trial_id: int
     number: int
@@ -69,7 +62,13 @@ class TrialRunner:
         sweep = OmegaConf.to_container(self._composer.base().hydra.sweep, resolve=False)
         if is_in_process(self._launcher) and "override_dirname" not in str(sweep):
             return [_outcome_of(self._run_here(job)) for job in jobs]
-        lines = [[*fixed, *job.structural, *job.plain, *self._environment(job)] for job in jobs]
+        sweep_id = os.environ.get(SWEEP_ID)  # a launcher's machine may not have inherited this one's environment
+        inherited = {SWEEP_ID: sweep_id} if sweep_id else {}
+        lines = []
+        for job in jobs:
+            carried = {TRIAL: self._ref(job).as_text()} | inherited
+            environment = [f"+hydra.job.env_set.{name}='{value}'" for name, value in carried.items()]
+            lines.append([*fixed, *job.structural, *job.plain, *environment])
         try:
             returned = self._launcher.launch(lines, initial_job_idx=jobs[0].number)
         except Exception:
@@ -82,12 +81,6 @@ class TrialRunner:
         tried = in_words([*job.structural, *job.plain]).replace("'", "")  # it may stand in quotes
         deadline = time.time() + self._deadline - time.monotonic()  # a launcher's job may be on another host
         return TrialRef.of(self._settings, job.trial_id, job.number, deadline, tried, self._may_repeat)
-
-    def _environment(self, job: Job) -> list[str]:
-        """What a job needs in its environment, on a machine that has not inherited this one's too."""
-        sweep = os.environ.get(SWEEP_ID)
-        carried = {TRIAL: self._ref(job).as_text()} | ({SWEEP_ID: sweep} if sweep else {})
-        return [f"+hydra.job.env_set.{name}='{value}'" for name, value in carried.items()]
 
     def _run_here(self, job: Job) -> JobReturn:
         config = self._composer.job(job.structural, job.plain)
