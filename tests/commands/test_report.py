@@ -52,7 +52,7 @@ def test_a_page_that_is_deleted_comes_back_byte_for_byte(multirun, tmp_path, typ
     runs = {}
     reads = (
         table_runs(database_of(client), experiment.experiment_id),
-        pages_of_client(client, experiment.experiment_id),
+        pages_of_client(client, [experiment.experiment_id]),
     )
     for read in reads:  # the quick way says what MLflow's own does
         runs = {run["info"]["id"]: run for run in read}

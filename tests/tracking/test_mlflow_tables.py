@@ -50,7 +50,7 @@ def test_the_tables_have_the_columns_that_are_read(tmp_path):
 
 def test_tables_say_of_runs_what_the_api_says(recorded):
     client, experiment, run = recorded
-    [by_table], [by_api] = table_runs(database_of(client), experiment), pages_of_client(client, experiment)
+    [by_table], [by_api] = table_runs(database_of(client), experiment), pages_of_client(client, [experiment])
     assert math.isnan(by_table["metrics"].pop("val/accuracy")), VERSION
     assert math.isnan(by_api["metrics"].pop("val/accuracy")), VERSION
     assert by_table == by_api, VERSION

@@ -19,7 +19,7 @@ MEND = """'data.target="ArrDelay > 15"' or another column or expression"""
 
 
 def evaluate_target(frame: pd.DataFrame, target: object) -> tuple[pd.Series, list[str]]:
-    """Values of the target, and the columns that it is made of.
+    """Evaluate the target; return its values and the columns that it is made of.
 
     A row in which any of these columns is missing has no target: pandas calls ``NaN > 15`` False, which would
     turn the missing into examples of a class.

@@ -38,7 +38,7 @@ class Features:
 
 
 def read_columns(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Every column as float64 (NaN where missing or infinite) or text; and what the others hold, by name."""
+    """Read every column as float64 (NaN where missing or infinite) or text; and what the others hold, by name."""
     columns, unread = {}, {}
     for name, column in frame.items():
         kind = column_kind(column)
@@ -53,7 +53,7 @@ def read_columns(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
 
 
 def column_kind(column: pd.Series) -> str:
-    """``number`` (bools too), ``text``, or a word for what is read as neither."""
+    """Return ``number`` (bools too), ``text``, or a word for what is read as neither."""
     if is_complex_dtype(column.dtype):
         return "complex numbers"
     if is_numeric_dtype(column.dtype) or is_bool_dtype(column.dtype):
@@ -67,7 +67,7 @@ def column_kind(column: pd.Series) -> str:
 
 
 def as_floats(column: pd.Series) -> np.ndarray:
-    """A column of numbers or bools as float64 [N], NaN where missing."""
+    """Return a column of numbers or bools as float64 [N], NaN where missing."""
     if isinstance(column.dtype, np.dtype) and column.dtype != object:
         return column.to_numpy(dtype=np.float64)
     if column.dtype == object:
@@ -76,7 +76,7 @@ def as_floats(column: pd.Series) -> np.ndarray:
 
 
 def encode(columns: pd.DataFrame, rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Features | None:
-    """Numbers imputed, marked where missing and standardised; text one-hot, at most 50 columns each.
+    """Impute, mark and standardise numbers, and encode text one-hot, at most 50 columns each.
 
     Args:
         columns: from `read_columns`, N rows.

@@ -11,7 +11,7 @@ from batchlab.data.transforms import Prepare
 
 
 def placed(dataset: Dataset, device: torch.device) -> Dataset:
-    """The data set with all examples as tensors on the device."""
+    """Return the data set with all examples as tensors on the device."""
 
     def place(split: Split) -> Split:
         inputs = split.inputs
@@ -23,7 +23,7 @@ def placed(dataset: Dataset, device: torch.device) -> Dataset:
 
 
 def normalised(dataset: Dataset, device: torch.device) -> Dataset:
-    """A placed data set with its inputs as the float32 that the model sees, so that no step computes them."""
+    """Return a placed data set with its inputs as the float32 that the model sees, so that no step computes them."""
 
     def prepare(split: Split) -> Split:
         assert isinstance(split.inputs, Tensor)
@@ -34,14 +34,14 @@ def normalised(dataset: Dataset, device: torch.device) -> Dataset:
 
 
 def sampled(split: Split, count: int, seed: int) -> Split:
-    """At most `count` examples of a split, drawn by the seed alone."""
+    """Draw at most `count` examples of a split, drawn by the seed alone."""
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
     index = order[:count].to(split.targets.device)
     return Split(split.inputs[index], split.targets[index])
 
 
 def in_order(split: Split, prepare: Prepare, device: torch.device, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The examples of a split as they lie, `size` at a time, prepared on the device."""
+    """Yield the examples of a split as they lie, `size` at a time, prepared on the device."""
     for start in range(0, len(split), size):
         index = torch.arange(start, min(start + size, len(split)))
         raw = split.inputs[start : start + size] if isinstance(split.inputs, Tensor) else split.inputs[index]

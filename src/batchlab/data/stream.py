@@ -23,13 +23,13 @@ CHUNK_BYTES = {"cpu": 1 << 20, "cuda": 1 << 26, "mps": 1 << 26}
 
 @lru_cache(maxsize=4)
 def pass_permutation(num_examples: int, seed: int, epoch: int) -> Tensor:
-    """The order of pass `epoch`: [N] indices, each once."""
+    """Return the order of pass `epoch`: [N] indices, each once."""
     return torch.randperm(num_examples, generator=_generator(seed, epoch, 0))
 
 
 @lru_cache(maxsize=4)
 def pass_draws(num_examples: int, seed: int, epoch: int) -> Tensor:
-    """Uniform numbers in [0, 1) of pass `epoch`: [N, 3], for flip, vertical and horizontal shift."""
+    """Draw uniform numbers in [0, 1) of pass `epoch`: [N, 3], for flip, vertical and horizontal shift."""
     return torch.rand(num_examples, 3, generator=_generator(seed, epoch, 1))
 
 
@@ -46,11 +46,11 @@ class Order:
     seed: int
 
     def indices(self, start: int, count: int) -> Tensor:
-        """Examples at positions start to start + count: [count] int64."""
+        """Return the examples at positions start to start + count: [count] int64."""
         return self._rows(pass_permutation, start, count)
 
     def draws(self, start: int, count: int) -> Tensor:
-        """Uniform numbers of positions start to start + count: [count, 3]."""
+        """Return the uniform numbers of positions start to start + count: [count, 3]."""
         return self._rows(pass_draws, start, count)
 
     def _rows(self, rows_of: Callable[[int, int, int], Tensor], start: int, count: int) -> Tensor:
@@ -97,15 +97,7 @@ class BatchStream:
             self._read.expect(start, count, stride)
 
     def take(self, start: int, count: int) -> tuple[Tensor, Tensor]:
-        """The examples at positions start to start + count.
-
-        Args:
-            start: first position, from 0.
-            count: examples wanted.
-
-        Returns:
-            inputs [count, *input_shape] float32 and targets [count]; valid until the next call.
-        """
+        """Return inputs [count, *input_shape] float32 and targets [count] from a position; valid until the next call."""
         offset = start - self._start
         if offset < 0 or offset + count > len(self._targets):
             ahead = count * max(1, self._chunk_examples // count)
@@ -134,7 +126,7 @@ Reader = Callable[[int, int], tuple[Tensor, Tensor]]
 
 
 def gather(split: Split, order: Order) -> Reader:
-    """Reads a split whose tensors lie on one device, there."""
+    """Return a reader of a split whose tensors lie on one device, there."""
     inputs, targets = split.inputs, split.targets
     assert isinstance(inputs, Tensor)
 
@@ -165,15 +157,8 @@ class PositionRows:
         return self.split.inputs[index], self.split.targets[index]
 
 
-def consecutive(start: int, count: int) -> Iterator[list[int]]:
-    """Without end: positions start to start + count, then the next `count`, and so on."""
-    while True:
-        yield list(range(start, start + count))
-        start += count
-
-
 def shares(start: int, count: int, stride: int, chunk_size: int) -> Iterator[list[int]]:
-    """Without end: positions start to start + count, at most `chunk_size` at a time, then the same `stride` further."""
+    """Yield without end: positions start to start + count, at most `chunk_size` at a time, then the same `stride` further."""
     while True:
         for begin in range(start, start + count, chunk_size):
             yield list(range(begin, min(begin + chunk_size, start + count)))
@@ -198,7 +183,7 @@ class LoadedChunks:
         self._rows, self._chunk_size = PositionRows(split, order), chunk_size
         self._num_workers = 0 if isinstance(split.inputs, Tensor) else 2
         self._expected: tuple[int, int, int] | None = None
-        self._restart(0, consecutive(0, chunk_size))
+        self._restart(0, shares(0, chunk_size, chunk_size, chunk_size))
 
     def expect(self, start: int, count: int, stride: int) -> None:
         """What is asked for next lies within start to start + count, then as far on from start + stride."""
@@ -209,8 +194,9 @@ class LoadedChunks:
 
     def __call__(self, start: int, count: int) -> tuple[Tensor, Tensor]:
         """Raw inputs and targets [count, ...] at positions start to start + count."""
+        size = self._chunk_size
         if not self._begin <= start <= self._begin + len(self._targets):
-            self._restart(start, consecutive(start, self._chunk_size))
+            self._restart(start, shares(start, size, size, size))
         inputs, targets = [self._inputs[start - self._begin :]], [self._targets[start - self._begin :]]
         while sum(map(len, targets)) < count:
             more_inputs, more_targets = next(self._chunks)

@@ -17,7 +17,7 @@ BYTES_OF_A_LINE = 2**20
 
 
 def read_table(path: str | None) -> pd.DataFrame:
-    """The rows of a table file.
+    """Read the rows of a table file.
 
     Args:
         path: .csv, .tsv or .parquet, or one of these followed by .gz.
@@ -39,11 +39,7 @@ def read_table(path: str | None) -> pd.DataFrame:
         raise config_error("data.path", path, "the file is truncated: its gzip stream ends early", MEND) from None
     except pd.errors.EmptyDataError:
         raise config_error("data.path", path, "the file is empty", MEND) from None
-    except (
-        OSError,
-        ValueError,
-        pa.ArrowException,
-    ) as error:  # ParserError and UnicodeDecodeError are ValueErrors
+    except (OSError, ValueError, pa.ArrowException) as error:  # ParserError and UnicodeDecodeError are ValueErrors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         fix = "it again when it is saved as UTF-8" if isinstance(error, UnicodeError) else MEND
         raise config_error("data.path", path, f"the file cannot be read as {suffix} ({reason})", fix) from None
@@ -86,15 +82,10 @@ def _check_whole(path: str, file: Path, frame: pd.DataFrame) -> None:
     """A file that was cut in the middle of a line: pandas would take the rest of the row for missing values."""
     if file.suffix not in (".csv", ".tsv"):
         return  # the others know their own length
-    last = _end(file).rsplit(b"\n", 1)[-1].decode(errors="replace")
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - BYTES_OF_A_LINE))
+        last = stream.read().rsplit(b"\n", 1)[-1].decode(errors="replace")
     cells = last.count("\t" if file.suffix == ".tsv" else ",") + 1
     if last and '"' not in last and cells < len(frame.columns):
         what = f"row {len(frame):,}, the last, has {cells} of {len(frame.columns)} columns and no end of line"
         raise config_error("data.path", path, f"the file is truncated: {what}", MEND)
-
-
-def _end(file: Path) -> bytes:
-    """The last bytes of a file: its last line, unless that is very long."""
-    with file.open("rb") as stream:
-        stream.seek(max(0, file.stat().st_size - BYTES_OF_A_LINE))
-        return stream.read()

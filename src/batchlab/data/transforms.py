@@ -17,15 +17,7 @@ class Prepare:
         self._buffer = torch.empty(0, device=device)
 
     def __call__(self, raw: Tensor, draws: Tensor | None = None) -> Tensor:
-        """Normalise, after augmentation where there are draws.
-
-        Args:
-            raw: [n, *input_shape] uint8 or float32 on the device.
-            draws: [n, 3] uniform numbers for augmentation, or None.
-
-        Returns:
-            [n, *input_shape] float32; overwritten by the next call.
-        """
+        """Normalise [n, *input_shape] to float32, augmented by uniform draws [n, 3]; overwritten by the next call."""
         if draws is not None and self.augment is not None:
             raw = augmented(raw, draws, self.augment)
         if self._neutral and raw.dtype == torch.float32:
@@ -43,9 +35,6 @@ def augmented(images: Tensor, draws: Tensor, augment: Augment) -> Tensor:
         images: [n, C, H, W], any dtype, any device.
         draws: [n, 3] uniform in [0, 1): flip, vertical shift, horizontal shift.
         augment: whether to flip, and by how many pixels to shift at most.
-
-    Returns:
-        [n, C, H, W]: a copy, changed.
     """
     draws = draws.to(images.device)
     margin, height, width = augment.crop_padding, images.shape[2], images.shape[3]

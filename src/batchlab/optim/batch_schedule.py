@@ -2,16 +2,7 @@
 
 
 def constant(batch_size: int, decay: float, num_train: int) -> tuple[int, float]:
-    """The same batch at every step; the learning rate decays as its schedule says.
-
-    Args:
-        batch_size: at the start.
-        decay: factor that the lr schedule asks for now, in [0, 1].
-        num_train: examples in the training split.
-
-    Returns:
-        batch size and lr factor of the next step.
-    """
+    """Return the same batch size at every step, and the lr schedule's factor as it is; arguments as in `grow`."""
     del num_train
     return batch_size, decay
 

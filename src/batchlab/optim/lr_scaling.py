@@ -14,7 +14,7 @@ Settings = dict[str, Any]
 
 
 def none(settings: Mapping[str, Any], batch_size: int) -> Settings:
-    """The settings as they are: the same learning rate at every batch size."""
+    """Return the settings as they are: the same learning rate at every batch size."""
     del batch_size
     return dict(settings)
 
@@ -27,9 +27,6 @@ def linear(settings: Mapping[str, Any], batch_size: int, *, base_batch_size: int
         batch_size: B, examples per optimizer step.
         base_batch_size: B0, examples per step at which the settings hold.
         scale_weight_decay: multiply weight_decay by the same factor.
-
-    Returns:
-        The settings at B.
 
     Source: Goyal et al. 2017 (1706.02677), section 2.1.
     """
@@ -57,16 +54,7 @@ def noise(
 
     ``lr * ((1 + Bn/B0) / (1 + Bn/B))^exponent``.
 
-    Args:
-        settings: at base_batch_size.
-        batch_size: B, examples per optimizer step.
-        base_batch_size: B0, examples per step at which the settings hold.
-        noise_scale: Bn, gradient noise scale, in examples.
-        exponent: 1 for SGD, .5 to 1 for Adam.
-        scale_weight_decay: multiply weight_decay by the same factor.
-
-    Returns:
-        The settings at B.
+    Arguments as in `linear`; noise_scale is Bn, in examples, and the exponent 1 for SGD, .5 to 1 for Adam.
 
     Raises:
         ConfigErrors: where noise_scale is not above 0.
@@ -83,7 +71,7 @@ def noise(
 def adam_sqrt(
     settings: Mapping[str, Any], batch_size: int, *, base_batch_size: int, scale_weight_decay: bool
 ) -> Settings:
-    """Adam: lr * sqrt(kappa), 1 - beta -> kappa * (1 - beta) for both betas, eps / sqrt(kappa).
+    """Scale Adam's settings: lr * sqrt(kappa), 1 - beta -> kappa * (1 - beta) for both betas, eps / sqrt(kappa).
 
     RMSprop's one decay rate, alpha, moves like a beta. Arguments as in `linear`.
 

@@ -5,27 +5,18 @@ from collections.abc import Sequence
 
 
 def constant(progress: float) -> float:
-    """1 all the way."""
+    """Return 1 all the way."""
     del progress
     return 1.0
 
 
 def step(progress: float, *, milestones: Sequence[float], factor: float) -> float:
-    """Multiplied by `factor` at each milestone.
-
-    Args:
-        progress: share of the budget used, in [0, 1].
-        milestones: shares of the budget at which the rate drops.
-        factor: of each drop, in (0, 1).
-
-    Returns:
-        factor ** (number of milestones reached).
-    """
+    """Multiply by `factor`, in (0, 1), at each milestone, a share of the budget."""
     return factor ** sum(progress >= milestone for milestone in milestones)
 
 
 def cosine(progress: float, *, final: float) -> float:
-    """Half a cosine from 1 to `final`: final + (1 - final) * (1 + cos(pi * progress)) / 2.
+    """Follow half a cosine from 1 to `final`: final + (1 - final) * (1 + cos(pi * progress)) / 2.
 
     Source: Loshchilov and Hutter 2017 (1608.03983), equation 5.
     """
@@ -33,7 +24,7 @@ def cosine(progress: float, *, final: float) -> float:
 
 
 def linear(progress: float, *, final: float) -> float:
-    """A straight line from 1 to `final`."""
+    """Follow a straight line from 1 to `final`."""
     return 1 + (final - 1) * progress
 
 
@@ -46,15 +37,12 @@ def wsd(progress: float, *, decay: float, final: float) -> float:
 
 
 def warm_up(progress: float, warmup: float, warmup_from: float) -> float:
-    """The ramp that multiplies every schedule: from `warmup_from` to 1 over the first `warmup` of the run.
+    """Return the ramp that multiplies every schedule, from `warmup_from` to 1 over the first `warmup` of the run.
 
     Args:
         progress: share of the budget used, in [0, 1].
         warmup: share of the budget that the ramp takes; 0 = none.
         warmup_from: factor at the start; Goyal's gradual warm-up starts at base lr / scaled lr.
-
-    Returns:
-        A factor in [warmup_from, 1].
 
     Source: Goyal et al. 2017 (1706.02677), section 2.2.
     """

@@ -9,16 +9,12 @@ from batchlab.errors import config_error
 
 
 def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
-    """The weights Muon is made for: those of layers between the first and the last.
+    """Return the weights Muon is made for: those of layers between the first and the last.
 
     A weight counts where it has two dimensions or more, bears a name that ends with ``weight`` and is no embedding;
     first and last are meant in the order in which the model registers its layers.
 
-    Args:
-        model: any network.
-
-    Returns:
-        The weights, in order; none where the model has fewer than three layers.
+    A model of fewer than three layers has none.
 
     Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks".
     """
@@ -41,7 +37,7 @@ def muon_with_adamw(
     betas: Sequence[float] = (0.9, 0.95),
     weight_decay: float = 0.0,
 ) -> Optimizer:
-    """Muon on hidden matrices and AdamW on the rest, in two parameter groups with their own learning rates.
+    """Build Muon on hidden matrices and AdamW on the rest, in two parameter groups with their own learning rates.
 
     Muon's update is the momentum matrix, orthogonalised by a Newton-Schulz iteration and scaled by
     ``lr * sqrt(max(1, rows / columns))``; convolutions count as matrices [out, in * height * width].

@@ -81,11 +81,8 @@ class Evaluator:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was spent and measured so far."""
-        return {
-            "seconds": self._seconds,
-            "measurer": self._measurer.state_dict(),
-            "meter": self._meter.state_dict(),
-        }
+        parts = {"measurer": self._measurer.state_dict(), "meter": self._meter.state_dict()}
+        return {"seconds": self._seconds, **parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Set what another process has spent and measured."""

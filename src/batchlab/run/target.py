@@ -18,10 +18,6 @@ def target_metrics(evaluations: Sequence[Evaluation], target: float | None) -> d
 
     Linear between that evaluation and the one before; at the first evaluation its own numbers.
 
-    Args:
-        evaluations: in order.
-        target: validation accuracy, or None.
-
     Returns:
         ``target/...``, NaN where the target was not reached (right-censored); nothing without a target.
     """

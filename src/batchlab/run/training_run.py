@@ -142,11 +142,7 @@ def stopped_result(built: Built, at: LoopPoint | Evaluation, reason: str) -> Run
 def warm_up(built: Built) -> float:
     """Make one forward and backward pass of each shape, so that the first timed step is like the others.
 
-    Args:
-        built: what will run.
-
-    Returns:
-        Seconds it took; with torch.compile this is the compilation.
+    Returns seconds; with torch.compile this is the compilation.
     """
     started = time.perf_counter()
     if built.train_step.ranks is not None:

@@ -27,7 +27,7 @@ class Predictions:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of examples whose largest logit is the target's, in [0, 1]; None for regression."""
+        """Return the share of examples whose largest logit is the target's, in [0, 1]; None for regression."""
         if self.targets.is_floating_point():
             return None
         return (self.logits.argmax(dim=1) == self.targets).double().mean().item()
@@ -40,22 +40,17 @@ def predict(
     loss_function: Callable[[Tensor, Tensor], Tensor],
     batches: Iterable[tuple[Tensor, Tensor]],
 ) -> Predictions:
-    """Run a model over a split in evaluation mode; its mode is put back afterwards.
+    """Run a model over a split, part by part, in evaluation mode; its mode is put back afterwards.
 
     Args:
         model: whose mode is switched.
         forward: inputs [n, ...] -> logits [n, C]; the model under its precision.
         loss_function: (logits, targets) -> scalar mean.
-        batches: the split, part by part.
-
-    Returns:
-        Logits, targets and mean loss of the whole split.
+        batches: of the split.
     """
     was_training = model.training
     model.eval()
-    logits: list[Tensor] = []
-    targets: list[Tensor] = []
-    losses: list[Tensor] = []
+    logits, targets, losses = list[Tensor](), list[Tensor](), list[Tensor]()
     for inputs, target in batches:
         output = forward(inputs).float()
         losses.append(loss_function(output, target).double() * len(target))
@@ -72,16 +67,11 @@ CLASS_METRICS = ("precision", "recall", "auroc", "auprc")
 
 
 def class_metrics(predictions: Predictions) -> dict[str, float]:
-    """Precision, recall, AUROC and AUPRC of a classifier; one against the rest, mean over classes.
+    """Return precision, recall, AUROC and AUPRC of a classifier; one against the rest, mean over classes.
 
     Two classes: of class 1. A class that is never predicted has precision 0. AUROC and AUPRC are NaN where
     the logits are not finite or a class is missing; all are NaN for regression.
 
-    Args:
-        predictions: of the validation split.
-
-    Returns:
-        The four values under ``precision``, ``recall``, ``auroc``, ``auprc``.
     """
     logits, targets = predictions.logits, predictions.targets.numpy()
     missing: dict[str, float] = dict.fromkeys(CLASS_METRICS, NOT_A_NUMBER)

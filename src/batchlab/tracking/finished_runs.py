@@ -60,15 +60,7 @@ def record_finished(
 def record_probe(
     config: Config, seed: int, tags: Mapping[str, str], finals: Mapping[str, float], sweep_id: str
 ) -> None:
-    """Record a probe's numbers.
-
-    Args:
-        config: what was probed.
-        seed: of it.
-        tags: its identity.
-        finals: metric -> value; those that are not finite are left out.
-        sweep_id: names the command.
-    """
+    """Record a probe's finals, metric -> value, under its identity (tags); sweep_id names the command."""
     own = {"batchlab.role": "probe", "sweep_id": sweep_id, "load_average": load_average(), "outcome": "done"}
     settings = {key: value for key, value in flat_params(config).items() if value is not None} | {"seed": seed}
     values = [(key, value, 0) for key, value in finals.items()]
@@ -111,5 +103,5 @@ def record_study(
 
 
 def _metric_name(key: str) -> str:
-    """A name that MLflow takes: letters, digits and _-. /."""
+    """Return a name that MLflow takes: letters, digits and _-. /."""
     return re.sub(r"[^\w\-. /]", "_", key)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from requests import RequestException
@@ -52,18 +51,11 @@ class Store:
 
 @contextmanager
 def tracking_errors(mlruns: str) -> Iterator[None]:
-    """Errors of asking MLflow become one.
-
-    Args:
-        mlruns: folder of results.
-
-    Raises:
-        TrackingUnavailable: see there.
-    """
+    """Raise every error of asking MLflow as `TrackingUnavailable`."""
     try:
         yield
     except (MlflowException, SQLAlchemyError, RequestException, OSError) as error:
-        away = TrackingUnavailable(_said(tracking_uri(mlruns), _reason(error)))
+        away = TrackingUnavailable(_describe(tracking_uri(mlruns), _reason(error)))
         away.is_refusal = isinstance(error, MlflowException) and error.error_code in REFUSALS
         raise away from error
 
@@ -77,17 +69,14 @@ def _reason(error: Exception) -> str:
     return reason_of(error) or masked(text.splitlines()[0] if text else type(error).__name__)[:300]
 
 
-def _said(address: str, reason: str) -> str:
-    """Which MLflow, and what is wrong; a database's file stands in the reason already."""
+def _describe(address: str, reason: str) -> str:
+    """Say which MLflow, and what is wrong; a database's file stands in the reason already."""
     path = sqlite_path(address)
     return reason if path and str(path) in reason else f"MLflow at {masked(address)}: {reason}"
 
 
 def client_of(mlruns: str) -> MlflowClient:
-    """MLflow's client; a database of our own is made where there is none.
-
-    Args:
-        mlruns: folder of results.
+    """Return MLflow's client; a database of our own is made where there is none.
 
     Raises:
         TrackingUnavailable: where the store cannot be opened.
@@ -109,14 +98,7 @@ def _client(address: str, mlruns: str) -> MlflowClient:
 
 
 def open_store(mlruns: str, study: str) -> Store:
-    """The study's experiment and parent run, created once however many processes ask.
-
-    Args:
-        mlruns: folder of results; holds lock, database and artifacts.
-        study: name of experiment and parent run.
-
-    Returns:
-        The store.
+    """Return the study's experiment and parent run, created once however many processes ask.
 
     Raises:
         TrackingUnavailable: where MLflow does not answer.
@@ -148,7 +130,7 @@ def _open(address: str, mlruns: str, study: str) -> Store:
 
 
 def _experiment(client: MlflowClient, study: str, location: str | None) -> tuple[str, bool]:
-    """Id of the study's experiment, and whether it was made here."""
+    """Return the id of the study's experiment, and whether it was made here."""
     if (found := client.get_experiment_by_name(study)) is not None:
         return found.experiment_id, False
     try:
@@ -160,5 +142,5 @@ def _experiment(client: MlflowClient, study: str, location: str | None) -> tuple
 
 
 def runs_where(client: MlflowClient, experiment_id: str, where: str) -> list[str]:
-    """The id of a run of an experiment that a filter finds; nothing where there is none."""
+    """Return the id of a run of an experiment that a filter finds; nothing where there is none."""
     return [run.info.run_id for run in client.search_runs([experiment_id], where, max_results=1)]

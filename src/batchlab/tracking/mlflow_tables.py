@@ -5,11 +5,9 @@ After an upgrade of MLflow tests/tracking/test_mlflow_tables.py says which of th
 
 import logging
 import math
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import; it would call home on every run
 import mlflow.store.db.utils
 from mlflow import MlflowClient
 from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, SqlParam, SqlRun, SqlTag

@@ -67,12 +67,12 @@ class Recorder:
 
     @property
     def run_id(self) -> str:
-        """The run's in MLflow; ``spool:<our own>`` as long as MLflow does not have it."""
+        """Return the run's id in MLflow; ``spool:<our own>`` as long as MLflow does not have it."""
         return self._spool.run_id or f"spool:{self._spool.header.id}"
 
     @property
     def spool_path(self) -> Path:
-        """The run's file, until MLflow has all of it."""
+        """Return the run's file, until MLflow has all of it."""
         return self._spool.path
 
     def __enter__(self) -> "Recorder":
@@ -118,7 +118,7 @@ class Recorder:
             self._end("FINISHED" if result.outcome == "pruned" else "KILLED", result.outcome, result.cause)
 
     def _save(self, result: RunResult) -> None:
-        """The artifacts, into the folder beside the run's file."""
+        """Write the artifacts into the folder beside the run's file."""
         folder = self._spool.artifacts
         try:
             folder.mkdir(exist_ok=True)
@@ -140,14 +140,7 @@ class Recorder:
 
 
 def end_run(spool: Spool, clock: RunClock, status: str, tags: Mapping[str, str]) -> None:
-    """Write down how a run ended.
-
-    Args:
-        spool: of the run.
-        clock: of the run.
-        status: FINISHED, FAILED or KILLED.
-        tags: outcome, cause and the like; what is longer than MLflow takes is cut.
-    """
+    """Write down how a run ended: MLflow's status, and outcome, cause and the like, cut to what MLflow takes."""
     spool.finish(End(status, clock.now(), {key: text[:MAX_TAG] for key, text in as_text(tags).items()}))
 
 
@@ -166,14 +159,7 @@ def curve(evaluation: Evaluation) -> dict[str, float]:
 
 
 def header_of(built: Built, sweep_id: str, tags: Mapping[str, str], began_ms: int) -> Header:
-    """The header of a run.
-
-    Args:
-        built: the run.
-        sweep_id: names the command that it is part of.
-        tags: more of them.
-        began_ms: milliseconds since 1970.
-    """
+    """Return the header of a run that is part of a command; `began_ms` is in milliseconds since 1970."""
     config = built.config
     return Header(
         uuid4().hex,
@@ -188,12 +174,12 @@ def header_of(built: Built, sweep_id: str, tags: Mapping[str, str], began_ms: in
 
 
 def as_text(values: Mapping[str, Any]) -> dict[str, str]:
-    """As MLflow keeps them, without passwords."""
+    """Return values as MLflow keeps them, without passwords."""
     return {key: masked(str(value)) for key, value in values.items()}
 
 
 def run_params(built: Built) -> dict[str, Any]:
-    """Settings by dotted key, with batch size and used lr as numbers, for MLflow's columns and charts."""
+    """Return settings by dotted key, with batch size and used lr as numbers, for MLflow's columns and charts."""
     params = {key: value for key, value in flat_params(built.config).items() if value is not None}
     batch_size = built.plan.batch_size
     return params | {
@@ -205,7 +191,7 @@ def run_params(built: Built) -> dict[str, Any]:
 
 
 def run_tags(built: Built, sweep_id: str) -> dict[str, str]:
-    """Identity, host and load of a run."""
+    """Return identity, host and load of a run as tags."""
     device = built.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else environment()["cpu"]
     return environment() | {
@@ -221,7 +207,7 @@ def run_tags(built: Built, sweep_id: str) -> dict[str, str]:
 
 
 def data_set_of(built: Built) -> dict[str, str]:
-    """The data set as MLflow lists it: name, digest, source, sizes of the splits."""
+    """Describe the data set as MLflow lists it: name, digest, source, sizes of the splits."""
     dataset = built.dataset
     return {
         "name": dataset.name,

@@ -1,10 +1,8 @@
 """MLflow as the sink that drains spool files: each run is made there once, whoever was cut off in the middle."""
 
-import os
 import time
 from functools import lru_cache
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 

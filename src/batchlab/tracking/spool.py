@@ -100,7 +100,7 @@ class Content:
 
 
 def begin(folder: Path, header: Header) -> "Spool":
-    """The file of a run that begins, in a folder that is made where it is missing.
+    """Create the file of a run that begins, in a folder that is made where it is missing.
 
     Raises:
         EnvironmentFailure: where it cannot be written; nothing is left of it then.
@@ -127,7 +127,7 @@ def begin(folder: Path, header: Header) -> "Spool":
 
 
 def reopen(path: Path) -> "Spool | None":
-    """The file of a process that is gone; None where the process lives, or the file is none of ours."""
+    """Open the file of a process that is gone; None where the process lives, or the file is none of ours."""
     try:
         file = FileIO(path, "rb+")
     except OSError:
@@ -144,7 +144,7 @@ def reopen(path: Path) -> "Spool | None":
 
 
 def read(path: Path) -> Content | None:
-    """What stands in a file, up to the first line that is not whole; None where it is none of ours."""
+    """Read a file up to the first line that is not whole; None where it is none of ours."""
     content: Content | None = None
     data, num_bytes = path.read_bytes(), 0
     for line in data[: data.rfind(b"\n") + 1].splitlines(keepends=True):
@@ -159,7 +159,7 @@ def read(path: Path) -> Content | None:
 
 
 def _with(content: Content | None, record: dict[str, Any]) -> Content:
-    """The content and one more line."""
+    """Return the content with one more line."""
     if content is None:
         return Content(Header(**record["header"]))
     content.values += [Value(**each) for each in record.get("values", ())]

@@ -29,7 +29,7 @@ def share_sqlite() -> None:
 
 
 def _name_store(context: Any) -> None:
-    """Have an error of a database know which one it is of, see `fault.in_words`."""
+    """Set an error's `store` to the database it is of, see `environment_errors`."""
     error, engine = context.original_exception, context.engine
     if engine is not None and type(error).__name__ in FAULTS:
         url = engine.url
@@ -83,13 +83,13 @@ def create_whole(path: Path, create: Callable[[str], None]) -> None:
 
 
 def sqlite_path(address: str) -> Path | None:
-    """The file of a SQLite address; None for any other store, one in memory too."""
+    """Return the file of a SQLite address; None for any other store, one in memory too."""
     is_file = address.startswith(SQLITE) and ":memory:" not in address and "?" not in address
     return Path(address.removeprefix(SQLITE)) if is_file else None
 
 
 def tracking_uri(mlruns: str) -> str:
-    """MLflow's store: MLFLOW_TRACKING_URI, else mlflow.db in the folder of results."""
+    """Return MLflow's store: MLFLOW_TRACKING_URI, else mlflow.db in the folder of results."""
     return os.environ.get(TRACKING) or f"{SQLITE}{Path(mlruns).absolute() / 'mlflow.db'}"
 
 
@@ -105,7 +105,7 @@ def spool_folder(mlruns: str) -> Path:
 
 
 def optuna_url(mlruns: str) -> str:
-    """Optuna's store: optuna.db in the folder of results."""
+    """Return Optuna's store: optuna.db in the folder of results."""
     return f"{SQLITE}{Path(mlruns).absolute() / 'optuna.db'}"
 
 
@@ -121,17 +121,17 @@ def report_folder(mlruns: str, study: str) -> Path:
 
 
 def optuna_artifacts(mlruns: str) -> Path:
-    """Folder of the files that the Optuna dashboard shows beside studies."""
+    """Return the folder of the files that the Optuna dashboard shows beside studies."""
     return Path(mlruns).absolute() / "artifacts-optuna"
 
 
 def is_server() -> bool:
-    """Whether MLflow is reached over HTTP."""
+    """Return whether MLflow is reached over HTTP."""
     return os.environ.get(TRACKING, "").startswith(SERVERS)
 
 
 def why_unavailable() -> str:
-    """Why the MLflow server of MLFLOW_TRACKING_URI cannot be used just now; empty where it can, or where it is none."""
+    """Return why the MLflow server of MLFLOW_TRACKING_URI cannot be used just now; empty where it can, or is none."""
     if not is_server():
         return ""
     import requests

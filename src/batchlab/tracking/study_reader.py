@@ -1,15 +1,12 @@
 """A study in bulk: every run of it at once, and what was drawn of it, laid beside them in MLflow."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import
 from mlflow import MlflowClient
 
 from batchlab.config.schema import Config
-from batchlab.tracking.mlflow_store import TrackingUnavailable, client_of, open_store, tracking_errors
+from batchlab.tracking.mlflow_store import TrackingUnavailable, client_of, open_store, runs_where, tracking_errors
 from batchlab.tracking.mlflow_tables import RecordedRun, database_of, table_curves, table_runs
 from batchlab.tracking.sink import RUN_ID
 from batchlab.tracking.stores import spool_folder, sqlite_path, tracking_uri
@@ -19,7 +16,7 @@ RUNS_PER_PAGE = 1000
 
 
 def study_runs(mlruns: str, study: str, roles: Sequence[str] = ("run",)) -> list[RecordedRun]:
-    """Every run of a study, in the order in which they began; nothing where there is no such study.
+    """Return every run of a study, in the order in which they began; nothing where there is no such study.
 
     Args:
         mlruns: folder of results.
@@ -37,16 +34,16 @@ def study_runs(mlruns: str, study: str, roles: Sequence[str] = ("run",)) -> list
         if experiment is None:
             return []
         database, number = database_of(client), experiment.experiment_id
-        found = pages_of_client(client, number) if database is None else table_runs(database, number)
+        found = pages_of_client(client, [number]) if database is None else table_runs(database, number)
         runs = [run for run in found if run["tags"].get("batchlab.role") in roles]
     return sorted(runs, key=lambda run: (run["info"]["began"], run["info"]["id"]))
 
 
-def pages_of_client(client: MlflowClient, experiment_id: str) -> Iterator[RecordedRun]:
-    """Runs through MLflow's API, a thousand at a time: 6 ms each and more."""
+def pages_of_client(client: MlflowClient, experiment_ids: Sequence[str], where: str = "") -> Iterator[RecordedRun]:
+    """Yield the runs that a filter finds through MLflow's API, a thousand at a time: 6 ms each and more."""
     token: str | None = None
     while True:
-        page = client.search_runs([experiment_id], max_results=RUNS_PER_PAGE, page_token=token)
+        page = client.search_runs(list(experiment_ids), where, max_results=RUNS_PER_PAGE, page_token=token)
         for run in page:
             info = {"id": run.info.run_id, "status": run.info.status}
             info |= {"began": run.info.start_time, "ended": run.info.end_time}
@@ -56,49 +53,30 @@ def pages_of_client(client: MlflowClient, experiment_id: str) -> Iterator[Record
             return
 
 
-def recorded_runs(
-    config: Config, sweep_id: str, say: Callable[[str], object] = lambda line: None
-) -> list[dict[str, dict[str, Any]]]:
-    """Params, finals and tags of every run of a command, in the order in which they began; MLflow may be away.
+def recorded_runs(config: Config, sweep_id: str, say: Callable[[str], object] = lambda line: None) -> list[RecordedRun]:
+    """Return every run of a command, in the order in which they began; MLflow may be away.
 
     Args:
         config: says where results are.
         sweep_id: names the command.
         say: hears where runs are missing, because MLflow is away and only those in the spool are known.
-
-    Returns:
-        For each run ``{"params": ..., "metrics": ..., "tags": ...}``.
     """
-    waiting = spooled_runs(config.mlruns, sweep_id)
-    known = {run["id"] for run in waiting}
+    runs = spooled_runs(config.mlruns, sweep_id)
+    known = {run["info"]["id"] for run in runs}
     try:
-        runs = [*waiting, *(run for run in _runs_in_mlflow(config.mlruns, sweep_id) if run["id"] not in known)]
+        client = client_of(config.mlruns)
+        with tracking_errors(config.mlruns):
+            experiments = [found.experiment_id for found in client.search_experiments()]
+            where = f"tags.sweep_id = '{sweep_id}' AND tags.`batchlab.role` = 'run'"
+            sent = list(pages_of_client(client, experiments, where))
+        runs += [run for run in sent if run["tags"].get(RUN_ID) not in known]
     except TrackingUnavailable as error:
         say(f"{error}. What follows is of the runs that wait in {spool_folder(config.mlruns)}.")
-        runs = waiting
-    return sorted(runs, key=lambda run: run["began"])
-
-
-def _runs_in_mlflow(mlruns: str, sweep_id: str) -> list[dict[str, Any]]:
-    where = f"tags.sweep_id = '{sweep_id}' AND tags.`batchlab.role` = 'run'"
-    client = client_of(mlruns)
-    with tracking_errors(mlruns):
-        experiments = [found.experiment_id for found in client.search_experiments()]
-        runs = client.search_runs(experiments, where, max_results=10_000, order_by=["attributes.start_time ASC"])
-    return [
-        {
-            "id": run.data.tags.get(RUN_ID),
-            "began": run.info.start_time,
-            "params": run.data.params,
-            "metrics": run.data.metrics,
-            "tags": run.data.tags,
-        }
-        for run in runs
-    ]
+    return sorted(runs, key=lambda run: run["info"]["began"])
 
 
 def study_names(mlruns: str) -> list[str]:
-    """Names of every study that has been recorded, the latest first; no store is made where there is none."""
+    """Return the names of recorded studies, the latest first; no store is made where there is none."""
     if not _is_there(mlruns):
         return []
     client = client_of(mlruns)
@@ -118,17 +96,11 @@ def is_searched(mlruns: str, study: str) -> bool:
     client, where = client_of(mlruns), f"tags.`optuna.study` = '{study}'"
     with tracking_errors(mlruns):
         experiment = client.get_experiment_by_name(study)
-        return experiment is not None and bool(client.search_runs([experiment.experiment_id], where, max_results=1))
+        return experiment is not None and bool(runs_where(client, experiment.experiment_id, where))
 
 
 def curves_of(mlruns: str, run_ids: Sequence[str], metrics: Sequence[str]) -> dict[tuple[str, str], dict[int, float]]:
-    """Curves of some runs: (id of a run, metric) -> step -> value; what was not measured is left out.
-
-    Args:
-        mlruns: folder of results.
-        run_ids: MLflow's.
-        metrics: names.
-    """
+    """Read curves of runs by MLflow's ids: (run id, metric) -> step -> value; what was not measured is left out."""
     client, curves = client_of(mlruns), dict[tuple[str, str], dict[int, float]]()
     database = database_of(client)
     points = table_curves(database, run_ids, metrics) if database is not None else (
@@ -144,13 +116,7 @@ def curves_of(mlruns: str, run_ids: Sequence[str], metrics: Sequence[str]) -> di
 
 
 def attach(mlruns: str, study: str, paths: Sequence[Path]) -> None:
-    """Lay files beside a study's runs: artifacts of its parent run, in the folder ``report``.
-
-    Args:
-        mlruns: folder of results.
-        study: its name; it has been recorded.
-        paths: of the files; those of the same names are replaced.
-    """
+    """Log files as artifacts of a recorded study's parent run, in the folder ``report``; same names are replaced."""
     store = open_store(mlruns, study)
     with tracking_errors(mlruns):
         for path in paths:

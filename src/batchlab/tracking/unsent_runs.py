@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ class UnsentRuns:
     Attributes:
         num_sent: runs that MLflow has now.
         num_waiting: runs that it did not take.
-        why: the reason, in words.
-        is_away: whether MLflow did not answer in time, and was not asked for the others.
+        why: the reason, a sentence.
+        is_unavailable: whether MLflow did not answer in time, and was not asked for the others.
         died: files of runs that had no end.
         cut: files of which the last line was not whole.
         unreadable: files with a run's name that are none.
@@ -48,7 +49,8 @@ def send_at_start(mlruns: str) -> None:
         address = masked(os.environ[TRACKING])
         print(f"MLflow at {address} {why}: runs are kept in {spool_folder(mlruns)} until it can be.", file=sys.stderr)
         return
-    _tell(summary_lines(send_unsent_runs(mlruns), mlruns, is_end=False))
+    found = send_unsent_runs(mlruns)
+    sys.stderr.writelines(f"{line}\n" for line in summary_lines(found, mlruns, is_end=False))
 
 
 def send_at_end(mlruns: str) -> int:
@@ -59,13 +61,8 @@ def send_at_end(mlruns: str) -> int:
         run that is done.
     """
     found = send_unsent_runs(mlruns, SECONDS_AT_END)
-    _tell(summary_lines(found, mlruns, is_end=True))
+    sys.stderr.writelines(f"{line}\n" for line in summary_lines(found, mlruns, is_end=True))
     return int(bool(found.num_waiting) and not is_server())
-
-
-def _tell(lines: Iterator[str]) -> None:
-    for line in lines:
-        print(line, file=sys.stderr)
 
 
 def send_unsent_runs(mlruns: str, seconds: float = 0.0) -> UnsentRuns:
@@ -79,8 +76,8 @@ def send_unsent_runs(mlruns: str, seconds: float = 0.0) -> UnsentRuns:
     for path in run_files(mlruns):
         spool = reopen(path)
         if spool is None:
-            if is_unreadable(path):
-                found.unreadable.append(path.name)
+            with suppress(OSError):
+                found.unreadable += [path.name] if read(path) is None else []
             continue
         try:
             if spool.header.address != store_address(mlruns):
@@ -96,14 +93,6 @@ def send_unsent_runs(mlruns: str, seconds: float = 0.0) -> UnsentRuns:
 def run_files(mlruns: str) -> list[Path]:
     """Files in the spool with the name of a run: 32 hexadecimal digits."""
     return sorted(spool_folder(mlruns).glob(f"{'[0-9a-f]' * 32}.jsonl"))
-
-
-def is_unreadable(path: Path) -> bool:
-    """Whether a file has the name of a run and is none."""
-    try:
-        return read(path) is None
-    except OSError:
-        return False
 
 
 def _complete(spool: Spool, found: UnsentRuns) -> None:
@@ -137,7 +126,7 @@ def _send(mlruns: str, spool: Spool, found: UnsentRuns, until: float) -> None:
 
 
 def summary_lines(found: UnsentRuns, mlruns: str, is_end: bool) -> Iterator[str]:
-    """What a person should know of it.
+    """Yield the lines that say what became of the spool.
 
     Args:
         found: by `send_unsent_runs`.
@@ -167,36 +156,22 @@ def _runs(count: int) -> str:
     return f"{count} run{'s' if count > 1 else ''}"
 
 
-def spooled_runs(mlruns: str, sweep_id: str) -> list[dict[str, Any]]:
-    """Params, metrics and tags of a command's runs that are in the spool, by their own id.
-
-    Args:
-        mlruns: folder of results.
-        sweep_id: names the command.
-    """
-    contents = [content for path in run_files(mlruns) if (content := _read(path)) is not None]
-    mine = [content for content in contents if content.header.tags.get("sweep_id") == sweep_id]
-    return [
-        {
-            "id": content.header.id,
-            "began": content.header.began_ms,
-            "params": content.header.params,
-            "metrics": last_values(content),
-            "tags": content.header.tags | (content.end.tags if content.end else {}),
-        }
-        for content in mine
-    ]
-
-
-def _read(path: Path) -> Content | None:
-    try:
-        return read(path)
-    except OSError:  # sent and removed since it was listed
-        return None
+def spooled_runs(mlruns: str, sweep_id: str) -> list[dict[str, dict[str, Any]]]:
+    """Return a command's runs that are in the spool, as `mlflow_tables.RecordedRun` with our own id."""
+    runs = []
+    for path in run_files(mlruns):
+        content = None
+        with suppress(OSError):  # sent and removed since it was listed
+            content = read(path)
+        if content is not None and content.header.tags.get("sweep_id") == sweep_id:
+            header, end = content.header, content.end
+            tags, info = header.tags | (end.tags if end else {}), {"id": header.id, "began": header.began_ms}
+            runs.append({"params": header.params, "metrics": last_values(content), "tags": tags, "info": info})
+    return runs
 
 
 def last_values(content: Content) -> dict[str, float]:
-    """Each metric's value at its largest step, as MLflow shows it."""
+    """Return each metric's value at its largest step, as MLflow shows it."""
     latest: dict[str, tuple[int, float]] = {}
     for value in content.values:
         if value.step >= latest.get(value.key, (0, 0.0))[0]:

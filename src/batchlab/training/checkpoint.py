@@ -85,22 +85,14 @@ class Checkpointer:
         self._states = self._find() if path.exists() else None
 
     def resume(self, parts: Mapping[str, Stateful]) -> bool:
-        """Load the checkpoint into the run; return whether there was one.
-
-        Args:
-            parts: of the run, beside those of `parts_of`.
-        """
+        """Load the checkpoint into the run's parts, beside those of `parts_of`; return whether there was one."""
         states, self._states = self._states, None  # the run does not hold them in memory to its end
         if states is not None:
             load({**parts, **parts_of(self._built)}, states)
         return states is not None
 
     def offer(self, parts: Mapping[str, Stateful]) -> None:
-        """Write a checkpoint where one is due; called between two steps, while the clock stands.
-
-        Args:
-            parts: as for `resume`.
-        """
+        """Write a checkpoint where one is due; called between two steps, while the clock stands."""
         if time.monotonic() - self._last >= self._every:
             self._write({**parts, **parts_of(self._built)})
             self._last = time.monotonic()
@@ -181,11 +173,7 @@ def folder_of(mlruns: str) -> Path:
 
 
 def read(path: Path, key: str) -> dict[str, Any]:
-    """Read the states in a checkpoint by their parts' names; nothing in the file is run.
-
-    Args:
-        path: of the file.
-        key: of the run that it has to be of.
+    """Read the states in a run's checkpoint by their parts' names; nothing in the file is run.
 
     Raises:
         Exception: of many kinds, where the file is damaged or no checkpoint of this run.
@@ -216,12 +204,7 @@ def reason_of(error: Exception) -> str:
 
 
 def remove_stale(mlruns: str, study: str) -> int:
-    """Remove the checkpoints of a study's trials that no process works on; returns how many there were.
-
-    Args:
-        mlruns: folder of results.
-        study: whose slots are all done.
-    """
+    """Remove the checkpoints of a finished study's trials that no process works on; return how many there were."""
     num_removed = 0
     for path in sorted(folder_of(mlruns).glob("*.lock")):
         with suppress(OSError):

@@ -63,8 +63,7 @@ def _load_placed(text: str, device: torch.device) -> tuple[Dataset, bool]:
     if not resident:
         return dataset, False
     dataset = placed(dataset, device)
-    num_floats = sum(len(split) for split in (dataset.train, dataset.val, dataset.test)) * math.prod(
-        dataset.input_shape
-    )
-    is_small = device.type == "cpu" and 4 * num_floats < free_bytes(device) / 8
+    num_examples = sum(len(split) for split in (dataset.train, dataset.val, dataset.test))
+    num_bytes = 4 * num_examples * math.prod(dataset.input_shape)
+    is_small = device.type == "cpu" and num_bytes < free_bytes(device) / 8
     return (normalised(dataset, device) if is_small and dataset.augment is None else dataset), True

@@ -86,17 +86,14 @@ class Ranks(Protocol):
 def whole_gradient(
     train_step: TrainStep, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
 ) -> Tensor:
-    """Set the parameters' gradients to that of the mean loss of a batch.
+    """Set the parameters' gradients to that of the mean loss of a batch; return that loss, detached, on the device.
 
     Args:
         train_step: model and loss.
         stream: training examples.
         start: position of the batch's first example.
-        batch_size: its examples, B, over all parts and processes.
+        batch_size: its examples over all parts and processes.
         micro_batch_size: most examples in one forward and backward pass, or None.
-
-    Returns:
-        The mean loss over the B examples, detached, on the device.
     """
     train_step.optimizer.zero_grad()
     if train_step.ranks is not None:

@@ -142,9 +142,6 @@ def part_sizes(batch_size: int, micro_batch_size: int | None) -> list[int]:
     Args:
         batch_size: examples of the batch, B.
         micro_batch_size: most examples of a part, m; None = one part.
-
-    Returns:
-        Sizes that differ by at most 1 and sum to B.
     """
     num_parts = 1 if micro_batch_size is None else math.ceil(batch_size / micro_batch_size)
     small, num_larger = divmod(batch_size, num_parts)
@@ -152,15 +149,9 @@ def part_sizes(batch_size: int, micro_batch_size: int | None) -> list[int]:
 
 
 def share_of(batch_size: int, rank: int, num_processes: int) -> tuple[int, int]:
-    """Return the share of a batch that one of its processes takes: shares differ by at most 1, larger ones first.
+    """Return the share of a batch that a process takes: place of its first example, and number of its examples.
 
-    Args:
-        batch_size: examples of the batch.
-        rank: of the process, from 0.
-        num_processes: that share it, at most batch_size.
-
-    Returns:
-        Place of its first example in the batch, and number of its examples.
+    Shares differ by at most 1, larger ones first.
     """
     small, num_larger = divmod(batch_size, num_processes)
     return rank * small + min(rank, num_larger), small + (rank < num_larger)

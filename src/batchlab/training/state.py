@@ -92,11 +92,7 @@ def parts_of(built: Built) -> dict[str, Stateful]:
     """Return the parts that a run trains with, by name, in the order in which they are to be loaded."""
     train_step = built.train_step
     parts: dict[str, Stateful] = {"weights": Weights(train_step.model), "optimizer": Steps(train_step.optimizer)}
-    parts |= {
-        name: part
-        for name, part in (("scaler", train_step.scaler), ("grad_norms", train_step.grad_norms))
-        if part is not None
-    }
+    parts |= {name: part for name in ("scaler", "grad_norms") if (part := getattr(train_step, name)) is not None}
     # random numbers last: a DataLoader draws some when it starts
     return parts | {"clock": built.clock, "stream": built.stream, "random": RandomNumbers(built.device)}
 

@@ -37,9 +37,6 @@ def make_train_step(
         loss_function: (logits, targets) -> scalar mean; gets float32 logits.
         optimizer: steps with a closure.
         precision: float32, bfloat16 or float16.
-
-    Returns:
-        What `fit` drives.
     """
 
     def compute_loss(inputs: Tensor, targets: Tensor) -> Tensor:
