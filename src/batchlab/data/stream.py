@@ -97,7 +97,7 @@ class BatchStream:
             self._read.expect(start, count, stride)
 
     def take(self, start: int, count: int) -> tuple[Tensor, Tensor]:
-        """Return inputs [count, *input_shape] float32 and targets [count] from a position; valid until the next call."""
+        """Return inputs [count, *input_shape] float32 and targets [count] from `start`; valid until the next call."""
         offset = start - self._start
         if offset < 0 or offset + count > len(self._targets):
             ahead = count * max(1, self._chunk_examples // count)
@@ -158,7 +158,7 @@ class PositionRows:
 
 
 def shares(start: int, count: int, stride: int, chunk_size: int) -> Iterator[list[int]]:
-    """Yield without end: positions start to start + count, at most `chunk_size` at a time, then the same `stride` further."""
+    """Yield without end: positions start to start + count, `chunk_size` at a time, then the same `stride` further."""
     while True:
         for begin in range(start, start + count, chunk_size):
             yield list(range(begin, min(begin + chunk_size, start + count)))

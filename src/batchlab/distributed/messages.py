@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from batchlab.data.stream import BatchStream
-from batchlab.distributed.rank_state import broadcast_state, gather_states
+from batchlab.distributed.rank_state import broadcast_bytes, broadcast_state, gather_states
 from batchlab.models.sync_batch_norm import SyncBatchNorm, shared_norms, synchronise
 from batchlab.system.device_memory import is_out_of_memory
 from batchlab.training.build import Built
@@ -218,15 +218,12 @@ def joined(built: Built) -> Built:
 
 def send(message: Any) -> None:
     """Tell the other processes something that JSON can hold; their `receive` returns it."""
-    text = torch.tensor(list(json.dumps(message).encode()), dtype=torch.uint8)
-    _broadcast(torch.tensor([len(text)]))
-    _broadcast(text)
+    broadcast_bytes(json.dumps(message).encode())
 
 
 def receive() -> Any:
     """Return what the leader sent."""
-    (length,) = _broadcast(torch.zeros(1, dtype=torch.int64)).tolist()
-    return json.loads(bytes(_broadcast(torch.zeros(length, dtype=torch.uint8)).tolist()))
+    return json.loads(broadcast_bytes())
 
 
 def count_of(is_so: bool) -> int:

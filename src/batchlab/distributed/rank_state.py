@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
 from batchlab.training.build import Built
 from batchlab.training.state import RandomNumbers, Stateful, load, parts_of, plain
@@ -31,7 +30,7 @@ def states_of(parts: Mapping[str, Stateful]) -> dict[str, Any]:
 
 def send_own_state(built: Built) -> None:
     """Send the leader what this process has for itself; the leader calls `gather_states`."""
-    packed = _packed(states_of(own_parts(built)))
+    packed = torch.frombuffer(bytearray(_packed(states_of(own_parts(built)))), dtype=torch.uint8)
     dist.send(torch.tensor([len(packed)]), dst=0)
     dist.send(packed, dst=0)
 
@@ -44,7 +43,7 @@ def gather_states() -> list[dict[str, Any]]:
         dist.recv(length, src=rank)
         packed = torch.zeros(int(length.item()), dtype=torch.uint8)
         dist.recv(packed, src=rank)
-        found.append(_unpacked(packed))
+        found.append(_unpacked(packed.numpy().tobytes()))
     return found
 
 
@@ -56,27 +55,32 @@ def broadcast_state(built: Built, own: list[dict[str, Any]]) -> None:
         own: what `gather_states` found when that was written.
     """
     same = states_of({name: part for name, part in parts_of(built).items() if name in SAME})
-    packed = _packed({"same": same, "own": own})
-    dist.broadcast(torch.tensor([len(packed)]), src=0)
-    dist.broadcast(packed, src=0)
+    broadcast_bytes(_packed({"same": same, "own": own}))
 
 
 def load_broadcast_state(built: Built) -> None:
     """Load the state that the leader sends."""
-    length = torch.zeros(1, dtype=torch.int64)
-    dist.broadcast(length, src=0)
-    packed = torch.zeros(int(length.item()), dtype=torch.uint8)
-    dist.broadcast(packed, src=0)
-    states = _unpacked(packed)
+    states = _unpacked(broadcast_bytes())
     load({name: part for name, part in parts_of(built).items() if name in SAME}, states["same"])
     load(own_parts(built), states["own"][dist.get_rank() - 1])
 
 
-def _packed(states: dict[str, Any]) -> Tensor:
+def broadcast_bytes(content: bytes = b"") -> bytes:
+    """Send the leader's content to every other process, which calls it without; returns it in all of them."""
+    length = torch.tensor([len(content)])
+    dist.broadcast(length, src=0)
+    buffer = torch.zeros(int(length.item()), dtype=torch.uint8)
+    if content:
+        buffer = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    dist.broadcast(buffer, src=0)
+    return buffer.numpy().tobytes()
+
+
+def _packed(states: dict[str, Any]) -> bytes:
     buffer = BytesIO()
     torch.save(states, buffer)
-    return torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)
+    return buffer.getvalue()
 
 
-def _unpacked(packed: Tensor) -> dict[str, Any]:
-    return torch.load(BytesIO(packed.numpy().tobytes()), map_location="cpu", weights_only=True)
+def _unpacked(packed: bytes) -> dict[str, Any]:
+    return torch.load(BytesIO(packed), map_location="cpu", weights_only=True)

@@ -41,13 +41,13 @@ class Convergence:
     draws: Array
 
     def examples(self, batch_size: float) -> Estimate:
-        """E(B) with its interval."""
+        """Return E(B) with its interval."""
         slope = self.min_examples.value / self.critical_batch_size.value
         return of_draws(self.min_examples.value + slope * batch_size, self.draws @ np.array([1.0, batch_size]))
 
     @property
     def min_steps(self) -> Estimate:
-        """S_min = E_min / B_crit, steps to the target at large batches: (S/S_min - 1)(E/E_min - 1) = 1.
+        """Return S_min = E_min / B_crit, steps to the target at large batches: (S/S_min - 1)(E/E_min - 1) = 1.
 
         Source: McCandlish et al. 2018, equation 2.11.
         """
@@ -100,7 +100,7 @@ def fit_convergence(runs: Mapping[int, Sequence[float]], limits: Mapping[int, fl
 
 
 def usable(values: Sequence[float]) -> Array | None:
-    """The runs of one batch size that count: one that did not reach the target may pass for the slowest, of five on."""
+    """Return the runs of one batch size that count: of five on, one that missed the target may pass for the slowest."""
     array = np.asarray(values, dtype=np.float64)
     num_missed = int(np.isnan(array).sum())
     if num_missed == 0:
@@ -111,7 +111,7 @@ def usable(values: Sequence[float]) -> Array | None:
 
 
 def olympic_mean(values: Array) -> float:
-    """Mean without the fastest and the slowest, from five values on; of fewer, the mean."""
+    """Return the mean without the fastest and the slowest, from five values on; of fewer, the mean."""
     return float(_inner(values).mean())
 
 
@@ -120,14 +120,14 @@ def _inner(values: Array) -> Array:
 
 
 def relative_error(values: Array, spread: float) -> float:
-    """Standard error of the mean over the mean; by the pooled spread where there are fewer than five."""
+    """Return the standard error of the mean over the mean; by the pooled spread where there are fewer than five."""
     inner = _inner(values)
     deviation = inner.std(ddof=1) / inner.mean() if len(values) >= MIN_OLYMPIC else spread
     return max(float(deviation / math.sqrt(len(inner))), ERROR_FLOOR)
 
 
 def pooled_spread(groups: Iterable[Array]) -> float:
-    """Relative standard deviation of a run, pooled over batch sizes; 10 % where none has two runs."""
+    """Return the relative standard deviation of a run, pooled over batch sizes; 10 % where none has two runs."""
     inner = [_inner(values) for values in groups]
     squares = sum(float(((each / each.mean() - 1) ** 2).sum()) for each in inner)
     freedom = sum(len(each) - 1 for each in inner)

@@ -45,7 +45,7 @@ class Verdict:
 
 
 def local_residuals(batch_sizes: list[int], blocks: Array) -> dict[int, Array]:
-    """Each size's log time over a line through its neighbours, itself left out, block by block.
+    """Return each size's log time over a line through its neighbours, itself left out, block by block.
 
     Raw times of 127, 128 and 129 differ by the law alone; what a size has of its own is its distance from the line
     through the sizes around it.
@@ -103,7 +103,7 @@ def _said(p_equal: float, p_different: float) -> str:
 
 
 def _tests(values: Array, margin: float) -> tuple[Estimate, float, float]:
-    """Residual with its 90 % interval, p of equivalence, p of difference."""
+    """Return the residual with its 90 % interval, p of equivalence, p of difference."""
     mean, error, freedom = trimmed_mean(values)
     student = stats.t(freedom)
     half = student.ppf(0.95) * error
@@ -114,7 +114,7 @@ def _tests(values: Array, margin: float) -> tuple[Estimate, float, float]:
 
 
 def trimmed_mean(values: Array) -> tuple[float, float, int]:
-    """Mean of [n] values without the tenth at each end, its standard error and degrees of freedom.
+    """Return the mean of [n] values without the tenth at each end, its standard error and degrees of freedom.
 
     Source: Tukey and McLaughlin 1963: the winsorised standard deviation over (1 - 2*trim) sqrt(n).
     """

@@ -31,7 +31,7 @@ class Estimate:
 
     @property
     def half_width(self) -> float:
-        """Half the width of the interval; NaN where nothing is known of it."""
+        """Return half the width of the interval; NaN where nothing is known of it."""
         return (self.high - self.low) / 2
 
     def record(self) -> dict[str, float]:
@@ -39,18 +39,13 @@ class Estimate:
         return {"value": self.value, "low": self.low, "high": self.high}
 
     def map(self, function: Callable[[float], float]) -> "Estimate":
-        """The estimate of a monotone function of the number."""
+        """Return the estimate of a monotone function of the number."""
         low, high = sorted((function(self.low), function(self.high)))
         return Estimate(function(self.value), low, high)
 
 
 def of_draws(value: float, draws: NDArray[np.float64]) -> Estimate:
-    """The estimate of a statistic from its bootstrap draws; percentile interval.
-
-    Args:
-        value: the statistic of the data themselves.
-        draws: [num_draws] the statistic of resampled data; those that are not finite are left out.
-    """
+    """Estimate a statistic from its bootstrap draws, those that are finite: percentile interval around `value`."""
     finite = draws[np.isfinite(draws)]
     if len(finite) < len(draws) / 2:
         return Estimate(value, float("nan"), float("nan"))
@@ -59,12 +54,12 @@ def of_draws(value: float, draws: NDArray[np.float64]) -> Estimate:
 
 
 def resampled(num_blocks: int, seed: int = 0, num_draws: int = NUM_DRAWS) -> NDArray[np.int64]:
-    """Indices of bootstrap samples: [num_draws, num_blocks], each row drawn with replacement."""
+    """Draw the indices of bootstrap samples: [num_draws, num_blocks], each row drawn with replacement."""
     return np.random.default_rng(seed).integers(0, num_blocks, (num_draws, num_blocks))
 
 
 def median_of(values: NDArray[np.float64]) -> Estimate:
-    """Median of [n] values with its bootstrap interval."""
+    """Return the median of [n] values with its bootstrap interval."""
     rows = resampled(len(values))
     return of_draws(float(np.median(values)), np.median(values[rows], axis=1))
 

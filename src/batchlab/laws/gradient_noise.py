@@ -44,14 +44,14 @@ class NoiseScale:
 
 
 def unknown(reason: str, noise: float = math.nan, signal: float = math.nan, num_draws: int = 0) -> NoiseScale:
-    """A scale that cannot be told, and why."""
+    """Return a scale that cannot be told, and why."""
     return NoiseScale(Estimate(math.nan, math.nan, math.nan), math.nan, noise, signal, num_draws, reason)
 
 
 def two_batch(
     small_norm: ArrayLike, big_norm: ArrayLike, small_size: ArrayLike, big_size: ArrayLike, population: float = math.inf
 ) -> tuple[Array, Array]:
-    """Unbiased S and |G|^2 from the squared norms of a small and a big batch's gradient.
+    """Estimate S and |G|^2, unbiased, from the squared norms of a small and a big batch's gradient.
 
     ``S = (|G_s|^2 - |G_b|^2) / (1/B_s - 1/B_b)`` and ``|G|^2 = |G_b|^2 - S (1/B_b - 1/N)``, which for infinite N is
     ``(B_b |G_b|^2 - B_s |G_s|^2) / (B_b - B_s)``.
@@ -75,7 +75,7 @@ def two_batch(
 
 
 def noise_scale(noise: ArrayLike, signal: ArrayLike) -> NoiseScale:
-    """B_simple as the ratio of averages, with its 95 % interval.
+    """Estimate B_simple as the ratio of averages, with its 95 % interval.
 
     The interval is that of 1/B_simple = |G|^2/S, whose denominator is the well-known one (linearised jackknife, t
     quantile), turned over; an end at or below 0 opens it above.
@@ -107,7 +107,7 @@ def noise_scale(noise: ArrayLike, signal: ArrayLike) -> NoiseScale:
 def of_parts(
     gram: Array, sizes: Sequence[int], population: float = math.inf, squared_norms: Array | None = None
 ) -> NoiseScale:
-    """B_simple of a sample without replacement, cut into parts; interval by leaving out one part at a time.
+    """Estimate B_simple of a sample without replacement, cut into parts; interval by leaving out one part at a time.
 
     Args:
         gram: [K, K] scalar products of the parts' mean gradients.
@@ -149,32 +149,21 @@ def _moments(gram: Array, counts: Array, squared_norms: Array | None) -> tuple[f
 
 
 def variance_law(size: ArrayLike, noise: float, population: float = math.inf) -> Array:
-    """Expected squared distance of a batch's gradient from that of all examples: ``S (1/m - 1/N)``.
-
-    Args:
-        size: m in examples.
-        noise: S.
-        population: N in examples, drawn from without replacement.
-    """
+    """Return the expected squared distance of a batch's gradient from that of all N examples: ``S (1/m - 1/N)``."""
     return noise * (1 / np.asarray(size, float) - 1 / population)
 
 
 def cosine_law(size: ArrayLike, scale: float, population: float = math.inf) -> Array:
-    """Expected squared cosine between a batch's gradient and that of all examples.
+    """Return the expected squared cosine between a batch's gradient and that of all examples.
 
     ``1 / (1 + B_simple (1/B - 1/N))``, which for infinite N is ``1 / (1 + B_simple/B)``. Noise that points along G is
     counted as if it did not: where it has a share a of S, small batches lie above the curve by up to a.
-
-    Args:
-        size: B in examples.
-        scale: B_simple in examples.
-        population: N in examples, drawn from without replacement.
     """
     return 1 / (1 + scale * (1 / np.asarray(size, float) - 1 / population))
 
 
 def fit_slope(sizes: ArrayLike, draws: Sequence[Array]) -> Estimate:
-    """Slope of log variance on log m, by least squares, with its bootstrap interval; -1 for ``S/m``.
+    """Fit the slope of log variance on log m, by least squares, with its bootstrap interval; -1 for ``S/m``.
 
     Args:
         sizes: m in examples, [k], at least two of them.

@@ -26,20 +26,17 @@ class Line:
     residuals: Array
 
     def at(self, x: Array | float) -> Array:
-        """Fitted values at [n] x."""
+        """Return the fitted values at [n] x."""
         return self.intercept + self.slope * np.asarray(x, dtype=np.float64)
 
 
 def fit_line(x: Array, y: Array, relative_error: Array | float = 1.0) -> Line:
-    """Weighted least squares of ((y - a - b*x) / (y * relative_error))^2 over a, b >= 0.
+    """Fit by weighted least squares of ((y - a - b*x) / (y * relative_error))^2 over a, b >= 0.
 
     Args:
         x: [n] at least 2 different values.
         y: [n] positive.
         relative_error: [n] or one number: standard error of each point relative to it.
-
-    Returns:
-        The line.
     """
     scale = 1.0 / (y * np.broadcast_to(relative_error, y.shape))
     # columns of one size, or the solver loses a intercept beside a slope of another order of magnitude
@@ -52,7 +49,7 @@ def fit_line(x: Array, y: Array, relative_error: Array | float = 1.0) -> Line:
 def line_draws(
     x: Array, samples: Array, line: Line, relative_error: Array | float = 1.0, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Draws of (a, b) that carry both the spread of the points and their distance from the line.
+    """Draw (a, b) that carry both the spread of the points and their distance from the line.
 
     Each draw takes one sample of the points and is `shifted`.
 
@@ -72,7 +69,7 @@ def line_draws(
 
 
 def shifted(rows: Array, residuals: Array, random: np.random.Generator) -> Array:
-    """Each value times 1 ± the relative residual of its point, with a random sign: the wild bootstrap.
+    """Multiply each value by 1 ± the relative residual of its point, with a random sign: the wild bootstrap.
 
     Residuals are widened by sqrt(n / (n - 2)) for the two fitted numbers: a line that the points do not follow is not
     known better for their being known well. Two points have none; no value falls below a twentieth of itself.
@@ -82,9 +79,6 @@ def shifted(rows: Array, residuals: Array, random: np.random.Generator) -> Array
         residuals: [n] (y - fitted) / y.
         random: for the signs.
 
-    Returns:
-        [num_draws, n].
-
     Source: Liu 1988 (Bootstrap procedures under some non-i.i.d. models), section 2.
     """
     n = len(residuals)
@@ -93,6 +87,6 @@ def shifted(rows: Array, residuals: Array, random: np.random.Generator) -> Array
 
 
 def r_squared(observed: Array, fitted: Array) -> float:
-    """Share of the observed variance that the fit explains, 1 - RSS / TSS; NaN where nothing varies."""
+    """Return the share of the observed variance that the fit explains, 1 - RSS / TSS; NaN where nothing varies."""
     total = float(((observed - observed.mean()) ** 2).sum())
     return 1 - float(((observed - fitted) ** 2).sum()) / total if total > 0 else float("nan")

@@ -1,7 +1,7 @@
 """The time-optimal batch size: seconds to a target are E(B)/B steps of t(B) seconds each."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def costs_of_laws(
     update_seconds: float = 0.0,
     largest_part: float = math.inf,
 ) -> Costs:
-    """Both laws with their draws paired at random; the first draw is that of the estimates.
+    """Pair the draws of both laws at random; the first draw is that of the estimates.
 
     Args:
         step: of step time.
@@ -87,14 +87,14 @@ def costs_of_laws(
 
 
 def paired(draws: np.ndarray, first: float, second: float) -> np.ndarray:
-    """A copy of [n, 2] draws whose first one is the estimate."""
+    """Return a copy of [n, 2] draws whose first one is the estimate."""
     draws = draws.copy()
     draws[0] = first, second
     return draws
 
 
 def of_noise(noise_scale: Estimate, num_draws: int = NUM_DRAWS) -> Array:
-    """Draws of B_crit from the gradient noise scale alone: 95 % within a factor of three, and its own error.
+    """Draw B_crit from the gradient noise scale alone: 95 % within a factor of three, and its own error.
 
     Args:
         noise_scale: B_simple, in examples; its upper end may be infinite.
@@ -113,16 +113,11 @@ def of_noise(noise_scale: Estimate, num_draws: int = NUM_DRAWS) -> Array:
 
 
 def best_batch_size(costs: Costs) -> Estimate:
-    """B*, the batch size of the least time to the target.
+    """Return B*, the batch size of the least time to the target, in examples, at least 1.
 
     Where neither memory nor data limit it, B* = sqrt(B_crit * alpha / beta); else the best of a grid under
     the law of accumulation. The first draw is the estimate, the others make its interval.
 
-    Args:
-        costs: the first draw of each holds the estimates themselves.
-
-    Returns:
-        B*, in examples, at least 1.
     """
     free = np.sqrt(costs.critical * costs.alpha / costs.beta)
     limit = min(costs.largest_part, costs.largest_batch)
@@ -133,7 +128,7 @@ def best_batch_size(costs: Costs) -> Estimate:
 
 
 def is_known(best: Estimate) -> bool:
-    """Whether an interval of the best batch size says anything."""
+    """Return whether an interval of the best batch size says anything."""
     return math.isfinite(best.high) and best.high / max(best.low, 1e-9) <= UNSURE
 
 
@@ -152,45 +147,29 @@ def _best_of_grid(costs: Costs) -> Array:
 
 
 def seconds_to_target(costs: Costs, batch_size: float) -> Estimate:
-    """Predicted seconds to the target at a batch size."""
+    """Predict the seconds to the target at a batch size."""
     draws = costs.seconds(np.array([float(batch_size)]))[:, 0]
     return of_draws(float(draws[0]), draws)
 
 
 def good_range(costs: Costs, tolerance: float = 1.1) -> tuple[float, float]:
-    """Batch sizes whose predicted time is within a tolerance of the best, by the estimates themselves.
-
-    Args:
-        costs: as for `best_batch_size`.
-        tolerance: factor on the least time.
-
-    Returns:
-        Least and greatest such batch size.
-    """
+    """Return the least and the greatest batch size within a factor of the least predicted time, by the estimates."""
     top = costs.largest_batch if math.isfinite(costs.largest_batch) else 1e7
     grid = np.unique(np.round(np.geomspace(1.0, top, 4 * RESOLUTION)))
-    estimates = Costs(
-        costs.alpha[:1], costs.beta[:1], costs.critical[:1], costs.min_examples[:1],
-        costs.update_seconds, costs.largest_part, costs.largest_batch,
-    )  # fmt: skip
+    first = {name: getattr(costs, name)[:1] for name in ("alpha", "beta", "critical", "min_examples")}
+    estimates = replace(costs, **first)
     seconds = estimates.seconds(grid)[0]
     good = grid[seconds <= tolerance * seconds.min()]
     return float(good[0]), float(good[-1])
 
 
 def limits_of(costs: Costs, batch_size: float) -> list[str]:
-    """What limits the time to the target at a batch size: overhead, work, memory, noise.
+    """Name what limits the time to the target at a batch size: overhead, work, memory, noise.
 
     *overhead*: more than half of a step is alpha. *noise*: more than a third of the examples are spent because
     batches are beyond what the noise asks for, B > B_crit / 2. *memory*: the batch is cut into parts, or would be
-    larger if more fitted. *work*: none of these; the device is busy with examples that are needed.
-
-    Args:
-        costs: the first draw counts.
-        batch_size: recommended.
-
-    Returns:
-        One word or several.
+    larger if more fitted. *work*: none of these; the device is busy with examples that are needed. The first draw
+    counts.
     """
     size = np.array([float(batch_size)])
     overhead = 1 - float(costs.beta[0] * batch_size / costs.step_seconds(size)[0, 0])

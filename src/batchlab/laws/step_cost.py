@@ -53,12 +53,7 @@ class StepCost:
     part_beta_seconds: Estimate | None = None
 
     def seconds(self, batch_size: int, num_parts: int = 1) -> float | None:
-        """Seconds of a step; None where nothing of its kind was timed.
-
-        Args:
-            batch_size: B.
-            num_parts: k.
-        """
+        """Return the seconds of a step of B examples in k parts; None where nothing of its kind was timed."""
         if num_parts > 1:
             if self.update_seconds is None or self.part_seconds is None or self.part_beta_seconds is None:
                 return None
@@ -74,11 +69,7 @@ class StepCost:
 
 
 def fit_step_cost(timed: Sequence[Timed]) -> StepCost | None:
-    """The laws through timed steps; None where there are none.
-
-    Args:
-        timed: of one model, in any order, each batch size once.
-    """
+    """Fit the laws to one model's timed steps, each batch size once; None where there are none."""
     one = sorted((each for each in timed if each.num_parts == 1), key=lambda each: each.batch_size)
     several = [each for each in timed if each.num_parts > 1]
     if not timed:
@@ -89,7 +80,7 @@ def fit_step_cost(timed: Sequence[Timed]) -> StepCost | None:
 
 
 def extended(cost: StepCost, known: Sequence[Timed], more: Sequence[Timed]) -> StepCost:
-    """The laws as they are, and what lies beyond them: what was told by them before stays told by them.
+    """Extend the laws by what lies beyond them: what was told by them before stays told by them.
 
     Args:
         cost: through `known`.

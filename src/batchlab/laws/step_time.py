@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from batchlab.laws.estimate import Estimate, of_draws, resampled
-from batchlab.laws.line import Array, Line, fit_line, line_draws, r_squared
+from batchlab.laws.line import Array, fit_line, line_draws, r_squared
 
 MIN_SIZES = 4
 """So many sizes of the law's own range, and one beyond it can be told from one that only bends the line."""
@@ -41,7 +41,7 @@ class StepTime:
     draws: Array
 
     def seconds(self, batch_size: float) -> Estimate:
-        """Seconds of a step at a batch size, with the law's interval."""
+        """Return the seconds of a step at a batch size, with the law's interval."""
         alpha, beta = self.alpha_seconds.value, self.beta_seconds.value
         return of_draws(alpha + beta * batch_size, self.draws @ np.array([1.0, batch_size]))
 
@@ -83,13 +83,13 @@ def fit_step_time(batch_sizes: list[int], blocks: Array) -> StepTime:
         worst=float(np.abs(seconds[:count] / line.at(inside) - 1).max()),
         smallest=int(sizes[0]),
         largest=int(inside[-1]),
-        beyond=tuple(_beyond(sizes[count:], seconds[count:], line)),
+        beyond=tuple((int(b), float(t / line.at(b))) for b, t in zip(sizes[count:], seconds[count:], strict=True)),
         draws=draws,
     )
 
 
 def size_of_range(sizes: Array, seconds: Array) -> int:
-    """How many of the sizes, from the smallest, follow one line.
+    """Count the sizes that, from the smallest, follow one line.
 
     The line through all sizes is compared, by the Bayesian information criterion, with lines through the smaller ones
     that leave each of the others to itself (a parameter each, and one for the place of the border). Sizes are left out
@@ -99,9 +99,6 @@ def size_of_range(sizes: Array, seconds: Array) -> int:
     Args:
         sizes: [n] rising.
         seconds: [n].
-
-    Returns:
-        Sizes up to the bend; n where there is none.
 
     Source: Schwarz 1978 (Estimating the dimension of a model), the criterion.
     """
@@ -124,19 +121,10 @@ def _criterion(residuals: Array, num_parameters: int) -> float:
     return n * math.log(variance) + num_parameters * math.log(n)
 
 
-def _beyond(sizes: Array, seconds: Array, line: Line) -> list[tuple[int, float]]:
-    return [(int(size), float(each / line.at(size))) for size, each in zip(sizes, seconds, strict=True)]
-
-
 def crossing(first: StepTime, second: StepTime) -> Estimate:
-    """Batch size at which two devices need the same time for a step, by their laws.
+    """Return the batch size at which two devices need the same time for a step: their laws' draws paired at random.
 
-    Args:
-        first: of one device.
-        second: of the other; draws are paired at random.
-
-    Returns:
-        (alpha_2 - alpha_1) / (beta_1 - beta_2), in examples; NaN where one is faster at every size.
+    (alpha_2 - alpha_1) / (beta_1 - beta_2), in examples; NaN where one is faster at every size.
     """
     draws = np.column_stack([second.draws[:, 0] - first.draws[:, 0], first.draws[:, 1] - second.draws[:, 1]])
     value = _quotient(
@@ -151,13 +139,7 @@ def _quotient(above: float, below: float) -> float:
 
 
 def crossing_of_table(batch_sizes: list[int], first: Array, second: Array) -> float:
-    """Batch size at which two measured rows cross, linear between the sizes; NaN where they do not.
-
-    Args:
-        batch_sizes: [n] rising.
-        first: [n] seconds of one device.
-        second: [n] seconds of the other.
-    """
+    """Return the batch size at which two devices' seconds [n] cross, linear between rising sizes; NaN where never."""
     ahead = np.asarray(first) - np.asarray(second)
     for place in range(len(batch_sizes) - 1):
         if ahead[place] * ahead[place + 1] < 0:

@@ -34,19 +34,14 @@ class Sample:
 
 
 def training_sample(built: Built, count: int) -> Sample:
-    """Training examples drawn by the run's seed, normalised, not augmented; in random order.
-
-    Args:
-        built: the run.
-        count: examples wanted; all of the split where it has fewer.
-    """
+    """Draw training examples by the run's seed, normalised, not augmented, in random order; all where it has fewer."""
     raw, targets = drawn(built, count)
     inputs = Prepare(built.dataset, built.device)(raw.to(built.device))
     return Sample(inputs, targets.to(built.device), len(built.dataset.train))
 
 
 def drawn(built: Built, count: int) -> tuple[Tensor, Tensor]:
-    """The same examples as they lie in the data set: inputs and targets."""
+    """Draw the same examples as they lie in the data set: inputs and targets."""
     train = built.dataset.train
     index = torch.randperm(len(train), generator=torch.Generator().manual_seed(built.seed))[:count]
     index = index.to(train.targets.device)
@@ -55,7 +50,7 @@ def drawn(built: Built, count: int) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards modes, buffers and random numbers are what they were."""
+    """Hold evaluation mode inside; afterwards modes, buffers and random numbers are what they were."""
     modes = {module: module.training for module in model.modules()}
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
@@ -71,7 +66,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 
 def gradient(model: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor) -> Tensor:
-    """The gradient of the mean loss as one vector [P]; 0 for parameters that the loss does not reach."""
+    """Return the gradient of the mean loss as one vector [P]; 0 for parameters that the loss does not reach."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     with torch.enable_grad():
         value = loss(model(inputs), targets)
@@ -80,7 +75,7 @@ def gradient(model: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor) -> T
 
 
 def example_gradients(model: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor) -> tuple[Tensor, str]:
-    """Every example's own gradient.
+    """Return every example's own gradient.
 
     Args:
         model: in evaluation mode.
@@ -108,5 +103,5 @@ def example_gradients(model: nn.Module, loss: Loss, inputs: Tensor, targets: Ten
 
 
 def num_parameters(model: nn.Module) -> int:
-    """P: numbers that are trained."""
+    """Count the numbers that are trained, P."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

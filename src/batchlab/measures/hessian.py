@@ -28,7 +28,7 @@ NUM_VECTORS = 5
 
 
 def lambda_max(landscape: Landscape, tolerance: float = 0.01) -> dict[str, float]:
-    """The largest (algebraic) eigenvalue of the Hessian of the loss, by Lanczos iteration.
+    """Compute the largest (algebraic) eigenvalue of the Hessian of the loss, by Lanczos iteration.
 
     Moves when a layer is scaled up and the next one down; falls to 0 with the loss.
 
@@ -56,7 +56,7 @@ def lambda_max(landscape: Landscape, tolerance: float = 0.01) -> dict[str, float
 
 
 def trace(landscape: Landscape, num_vectors: int = 30) -> dict[str, float]:
-    """The trace of the Hessian, estimated by the mean of v^T H v over random vectors v of +1 and -1.
+    """Estimate the trace of the Hessian by the mean of v^T H v over random vectors v of +1 and -1.
 
     Moves when a layer is scaled up and the next one down; falls to 0 with the loss.
 
@@ -81,13 +81,10 @@ def trace(landscape: Landscape, num_vectors: int = 30) -> dict[str, float]:
 
 @contextmanager
 def hessian_of(landscape: Landscape) -> Iterator["HessianLinearOperator"]:
-    """The Hessian of the mean loss by the p parameters, as an operator; products count inside the context.
+    """Return the Hessian of the mean loss by the p parameters, as an operator; products count inside the context.
 
     Products with a vector differentiate backwards twice. Those of curvlinops 3.0.1 differentiate forwards under vmap:
     the same numbers, on a CPU half as fast, and without an answer for operations that have no forward derivative.
-
-    Args:
-        landscape: loss around the weights.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*torch\.jit", category=FutureWarning)
@@ -115,7 +112,7 @@ def hessian_of(landscape: Landscape) -> Iterator["HessianLinearOperator"]:
 def products_of(
     landscape: Landscape, inputs: Tensor, targets: Tensor, vectors: Iterable[Sequence[Tensor]]
 ) -> Iterator[Sequence[Tensor]]:
-    """The Hessian of the loss of some examples times vectors, each given and returned in parts as the parameters."""
+    """Multiply the Hessian of some examples' loss by vectors, each given and returned in parts as the parameters."""
     leaves = {name: each.detach().requires_grad_() for name, each in landscape.parameters.items()}
     points = list(leaves.values())
     loss = landscape.loss_function(functional_call(landscape.model, leaves, (inputs,)), targets)

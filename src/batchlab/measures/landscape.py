@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from batchlab.measures.gradients import undisturbed
 from batchlab.models.norm import GhostBatchNorm
 
 
@@ -37,22 +38,22 @@ class Landscape:
 
     @cached_property
     def parameters(self) -> dict[str, nn.Parameter]:
-        """The p coordinates, by name."""
+        """Return the p coordinates, by name."""
         return {name: each for name, each in self.model.named_parameters() if each.requires_grad}
 
     @cached_property
     def point(self) -> Tensor:
-        """The weights w: [p], a copy."""
+        """Return the weights w: [p], a copy."""
         return flat([parameter.detach() for parameter in self.parameters.values()]).clone()
 
     def loss(self, displacement: Tensor | None = None) -> float:
-        """L(w + d); d [p] is 0 where left out."""
+        """Return L(w + d); d [p] is 0 where left out."""
         with torch.no_grad():
             moved = self._moved(displacement)
             return sum(loss.item() * count for loss, count in self._losses(moved)) / self.num_examples
 
     def gradient(self, displacement: Tensor | None = None) -> tuple[float, Tensor]:
-        """L(w + d) and its gradient [p]."""
+        """Return L(w + d) and its gradient [p]."""
         moved = {name: each.requires_grad_() for name, each in self._moved(displacement).items()}
         total, gradient = 0.0, torch.zeros_like(self.point)
         for loss, count in self._losses(moved):
@@ -63,15 +64,15 @@ class Landscape:
 
     @cached_property
     def num_examples(self) -> int:
-        """Examples in the sample."""
+        """Count the examples in the sample."""
         return sum(len(targets) for _, targets in self.batches)
 
     def normal(self, *shape: int, stream: int = 0) -> Tensor:
-        """Standard normal numbers that follow from (seed, stream) alone, as the parameters' type and device."""
+        """Draw standard normal numbers that follow from (seed, stream) alone, as the parameters' type and device."""
         return self._drawn(torch.randn, shape, stream)
 
     def uniform(self, *shape: int, stream: int = 0) -> Tensor:
-        """Uniform numbers in [-1, 1), likewise."""
+        """Draw uniform numbers in [-1, 1), likewise."""
         return 2 * self._drawn(torch.rand, shape, stream) - 1
 
     def _drawn(self, draw: Callable[..., Tensor], shape: tuple[int, ...], stream: int) -> Tensor:
@@ -92,17 +93,14 @@ class Landscape:
 
 
 def flat(parts: Sequence[Tensor]) -> Tensor:
-    """Tensors as one vector, in order."""
+    """Flatten tensors to one vector, in order."""
     return torch.cat([part.reshape(-1) for part in parts])
 
 
 def precise_loss(loss_function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss in float64, from logits of any type.
+    """Return the loss in float64, from logits of any type.
 
     Float32 rounds the cross entropy of a well-fitted example to 0, and with it every difference of losses.
-
-    Args:
-        loss_function: (logits, targets) -> scalar mean.
     """
     exact = deepcopy(loss_function).double() if isinstance(loss_function, nn.Module) else loss_function
 
@@ -116,7 +114,7 @@ def precise_loss(loss_function: Callable[[Tensor, Tensor], Tensor]) -> Callable[
 
 @contextmanager
 def held(model: nn.Module, batch_norm: str) -> Iterator[None]:
-    """The model as it is measured; its modes, buffers and every random stream are put back afterwards.
+    """Hold the model as it is measured; its modes, buffers and every random stream are put back afterwards.
 
     Everything is in evaluation mode, dropout too. Batch norm either uses its running statistics (``eval``), or those
     of each part of the sample (``train``), leaving the running ones alone. Convolutions count in full float32.
@@ -125,32 +123,23 @@ def held(model: nn.Module, batch_norm: str) -> Iterator[None]:
         model: is held.
         batch_norm: ``eval`` or ``train``.
     """
-    modes = [(module, module.training) for module in model.modules()]
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm | GhostBatchNorm)]
     tracked = [module.track_running_stats for module in norms]
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    devices = sorted({each.get_device() for each in model.parameters() if each.is_cuda})
-    try:
-        model.eval()
-        for module in norms if batch_norm == "train" else []:
-            module.train()
-            module.track_running_stats = False
-        cudnn = torch.backends.cudnn
-        full = cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)
-        with torch.random.fork_rng(devices), full:
+    cudnn = torch.backends.cudnn
+    full = cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)
+    with undisturbed(model), full:
+        try:
+            for module in norms if batch_norm == "train" else []:
+                module.train()
+                module.track_running_stats = False
             yield
-    finally:
-        for module, tracks in zip(norms, tracked, strict=True):
-            module.track_running_stats = tracks
-        for module, mode in modes:
-            module.training = mode
-        with torch.no_grad():
-            for name, buffer in model.named_buffers():
-                buffer.copy_(buffers[name])
+        finally:
+            for module, tracks in zip(norms, tracked, strict=True):
+                module.track_running_stats = tracks
 
 
 def named(name: str, values: float | dict[str, float]) -> dict[str, float]:
-    """What a measure, a function of (landscape, **settings), returned by metric name: ``sharpness/<name>``.
+    """Return a measure's values by metric name: ``sharpness/<name>``.
 
     Args:
         name: what the measure is called.

@@ -50,19 +50,19 @@ class Measurer:
         return self._latest
 
     def finals(self, is_usable: bool) -> dict[str, float]:
-        """``sharpness/...`` at the end of the run; NaN where it ended without a usable model."""
+        """Return ``sharpness/...`` at the end of the run; NaN where it ended without a usable model."""
         if not is_usable:
             return self._nothing()
         return self._measured() if self._settings.every_evals is None else self._latest
 
     def state_dict(self) -> dict[str, Any]:
-        """As a checkpoint keeps it."""
+        """Return what a checkpoint keeps."""
         peak = max(self.peak, peak_bytes(self._built.device))
         found = {"missing": self.missing, "latest": self._latest, "num_evals": self._num_evals}
         return {"seconds": self.seconds, "peak": peak} | found
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Know what another process has measured of the run."""
+        """Set what another process has measured of the run."""
         self.seconds, self.peak, self.missing = state["seconds"], state["peak"], state["missing"]
         self._latest, self._num_evals = state["latest"], state["num_evals"]
 
@@ -126,7 +126,7 @@ class Parts:
 
 
 def activations_of(model: nn.Module, inputs: Tensor) -> int:
-    """How many numbers the layers of a model put out for inputs [n, ...], the inputs counted too."""
+    """Count the numbers that the layers of a model put out for inputs [n, ...], the inputs counted too."""
     total = inputs.numel()
 
     def count(_module: nn.Module, _inputs: object, output: object) -> None:

@@ -61,7 +61,7 @@ class BatchNoise:
 
 
 def parts_noise(model: nn.Module, loss: Loss, parts: Iterable[tuple[Tensor, Tensor]], population: int) -> NoiseScale:
-    """The noise scale of a split from the gradients of a sample's parts: one pass forward and backward.
+    """Estimate the noise scale of a split from the gradients of a sample's parts: one pass forward and backward.
 
     Args:
         model: at the weights in question.
@@ -79,7 +79,7 @@ def parts_noise(model: nn.Module, loss: Loss, parts: Iterable[tuple[Tensor, Tens
 
 
 def exact_noise(model: nn.Module, loss: Loss, sample: Sample, num_groups: int = GROUPS) -> ExactNoise:
-    """The noise scale of a split from every single example's gradient; exact where the sample is the split.
+    """Compute the noise scale of a split from every single example's gradient; exact where the sample is the split.
 
     Args:
         model: at the weights in question.
@@ -88,7 +88,8 @@ def exact_noise(model: nn.Module, loss: Loss, sample: Sample, num_groups: int = 
         num_groups: groups of examples whose mean gradients are kept, for the interval; fewer of a large model.
     """
     num = num_parameters(model)
-    num_groups, chunk_size = min(num_groups, len(sample), max(3, MAX_FLOATS // num)), chunk_of(num)
+    num_groups = min(num_groups, len(sample), max(3, MAX_FLOATS // num))
+    chunk_size = max(1, min(MAX_CHUNK, MAX_FLOATS // num))
     parts = zip(sample.inputs.tensor_split(num_groups), sample.targets.tensor_split(num_groups), strict=True)
     means, norms, sizes, methods = [], [], [], set()
     with undisturbed(model):
@@ -106,7 +107,7 @@ def exact_noise(model: nn.Module, loss: Loss, sample: Sample, num_groups: int = 
 
 
 def notes_on(model: nn.Module, sample: Sample) -> tuple[str, ...]:
-    """What a reader of a per-example measurement must know of it."""
+    """Return what a reader of a per-example measurement must know of it."""
     notes = []
     if any(isinstance(module, _BatchNorm | GhostBatchNorm) for module in model.modules()):
         notes.append(
@@ -117,13 +118,8 @@ def notes_on(model: nn.Module, sample: Sample) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def chunk_of(num: int) -> int:
-    """Examples whose gradients of `num` numbers may be held at once."""
-    return max(1, min(MAX_CHUNK, MAX_FLOATS // num))
-
-
 def products(rows: Tensor) -> np.ndarray:
-    """Scalar products of the rows of [K, P], summed in float64: [K, K]."""
+    """Return the scalar products of the rows of [K, P], summed in float64: [K, K]."""
     blocks = rows.split(2**16, dim=1)
     if rows.device.type == "mps":  # has no float64
         return (rows @ rows.T).cpu().double().numpy()

@@ -53,12 +53,7 @@ class NoiseMeter:
         self.seconds = 0.0
 
     def along(self, point: LoopPoint, is_last: bool) -> dict[str, float]:
-        """Return ``noise/gradient_noise_scale`` at an evaluation where one is due, else nothing.
-
-        Args:
-            point: of the evaluation.
-            is_last: the run ends with it.
-        """
+        """Return ``noise/gradient_noise_scale`` at an evaluation where one is due, and the last, else nothing."""
         if not self._is_wanted:
             return {}
         started, found = time.perf_counter(), None
@@ -76,11 +71,7 @@ class NoiseMeter:
         return {NAME: finite(found.scale.value)}
 
     def finals(self, is_usable: bool) -> dict[str, float]:
-        """Scale and interval at the end of the run; NaN where it ended without a usable model.
-
-        Args:
-            is_usable: the weights are those at the end of the budget.
-        """
+        """Return scale and interval at the end of the run; NaN where it ended without a usable model."""
         if not self._is_wanted:
             return {}
         if not is_usable and not self._newest.reason:
@@ -89,17 +80,17 @@ class NoiseMeter:
         return {NAME: finite(scale.value), f"{NAME}_low": scale.low, f"{NAME}_high": scale.high}
 
     def state_dict(self) -> dict[str, Any]:
-        """As a checkpoint keeps it."""
+        """Return what a checkpoint keeps."""
         return {"seconds": self.seconds, "next": self._next, "newest": asdict(self._newest)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Know what another process has measured of the run."""
+        """Set what another process has measured of the run."""
         newest = state["newest"] | {"scale": Estimate(**state["newest"]["scale"])}
         self.seconds, self._next, self._newest = state["seconds"], state["next"], NoiseScale(**newest)
 
     @property
     def reasons(self) -> dict[str, str]:
-        """Why the final scale is NaN, by metric; empty where it is not."""
+        """Return why the final scale is NaN, by metric; empty where it is not."""
         return {NAME: self._newest.reason} if self._is_wanted and self._newest.reason else {}
 
     def _of_steps(self, point: LoopPoint) -> NoiseScale | None:
@@ -112,7 +103,8 @@ class NoiseMeter:
     def _of_sample(self, is_end: bool) -> NoiseScale:
         built = self._built
         try:
-            num_parts, size = self._final_parts() if is_end else self._parts()
+            final = self._held(FINAL_PARTS), self._size(FINAL_PART_SIZE, FINAL_PARTS)
+            num_parts, size = final if is_end else self._parts()
             sample = self._sample if not is_end and self._sample else Split(*drawn(built, num_parts * size))
             self._sample = None if is_end else sample
             parts = in_order(sample, self._prepare, built.device, size)
@@ -127,9 +119,6 @@ class NoiseMeter:
         wanted = (len(dataset.val) + min(len(dataset.train), EVALUATED)) // 3
         return self._held(min(max(MIN_PARTS, wanted // size), MAX_PARTS)), size
 
-    def _final_parts(self) -> tuple[int, int]:
-        return self._held(FINAL_PARTS), self._size(FINAL_PART_SIZE, FINAL_PARTS)
-
     def _size(self, at_most: int, num_parts: int) -> int:
         plan = self._built.plan
         largest = max(8, part_sizes(plan.batch_size, plan.micro_batch_size)[0])
@@ -142,5 +131,5 @@ class NoiseMeter:
 
 
 def finite(value: float) -> float:
-    """The value, NaN for inf: no chart has a place for it."""
+    """Return the value, NaN for inf: no chart has a place for it."""
     return value if math.isfinite(value) else math.nan
