@@ -18,19 +18,12 @@ from batchlab.errors import ConfigErrors, config_error
 
 @dataclass(frozen=True)
 class Part:
-    """One file of a data set.
+    """One file of a data set."""
 
-    Attributes:
-        path: where it lies, relative to the root.
-        md5: checksum of the file, from torchvision.
-        address: where it can be downloaded, from torchvision.
-        unpacked: path and checksum (None: torchvision has none) of what is read from it; () where it is
-            read as it is.
-    """
-
-    path: str
-    md5: str
-    address: str
+    path: str  # where it lies, relative to the root
+    md5: str  # checksum of the file, from torchvision
+    address: str  # where it can be downloaded, from torchvision
+    # path and checksum (None: torchvision has none) of what is read from it; () where it is read as it is
     unpacked: tuple[tuple[str, str | None], ...]
 
 

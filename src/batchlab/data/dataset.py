@@ -31,15 +31,10 @@ class Inputs(Protocol):
 
 @dataclass(frozen=True)
 class Split:
-    """N examples on the host.
+    """N examples on the host."""
 
-    Attributes:
-        inputs: [N, *input_shape]; uint8 for images [N, C, H, W], float32 for everything else.
-        targets: [N]; int64 class numbers, or float32 for regression.
-    """
-
-    inputs: Inputs | Tensor
-    targets: Tensor
+    inputs: Inputs | Tensor  # [N, *input_shape]; uint8 for images [N, C, H, W], float32 for everything else
+    targets: Tensor  # [N]; int64 class numbers, or float32 for regression
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -55,28 +50,18 @@ class Augment:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set, split and described.
+    """A data set, split and described."""
 
-    Attributes:
-        name: short name, e.g. ``digits``.
-        num_classes: number of classes; None for regression.
-        mean: subtracted from inputs (as float32), fitted on `train` only; broadcasts to input_shape.
-        std: divides what is left; fitted on `train` only, never 0.
-        augment: random changes of the training inputs, or None.
-        facts: lines to show to the person, e.g. rows dropped.
-        digest: sha256 over the content of all splits.
-    """
-
-    name: str
+    name: str  # short name, e.g. ``digits``.
     train: Split
     val: Split
     test: Split
-    num_classes: int | None
-    mean: Tensor
-    std: Tensor
-    augment: Augment | None
-    facts: tuple[str, ...]
-    digest: str
+    num_classes: int | None  # number of classes; None for regression
+    mean: Tensor  # subtracted from inputs (as float32), fitted on `train` only; broadcasts to input_shape
+    std: Tensor  # divides what is left; fitted on `train` only, never 0
+    augment: Augment | None  # random changes of the training inputs, or None
+    facts: tuple[str, ...]  # lines to show to the person, e.g. rows dropped.
+    digest: str  # sha256 over the content of all splits
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -18,23 +18,14 @@ MAX_CATEGORIES = 50
 
 @dataclass(frozen=True)
 class Features:
-    """What became of the columns.
+    """What became of the columns."""
 
-    Attributes:
-        splits: train, val and test as float32 [N, F].
-        numbers: columns that were imputed (median) and standardised.
-        texts: columns that were one-hot encoded.
-        constant: columns left out because they have one value in the training rows.
-        num_one_hot: how many of the F stem from text columns.
-        num_indicators: how many say that a number was missing.
-    """
-
-    splits: tuple[Tensor, Tensor, Tensor]
-    numbers: tuple[str, ...]
-    texts: tuple[str, ...]
-    constant: tuple[str, ...]
-    num_one_hot: int
-    num_indicators: int
+    splits: tuple[Tensor, Tensor, Tensor]  # train, val and test as float32 [N, F]
+    numbers: tuple[str, ...]  # columns that were imputed (median) and standardised
+    texts: tuple[str, ...]  # columns that were one-hot encoded
+    constant: tuple[str, ...]  # columns left out because they have one value in the training rows
+    num_one_hot: int  # how many of the F stem from text columns
+    num_indicators: int  # how many say that a number was missing
 
 
 def read_columns(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:

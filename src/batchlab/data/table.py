@@ -26,17 +26,11 @@ LINE_WIDTH = 100
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be predicted.
+    """What is to be predicted."""
 
-    Attributes:
-        has_target: [rows of the file] bool; the rows that have one.
-        values: [N], of these rows: int64 class numbers, or float32.
-        names: name of each class; None for regression.
-    """
-
-    has_target: np.ndarray
-    values: Tensor
-    names: tuple[str, ...] | None
+    has_target: np.ndarray  # [rows of the file] bool; the rows that have one
+    values: Tensor  # [N], of these rows: int64 class numbers, or float32
+    names: tuple[str, ...] | None  # name of each class; None for regression
 
 
 def load_table(

@@ -189,17 +189,11 @@ class GradientSum:
 
 @dataclass(frozen=True)
 class Total:
-    """What all processes said together.
+    """What all processes said together."""
 
-    Attributes:
-        loss: mean loss of the whole batch, on the device.
-        num_failed: processes that ran out of memory.
-        mean_square: see `GradNormAccumulator.add_shares`; 0 where it was not wanted.
-    """
-
-    loss: Tensor
-    num_failed: int
-    mean_square: Tensor
+    loss: Tensor  # mean loss of the whole batch, on the device
+    num_failed: int  # processes that ran out of memory
+    mean_square: Tensor  # see `GradNormAccumulator.add_shares`; 0 where it was not wanted
 
 
 def joined(built: Built) -> Built:

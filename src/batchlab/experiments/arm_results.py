@@ -20,35 +20,22 @@ Curve = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """One run, or one probe, of a setting.
+    """One run, or one probe, of a setting."""
 
-    Attributes:
-        params: settings by dotted key, as MLflow has them.
-        finals: metric -> value.
-        outcome: done, diverged or out_of_memory.
-        curve: reads the evaluations; only called where a check needs them.
-        commit: of the code that measured it.
-        started: date, e.g. 2026-11-21.
-    """
-
-    params: Mapping[str, Any]
-    finals: Mapping[str, float]
-    outcome: str
-    curve: Callable[[], Curve]
-    commit: str = ""
-    started: str = ""
+    params: Mapping[str, Any]  # settings by dotted key, as MLflow has them
+    finals: Mapping[str, float]  # metric -> value
+    outcome: str  # done, diverged or out_of_memory
+    curve: Callable[[], Curve]  # reads the evaluations; only called where a check needs them
+    commit: str = ""  # of the code that measured it
+    started: str = ""  # date, e.g. 2026-11-21.
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm.
-
-    Attributes:
-        settings: for each configuration its runs, in the order of seeds.
-    """
+    """One arm."""
 
     name: str
-    settings: Sequence[Sequence[MeasuredRun]]
+    settings: Sequence[Sequence[MeasuredRun]]  # for each configuration its runs, in the order of seeds
 
     def censored_bounds(self, check: Check) -> Array:
         """Return [n, 2]: the check's metric of each seed at least and at most, of the setting that the check chooses.

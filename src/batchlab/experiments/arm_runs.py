@@ -25,21 +25,13 @@ USABLE = ("done", "diverged", "out_of_memory")
 
 @dataclass(frozen=True)
 class ArmRun:
-    """One run that a claim needs.
+    """One run that a claim needs."""
 
-    Attributes:
-        experiment: whose.
-        config: what to train or probe.
-        seed: of it.
-        probe: node of what measures it, or None to train it.
-        is_alone: whether nothing else may run meanwhile.
-    """
-
-    experiment: str
-    config: Config
-    seed: int
-    probe: Mapping[str, Any] | None
-    is_alone: bool
+    experiment: str  # whose
+    config: Config  # what to train or probe
+    seed: int  # of it
+    probe: Mapping[str, Any] | None  # node of what measures it, or None to train it
+    is_alone: bool  # whether nothing else may run meanwhile
 
     @property
     def key(self) -> tuple[str, int]:

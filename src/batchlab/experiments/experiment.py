@@ -19,71 +19,43 @@ FOLDER = CONF / "experiment"
 
 @dataclass(frozen=True)
 class Claim:
-    """What somebody says about batch size.
+    """What somebody says about batch size."""
 
-    Attributes:
-        number: its place in the table.
-        says: the claim in a sentence.
-        source: who says it, and where.
-        cost: what the experiment costs on which hardware.
-        leaves_out: where it is confounded, and by what; what was not measured.
-        full_scale: what the full preset needs, or why there is none.
-    """
-
-    number: int
-    says: str
-    source: str
-    cost: str
-    leaves_out: str
-    full_scale: str
+    number: int  # its place in the table
+    says: str  # the claim in a sentence
+    source: str  # who says it, and where
+    cost: str  # what the experiment costs on which hardware
+    leaves_out: str  # where it is confounded, and by what; what was not measured
+    full_scale: str  # what the full preset needs, or why there is none
 
 
 @dataclass(frozen=True)
 class Check:
-    """A statistic of the arms and the region in which it supports the claim.
+    """A statistic of the arms and the region in which it supports the claim."""
 
-    Attributes:
-        name: what is asked, in a few words.
-        statistic: difference, ratio, equivalence, slope, law or ordering.
-        metric: of the arms; see `arm_results.metric_bounds`.
-        of: an arm, or the arms of a slope, a law or an ordering.
-        minus: the arm that is subtracted, or divided by; none = the value itself.
-        minus_metric: of that arm, where it is not the same.
-        baseline: of a ratio: the arm that is subtracted from both, so that it is a share of a gap.
-        above: the statistic supports the claim above this.
-        below: and below this.
-        margin: of an equivalence, in both directions.
-        law: convergence or step_time.
-        parameter: of the law: r_squared, or one of its numbers.
-        tune: metric by which each arm's best setting is chosen; none = it has one.
-        where: settings that choose among those of an arm, e.g. ``{"lr": 0.05}``.
-        target: validation accuracy that target/... is read off the curves for.
-        at: where curves are read, ``{"steps": 50}``, or between which their mean is taken, ``{"epochs": [12, 16]}``;
-            none = at their end.
-        failed: the value of a run that diverged; none = NaN.
-        is_secondary: whether it stands beside the verdict (a deconfounded run, a size) and does not decide it.
-        unit: of the effect as it is shown: %, pp, x, or nothing.
-    """
-
-    name: str
-    statistic: str
-    metric: str
-    of: str | Sequence[str]
-    minus: str | None = None
-    minus_metric: str | None = None
-    baseline: str | None = None
-    above: float | None = None
-    below: float | None = None
-    margin: float | None = None
-    law: str | None = None
-    parameter: str | None = None
-    tune: str | None = None
+    name: str  # what is asked, in a few words
+    statistic: str  # difference, ratio, equivalence, slope, law or ordering
+    metric: str  # of the arms; see `arm_results.metric_bounds`
+    of: str | Sequence[str]  # an arm, or the arms of a slope, a law or an ordering
+    minus: str | None = None  # the arm that is subtracted, or divided by; none = the value itself
+    minus_metric: str | None = None  # of that arm, where it is not the same
+    baseline: str | None = None  # of a ratio: the arm that is subtracted from both, so that it is a share of a gap
+    above: float | None = None  # the statistic supports the claim above this
+    below: float | None = None  # and below this
+    margin: float | None = None  # of an equivalence, in both directions
+    law: str | None = None  # convergence or step_time
+    parameter: str | None = None  # of the law: r_squared, or one of its numbers
+    tune: str | None = None  # metric by which each arm's best setting is chosen; none = it has one
+    # settings that choose among those of an arm, e.g. ``{"lr": 0.05}``.
     where: Mapping[str, Any] = field(default_factory=dict)
-    target: float | None = None
+    target: float | None = None  # validation accuracy that target/... is read off the curves for.
+    # where curves are read, ``{"steps": 50}``, or between which their mean is taken, ``{"epochs": [12, 16]}``; none =
+    # at their end
     at: Mapping[str, Any] = field(default_factory=dict)
-    failed: float | None = None
+    failed: float | None = None  # the value of a run that diverged; none = NaN
+    # whether it stands beside the verdict (a deconfounded run, a size) and does not decide it
     is_secondary: bool = False
-    unit: str = ""
+    unit: str = ""  # of the effect as it is shown: %, pp, x, or nothing
 
     @property
     def arms(self) -> list[str]:
@@ -94,28 +66,17 @@ class Check:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One claim's experiment, composed.
+    """One claim's experiment, composed."""
 
-    Attributes:
-        name: of its yaml.
-        arms: name -> configurations; several where one of them is to be chosen.
-        checks: in order; those that are not beside decide.
-        probe: node of what measures an arm instead of training it, or None.
-        is_alone: whether nothing else may run meanwhile.
-        max_seeds: no look is taken at more.
-        figure: what is drawn.
-        preset: small, or the scale that was asked for.
-    """
-
-    name: str
+    name: str  # of its yaml
     claim: Claim
-    arms: Mapping[str, list[Config]]
-    checks: Sequence[Check]
-    probe: Mapping[str, Any] | None
-    is_alone: bool
-    max_seeds: int
-    figure: Mapping[str, Any]
-    preset: str
+    arms: Mapping[str, list[Config]]  # name -> configurations; several where one of them is to be chosen
+    checks: Sequence[Check]  # in order; those that are not beside decide
+    probe: Mapping[str, Any] | None  # node of what measures an arm instead of training it, or None
+    is_alone: bool  # whether nothing else may run meanwhile
+    max_seeds: int  # no look is taken at more
+    figure: Mapping[str, Any]  # what is drawn
+    preset: str  # small, or the scale that was asked for
 
 
 def possible_configs(experiment: Experiment) -> list[Config]:

@@ -17,17 +17,12 @@ Bounds = tuple[Array, Array]
 
 @dataclass(frozen=True)
 class Statistic:
-    """What a check computed.
+    """What a check computed."""
 
-    Attributes:
-        low: [n, k] at least so much, per seed and for each of k contrasts that must all hold; 1 but for an ordering.
-        high: [n, k] at most so much; differs from low where a target was not reached.
-        is_log: whether they are logarithms of a ratio.
-    """
-
+    # [n, k] at least so much, per seed and for each of k contrasts that must all hold; 1 but for an ordering
     low: Array
-    high: Array
-    is_log: bool = False
+    high: Array  # [n, k] at most so much; differs from low where a target was not reached
+    is_log: bool = False  # whether they are logarithms of a ratio
 
 
 def compute(check: Check, arms: Mapping[str, Arm]) -> Statistic:

@@ -27,23 +27,15 @@ SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "open"
 
 @dataclass(frozen=True)
 class CheckVerdict:
-    """Verdict of a check.
+    """Verdict of a check."""
 
-    Attributes:
-        conclusion: supported, contradicted or open.
-        effect: mean over seeds with its 95 % t interval, of an ordering's smallest gap; a ratio back from its log.
-        look: the same with the interval of one look, by which it is decided.
-        n: seeds.
-        p: smallest level at which the look would have decided; Holm compares it over the table.
-        needed: seeds that would decide it if effect and spread stay as they are; 0 where it is decided.
-    """
-
-    conclusion: str
+    conclusion: str  # supported, contradicted or open
+    # mean over seeds with its 95 % t interval, of an ordering's smallest gap; a ratio back from its log
     effect: Estimate
-    look: Estimate
-    n: int
-    p: float
-    needed: int
+    look: Estimate  # the same with the interval of one look, by which it is decided
+    n: int  # seeds
+    p: float  # smallest level at which the look would have decided; Holm compares it over the table
+    needed: int  # seeds that would decide it if effect and spread stay as they are; 0 where it is decided
 
 
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
@@ -96,15 +88,10 @@ def region_of(check: Check, is_log: bool) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Contrast:
-    """One number per seed, known from both sides.
+    """One number per seed, known from both sides."""
 
-    Attributes:
-        low: [n] at least so much.
-        high: [n] at most so much; infinite where a target was not reached.
-    """
-
-    low: Array
-    high: Array
+    low: Array  # [n] at least so much
+    high: Array  # [n] at most so much; infinite where a target was not reached
 
     def interval(self, alpha: float) -> Estimate:
         """Return mean and two-sided t interval at 1 - alpha; an end is infinite where nothing bounds it."""
@@ -181,22 +168,14 @@ class JudgedCheck:
 
 @dataclass(frozen=True)
 class Outcome:
-    """An experiment with its verdict.
-
-    Attributes:
-        arms: as measured.
-        judged: every check.
-        conclusion: supported, contradicted or open.
-        p: of the checks that decide; 1 where nothing was measured.
-        n: seeds.
-    """
+    """An experiment with its verdict."""
 
     experiment: Experiment
-    arms: Mapping[str, Arm]
-    judged: Sequence[JudgedCheck]
-    conclusion: str
-    p: float
-    n: int
+    arms: Mapping[str, Arm]  # as measured
+    judged: Sequence[JudgedCheck]  # every check
+    conclusion: str  # supported, contradicted or open
+    p: float  # of the checks that decide; 1 where nothing was measured
+    n: int  # seeds
 
     @property
     def main(self) -> JudgedCheck:

@@ -17,17 +17,11 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Sample:
-    """Training examples as the model sees them, drawn without replacement.
+    """Training examples as the model sees them, drawn without replacement."""
 
-    Attributes:
-        inputs: [n, *input_shape] on the device.
-        targets: [n] on the device.
-        population: N, examples of the split that they were drawn from.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-    population: int
+    inputs: Tensor  # [n, *input_shape] on the device
+    targets: Tensor  # [n] on the device
+    population: int  # N, examples of the split that they were drawn from
 
     def __len__(self) -> int:
         return len(self.targets)

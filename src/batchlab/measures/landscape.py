@@ -21,20 +21,13 @@ class Landscape:
 
     Nothing here writes to the model: displaced parameters are copies. Parameters that do not require a gradient are
     no coordinates; those that the loss does not depend on have gradient 0.
-
-    Attributes:
-        model: inputs -> logits; in the mode that `held` gives it.
-        loss_function: (logits, targets) -> scalar mean.
-        batches: the sample in parts (inputs, targets), the same each time it is iterated.
-        lr: of the run, after lr scaling, before its schedule.
-        seed: of everything that a measure draws.
     """
 
-    model: nn.Module
-    loss_function: Callable[[Tensor, Tensor], Tensor]
-    batches: Iterable[tuple[Tensor, Tensor]]
-    lr: float = 1.0
-    seed: int = 0
+    model: nn.Module  # inputs -> logits; in the mode that `held` gives it
+    loss_function: Callable[[Tensor, Tensor], Tensor]  # (logits, targets) -> scalar mean
+    batches: Iterable[tuple[Tensor, Tensor]]  # the sample in parts (inputs, targets), the same each time it is iterated
+    lr: float = 1.0  # of the run, after lr scaling, before its schedule
+    seed: int = 0  # of everything that a measure draws
 
     @cached_property
     def parameters(self) -> dict[str, nn.Parameter]:

@@ -28,36 +28,22 @@ GROUPS = 32
 
 @dataclass(frozen=True)
 class ExactNoise:
-    """The noise scale from the gradient of every single example of a sample.
+    """The noise scale from the gradient of every single example of a sample."""
 
-    Attributes:
-        noise: scale, S and |G|^2 of the split that the sample was drawn from.
-        num_examples: in the sample.
-        method: ``torch.func``, or ``one by one`` where the model refuses that.
-        notes: what else a reader must know, a sentence each.
-    """
-
-    noise: NoiseScale
-    num_examples: int
-    method: str
-    notes: tuple[str, ...]
+    noise: NoiseScale  # scale, S and |G|^2 of the split that the sample was drawn from
+    num_examples: int  # in the sample
+    method: str  # ``torch.func``, or ``one by one`` where the model refuses that
+    notes: tuple[str, ...]  # what else a reader must know, a sentence each
 
 
 @dataclass(frozen=True)
 class BatchNoise:
-    """Gradients of batches of one size against the gradient of the whole sample.
+    """Gradients of batches of one size against the gradient of the whole sample."""
 
-    Attributes:
-        size: examples in a batch, m.
-        distances: [num_draws] squared distances; their mean estimates S (1/m - 1/n).
-        cosines: [num_draws] squared cosines.
-        cosine_squared: their mean; NaN where a gradient is 0.
-    """
-
-    size: int
-    distances: np.ndarray
-    cosines: np.ndarray
-    cosine_squared: Estimate
+    size: int  # examples in a batch, m
+    distances: np.ndarray  # [num_draws] squared distances; their mean estimates S (1/m - 1/n)
+    cosines: np.ndarray  # [num_draws] squared cosines
+    cosine_squared: Estimate  # their mean; NaN where a gradient is 0
 
 
 def parts_noise(model: nn.Module, loss: Loss, parts: Iterable[tuple[Tensor, Tensor]], population: int) -> NoiseScale:

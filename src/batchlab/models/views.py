@@ -26,22 +26,15 @@ class Distortion:
 
     No mirror images and no quarter turns: they make other digits, letters and signs of these.
 
-    Attributes:
-        shift: largest shift in each direction, as a share of height and width, in [0, 1].
-        zoom: sizes lie between 1 - zoom and 1 / (1 - zoom), uniform in their logarithm; in [0, 1).
-        rotation_degrees: largest angle in each direction, in [0, 180].
-        contrast: factor on the normalised pixels, uniform between 1 - contrast and 1 + contrast; in [0, 1).
-        noise: standard deviation of the noise on every pixel, in standard deviations of the data; at least 0.
-
     Raises:
         ConfigErrors: where a value lies outside.
     """
 
-    shift: float
-    zoom: float
-    rotation_degrees: float
-    contrast: float
-    noise: float
+    shift: float  # largest shift in each direction, as a share of height and width, in [0, 1]
+    zoom: float  # sizes lie between 1 - zoom and 1 / (1 - zoom), uniform in their logarithm; in [0, 1)
+    rotation_degrees: float  # largest angle in each direction, in [0, 180]
+    contrast: float  # factor on the normalised pixels, uniform between 1 - contrast and 1 + contrast; in [0, 1)
+    noise: float  # standard deviation of the noise on every pixel, in standard deviations of the data; at least 0
 
     def __post_init__(self) -> None:
         refuse(*(number(f"model.{name}", value, NUMBERS[name], 0) for name, value in vars(self).items()))

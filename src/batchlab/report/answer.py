@@ -16,32 +16,20 @@ PICK_ORDER = ("fastest", "most_accurate", "knee")
 
 @dataclass(frozen=True)
 class Choice:
-    """A configuration of the answer.
+    """A configuration of the answer."""
 
-    Attributes:
-        name: what it is: ``recommended``, ``runner-up``, or the name of a search's pick.
-        row: its numbers.
-        is_fresh: whether they are of seeds that had no part in choosing it.
-    """
-
-    name: str
-    row: Row
-    is_fresh: bool = False
+    name: str  # what it is: ``recommended``, ``runner-up``, or the name of a search's pick
+    row: Row  # its numbers
+    is_fresh: bool = False  # whether they are of seeds that had no part in choosing it
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A study's recommendation.
+    """A study's recommendation."""
 
-    Attributes:
-        choices: the recommended configuration first, then up to two runners-up.
-        reason: why it is that one; a sentence or two.
-        caveats: how far it does not carry, each a sentence.
-    """
-
-    choices: Sequence[Choice]
-    reason: str
-    caveats: Sequence[str]
+    choices: Sequence[Choice]  # the recommended configuration first, then up to two runners-up
+    reason: str  # why it is that one; a sentence or two
+    caveats: Sequence[str]  # how far it does not carry, each a sentence
 
     @property
     def best(self) -> Row:

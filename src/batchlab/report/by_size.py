@@ -16,17 +16,11 @@ MAX_OTHERS = 300
 
 @dataclass(frozen=True)
 class SizePoints:
-    """What was measured by batch size.
+    """What was measured by batch size."""
 
-    Attributes:
-        best: label -> the best row of each batch size, by batch size.
-        others: the other rows with values; where they are many, every k-th.
-        step: k.
-    """
-
-    best: dict[str, list[Row]]
-    others: list[Row]
-    step: int
+    best: dict[str, list[Row]]  # label -> the best row of each batch size, by batch size
+    others: list[Row]  # the other rows with values; where they are many, every k-th
+    step: int  # k
 
 
 def size_points(study: Study) -> SizePoints | None:

@@ -20,44 +20,25 @@ COLUMNS = {"batch_size", "log2_batch_size", "lr", "lr_used"}
 
 @dataclass(frozen=True)
 class Row:
-    """One configuration over its seeds.
+    """One configuration over its seeds."""
 
-    Attributes:
-        key: of the configuration.
-        origin: the command that trains it; empty where that is not known.
-        batch_size: examples per optimizer step.
-        varied: other settings in which the command's runs differ, by key.
-        lr: learning rate used, after scaling.
-        epochs: passes over the training split as they were asked for; of another budget those that were run.
-        steps: optimizer steps, mean over seeds.
-        accuracy: on the validation split.
-        loss: on the validation split.
-        train_seconds: of training, as they were measured.
-        examples_per_second: examples processed per second on the training clock.
-        peak_memory_bytes: largest over seeds.
-        target_seconds: training seconds to the target; None without a target.
-        n: runs.
-        outcomes: e.g. ``1 diverged``; empty where all are done.
-        sharpness: what was measured of it, by metric name.
-        calibrated_seconds: step times measured alone, times steps; None where they were not counted.
-    """
-
-    key: str
-    origin: str
-    batch_size: int
-    varied: dict[str, str]
-    lr: float
-    epochs: Estimate
-    steps: Estimate
-    accuracy: Estimate
-    loss: Estimate
-    train_seconds: Estimate
-    examples_per_second: Estimate
-    peak_memory_bytes: float
-    target_seconds: Estimate | None
-    n: int
-    outcomes: str
-    sharpness: dict[str, Estimate]
+    key: str  # of the configuration
+    origin: str  # the command that trains it; empty where that is not known
+    batch_size: int  # examples per optimizer step
+    varied: dict[str, str]  # other settings in which the command's runs differ, by key
+    lr: float  # learning rate used, after scaling
+    epochs: Estimate  # passes over the training split as they were asked for; of another budget those that were run
+    steps: Estimate  # optimizer steps, mean over seeds
+    accuracy: Estimate  # on the validation split
+    loss: Estimate  # on the validation split
+    train_seconds: Estimate  # of training, as they were measured
+    examples_per_second: Estimate  # examples processed per second on the training clock
+    peak_memory_bytes: float  # largest over seeds
+    target_seconds: Estimate | None  # training seconds to the target; None without a target
+    n: int  # runs
+    outcomes: str  # e.g. ``1 diverged``; empty where all are done.
+    sharpness: dict[str, Estimate]  # what was measured of it, by metric name
+    # step times measured alone, times steps; None where they were not counted
     calibrated_seconds: Estimate | None = None
 
     @property

@@ -28,22 +28,14 @@ ReadCurves = Callable[[Sequence[str], Sequence[str]], Mapping[tuple[str, str], C
 
 @dataclass(frozen=True)
 class CurvePoints:
-    """The mean curve of one configuration.
-
-    Attributes:
-        n: seeds in the mean.
-        x: name of `PROGRESS` -> values at each evaluation.
-        score: accuracy or loss on the validation split.
-        noise: gradient noise scale; evaluations without it are left out.
-        noise_epochs: where it was measured.
-    """
+    """The mean curve of one configuration."""
 
     row: Row
-    n: int
-    x: Mapping[str, Sequence[float]]
-    score: Sequence[float]
-    noise: Sequence[float]
-    noise_epochs: Sequence[float]
+    n: int  # seeds in the mean
+    x: Mapping[str, Sequence[float]]  # name of `PROGRESS` -> values at each evaluation
+    score: Sequence[float]  # accuracy or loss on the validation split
+    noise: Sequence[float]  # gradient noise scale; evaluations without it are left out
+    noise_epochs: Sequence[float]  # where it was measured
 
 
 def drawn(study: Study) -> list[tuple[Row, list[Run]]]:

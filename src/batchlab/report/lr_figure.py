@@ -20,21 +20,13 @@ MIN_SIZES = 3
 
 @dataclass(frozen=True)
 class LrPoints:
-    """Learning rates of one label.
+    """Learning rates of one label."""
 
-    Attributes:
-        label: tells it from other settings; empty where there is one.
-        tried: every configuration with a value.
-        best: the best of each batch size with two rates or more, by batch size.
-        at_end: batch sizes whose best rate is the least or the greatest that was tried there.
-        law: through the best; None with fewer than three of them, through two of which any power goes.
-    """
-
-    label: str
-    tried: Sequence[Row]
-    best: Sequence[Row]
-    at_end: Sequence[int]
-    law: Power | None
+    label: str  # tells it from other settings; empty where there is one
+    tried: Sequence[Row]  # every configuration with a value
+    best: Sequence[Row]  # the best of each batch size with two rates or more, by batch size
+    at_end: Sequence[int]  # batch sizes whose best rate is the least or the greatest that was tried there
+    law: Power | None  # through the best; None with fewer than three of them, through two of which any power goes
 
 
 def lr_points(study: Study) -> list[LrPoints]:

@@ -23,52 +23,32 @@ class Axis:
 
 @dataclass(frozen=True)
 class Trace:
-    """Values that belong together: the points of one setting, or the line of a law.
+    """Values that belong together: the points of one setting, or the line of a law."""
 
-    Attributes:
-        name: in the legend; traces of one name share a colour and an entry.
-        x: [n] values, or names where the axis is one of categories.
-        y: [n].
-        low: [n] lower ends of 95 % intervals; None where there are none.
-        high: [n] upper ends.
-        style: points, a line, both, or a band between low and high.
-        is_dashed: of a line: what it says was not measured.
-        is_faint: it is there to compare with: grey, behind the others.
-        hover: [n] texts; None = the values.
-        commands: [n] what a click on a point copies.
-    """
-
-    name: str
-    x: Sequence[float] | Sequence[str]
-    y: Sequence[float]
-    low: Sequence[float] | None = None
-    high: Sequence[float] | None = None
-    style: Literal["points", "line", "both", "band"] = "both"
-    is_dashed: bool = False
-    is_faint: bool = False
-    hover: Sequence[str] | None = None
-    commands: Sequence[str] | None = None
+    name: str  # in the legend; traces of one name share a colour and an entry
+    x: Sequence[float] | Sequence[str]  # [n] values, or names where the axis is one of categories
+    y: Sequence[float]  # [n]
+    low: Sequence[float] | None = None  # [n] lower ends of 95 % intervals; None where there are none
+    high: Sequence[float] | None = None  # [n] upper ends
+    style: Literal["points", "line", "both", "band"] = "both"  # points, a line, both, or a band between low and high
+    is_dashed: bool = False  # of a line: what it says was not measured
+    is_faint: bool = False  # it is there to compare with: grey, behind the others
+    hover: Sequence[str] | None = None  # [n] texts; None = the values
+    commands: Sequence[str] | None = None  # [n] what a click on a point copies
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One figure.
+    """One figure."""
 
-    Attributes:
-        name: of its files and its place on a page, e.g. ``pareto``.
-        note: how to read it, and what it leaves out; a sentence or two.
-        switch: panels of one switch stand in one place, and a person chooses between them.
-        choice: what it is chosen by; the title of the x axis where empty.
-    """
-
-    name: str
+    name: str  # of its files and its place on a page, e.g. ``pareto``.
     title: str
     x: Axis
     y: Axis
     traces: Sequence[Trace]
-    note: str = ""
-    switch: str = ""
-    choice: str = ""
+    note: str = ""  # how to read it, and what it leaves out; a sentence or two
+    switch: str = ""  # panels of one switch stand in one place, and a person chooses between them
+    choice: str = ""  # what it is chosen by; the title of the x axis where empty
 
 
 @dataclass(frozen=True)

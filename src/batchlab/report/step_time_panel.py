@@ -27,17 +27,11 @@ NUM_POINTS = 60
 
 @dataclass(frozen=True)
 class StepPoints:
-    """Step times of one label.
+    """Step times of one label."""
 
-    Attributes:
-        label: tells it from other settings; empty where there is one.
-        seconds: batch size -> seconds of a step in each run, by batch size.
-        law: None with fewer than two batch sizes.
-    """
-
-    label: str
-    seconds: dict[int, list[float]]
-    law: StepTime | None
+    label: str  # tells it from other settings; empty where there is one
+    seconds: dict[int, list[float]]  # batch size -> seconds of a step in each run, by batch size
+    law: StepTime | None  # None with fewer than two batch sizes
 
 
 def step_points(study: Study) -> list[StepPoints]:

@@ -18,19 +18,12 @@ from batchlab.report.comparison import format_interval
 
 @dataclass(frozen=True)
 class SizeRow:
-    """One batch size of one variant.
+    """One batch size of one variant."""
 
-    Attributes:
-        batch_size: examples per step.
-        step_seconds: median with its bootstrap interval.
-        epoch_seconds: N/B steps, not rounded.
-        peak_bytes: peak memory; NaN where it is not known.
-    """
-
-    batch_size: int
-    step_seconds: Estimate
-    epoch_seconds: float
-    peak_bytes: float
+    batch_size: int  # examples per step
+    step_seconds: Estimate  # median with its bootstrap interval
+    epoch_seconds: float  # N/B steps, not rounded
+    peak_bytes: float  # peak memory; NaN where it is not known
 
     @property
     def examples_per_second(self) -> float:
@@ -40,27 +33,17 @@ class SizeRow:
 
 @dataclass(frozen=True)
 class Series:
-    """One variant, ready to be shown.
-
-    Attributes:
-        rows: by batch size, rising.
-        num_blocks: n.
-        law: None with fewer than two sizes.
-        verdicts: of sizes with enough neighbours.
-        failed: batch size -> why it could not be timed.
-        peak_flops: FLOP/s of a large matrix product on the same device.
-        num_train: N.
-    """
+    """One variant, ready to be shown."""
 
     label: str
-    rows: list[SizeRow]
-    num_blocks: int
-    law: StepTime | None
-    verdicts: list[Verdict]
-    failed: dict[int, str]
+    rows: list[SizeRow]  # by batch size, rising
+    num_blocks: int  # n
+    law: StepTime | None  # None with fewer than two sizes
+    verdicts: list[Verdict]  # of sizes with enough neighbours
+    failed: dict[int, str]  # batch size -> why it could not be timed
     flops_per_example: float
-    peak_flops: float
-    num_train: int
+    peak_flops: float  # FLOP/s of a large matrix product on the same device
+    num_train: int  # N
 
 
 def size_rows(batch_sizes: Sequence[int], seconds: Array, peak_bytes: Array, num_train: int) -> list[SizeRow]:
@@ -191,16 +174,11 @@ def _record(what: str, unit: str, estimate: Estimate, count: int) -> dict[str, A
 
 @dataclass(frozen=True)
 class Scaling:
-    """Throughput of several processes that share every batch over that of one; below 1 = slower.
-
-    Attributes:
-        speed_ups: batch size over all processes -> the ratio.
-        num_blocks: n.
-    """
+    """Throughput of several processes that share every batch over that of one; below 1 = slower."""
 
     num_processes: int
-    speed_ups: dict[int, Estimate]
-    num_blocks: int
+    speed_ups: dict[int, Estimate]  # batch size over all processes -> the ratio
+    num_blocks: int  # n
 
 
 def scaling_of(batch_sizes: Sequence[int], alone: Array, shared: Array, num_processes: int) -> Scaling:

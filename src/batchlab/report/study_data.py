@@ -20,57 +20,35 @@ MAX_LABELS = 6
 
 @dataclass(frozen=True)
 class FailedTrial:
-    """A trial of a search that ended without values.
+    """A trial of a search that ended without values."""
 
-    Attributes:
-        outcome: how it ended, e.g. ``out of memory``.
-        cause: a sentence.
-        settings: what was tried, as text.
-    """
-
-    outcome: str
-    cause: str
-    settings: str
+    outcome: str  # how it ended, e.g. ``out of memory``.
+    cause: str  # a sentence
+    settings: str  # what was tried, as text
 
 
 @dataclass(frozen=True)
 class Search:
-    """What a search came to.
+    """What a search came to."""
 
-    Attributes:
-        metrics: names of the objectives.
-        directions: minimize or maximize, one per objective.
-        picks: name -> number of the trial.
-        endings: how a trial ended -> how many.
-    """
-
-    metrics: Sequence[str]
-    directions: Sequence[str]
-    picks: Mapping[str, int]
-    endings: Mapping[str, int]
+    metrics: Sequence[str]  # names of the objectives
+    directions: Sequence[str]  # minimize or maximize, one per objective
+    picks: Mapping[str, int]  # name -> number of the trial
+    endings: Mapping[str, int]  # how a trial ended -> how many
     failed: Sequence[FailedTrial]
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study.
-
-    Attributes:
-        runs: that count: done or failed by themselves, one for each configuration and seed.
-        rows: one per configuration, from all runs but the picks' fresh seeds.
-        by_key: configuration -> its runs, likewise.
-        fresh: number of a trial -> the row of its fresh seeds.
-        search: what was searched; None for a grid.
-        left_out: why runs do not count -> how many.
-    """
+    """A study."""
 
     name: str
-    runs: Sequence[Run]
-    rows: Sequence[Row]
-    by_key: Mapping[str, Sequence[Run]]
-    fresh: Mapping[int, Row]
-    search: Search | None
-    left_out: Mapping[str, int]
+    runs: Sequence[Run]  # that count: done or failed by themselves, one for each configuration and seed
+    rows: Sequence[Row]  # one per configuration, from all runs but the picks' fresh seeds
+    by_key: Mapping[str, Sequence[Run]]  # configuration -> its runs, likewise
+    fresh: Mapping[int, Row]  # number of a trial -> the row of its fresh seeds
+    search: Search | None  # what was searched; None for a grid
+    left_out: Mapping[str, int]  # why runs do not count -> how many
 
     @cached_property
     def is_regression(self) -> bool:

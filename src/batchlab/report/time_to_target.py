@@ -22,17 +22,11 @@ NUM_POINTS = 40
 
 @dataclass(frozen=True)
 class Targets:
-    """Runs to a target at each batch size's best setting.
+    """Runs to a target at each batch size's best setting."""
 
-    Attributes:
-        by_size: batch size -> its runs; of several settings those with the fewest examples.
-        num_settings: most settings that a batch size was run with.
-        law: None where fewer than two batch sizes reached the target.
-    """
-
-    by_size: Mapping[int, Sequence[Run]]
-    num_settings: int
-    law: Convergence | None
+    by_size: Mapping[int, Sequence[Run]]  # batch size -> its runs; of several settings those with the fewest examples
+    num_settings: int  # most settings that a batch size was run with
+    law: Convergence | None  # None where fewer than two batch sizes reached the target
 
 
 def targets_of(runs: Sequence[Run]) -> Targets | None:
@@ -99,17 +93,11 @@ def convergence_in_words(targets: Targets) -> list[str]:
 
 @dataclass(frozen=True)
 class TargetPoints:
-    """What runs to a target took.
+    """What runs to a target took."""
 
-    Attributes:
-        targets: the runs and the law of convergence.
-        rows: the best setting of each batch size, by batch size.
-        costs: both laws; None where one of them is missing.
-    """
-
-    targets: Targets
-    rows: Sequence[Row]
-    costs: Costs | None
+    targets: Targets  # the runs and the law of convergence
+    rows: Sequence[Row]  # the best setting of each batch size, by batch size
+    costs: Costs | None  # both laws; None where one of them is missing
 
 
 def target_points(study: Study, step: StepTime | None) -> TargetPoints | None:

@@ -29,18 +29,12 @@ MANY = 200
 
 @dataclass(frozen=True)
 class ParetoPoints:
-    """Configurations by two objectives.
-
-    Attributes:
-        rows: configurations with both values.
-        values: [n] pairs of estimates.
-        front: places of those that no other dominates, by the first objective.
-    """
+    """Configurations by two objectives."""
 
     metrics: tuple[str, str]
-    rows: Sequence[Row]
-    values: Sequence[tuple[Estimate, Estimate]]
-    front: Sequence[int]
+    rows: Sequence[Row]  # configurations with both values
+    values: Sequence[tuple[Estimate, Estimate]]  # [n] pairs of estimates
+    front: Sequence[int]  # places of those that no other dominates, by the first objective
 
 
 def pareto_points(study: Study) -> ParetoPoints | None:

@@ -24,21 +24,13 @@ from batchlab.training.state import Stateful
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended.
+    """How a run ended."""
 
-    Attributes:
-        outcome: ``done``, ``diverged`` or ``out_of_memory``; the last two are outcomes, not crashes.
-        cause: a sentence, empty for done.
-        finals: every final metric by name; NaN where there is none.
-        weights: the model's state_dict at the end, on the host.
-        missing: why a metric could not be measured, by its name.
-    """
-
-    outcome: str
-    cause: str
-    finals: dict[str, float]
-    weights: dict[str, Tensor]
-    missing: dict[str, str] = field(default_factory=dict)
+    outcome: str  # ``done``, ``diverged`` or ``out_of_memory``; the last two are outcomes, not crashes
+    cause: str  # a sentence, empty for done
+    finals: dict[str, float]  # every final metric by name; NaN where there is none
+    weights: dict[str, Tensor]  # the model's state_dict at the end, on the host
+    missing: dict[str, str] = field(default_factory=dict)  # why a metric could not be measured, by its name
 
 
 def run(

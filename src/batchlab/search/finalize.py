@@ -20,18 +20,13 @@ INFEASIBLE = ("diverged", "out_of_memory", "no_value")
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """End of a job, which counts where it wrote no result.
+    """End of a job, which counts where it wrote no result."""
 
-    Attributes:
-        kind: crashed (an exception of its own), lost (its process is gone), stopped (by a person or the timeout), or
-            returned (a task function that knows nothing of trials).
-        text: the traceback of a crash.
-        values: what the task function returned.
-    """
-
+    # crashed (an exception of its own), lost (its process is gone), stopped (by a person or the timeout), or returned
+    # (a task function that knows nothing of trials)
     kind: Literal["crashed", "lost", "stopped", "returned"]
-    text: str = ""
-    values: Sequence[float] = ()
+    text: str = ""  # the traceback of a crash
+    values: Sequence[float] = ()  # what the task function returned
 
 
 def finalize(study: Study, trial_id: int, ending: JobOutcome) -> bool:

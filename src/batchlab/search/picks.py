@@ -28,19 +28,12 @@ Retrained = dict[str, dict[str, list[float]]]
 
 @dataclass(frozen=True)
 class Candidates:
-    """The trials of a study that have values.
+    """The trials of a study that have values."""
 
-    Attributes:
-        trials: complete and feasible, by number.
-        front: those that no other dominates, by the first objective.
-        metrics: names of the objectives.
-        directions: minimize or maximize, one per objective.
-    """
-
-    trials: Sequence[FrozenTrial]
-    front: Sequence[FrozenTrial]
-    metrics: Sequence[str]
-    directions: Sequence[str]
+    trials: Sequence[FrozenTrial]  # complete and feasible, by number
+    front: Sequence[FrozenTrial]  # those that no other dominates, by the first objective
+    metrics: Sequence[str]  # names of the objectives
+    directions: Sequence[str]  # minimize or maximize, one per objective
 
 
 def candidates(study: Study, settings: Settings) -> Candidates:

@@ -37,17 +37,12 @@ LEAST_ERROR = 2e-3
 
 @dataclass(frozen=True)
 class Curve:
-    """Evaluations of one run, in order.
+    """Evaluations of one run, in order."""
 
-    Attributes:
-        progress: share of the budget, in (0, 1].
-        seconds: training seconds by the run's own clock; where step times were measured alone, those x steps.
-        accuracy: on the validation split.
-    """
-
-    progress: tuple[float, ...]
+    progress: tuple[float, ...]  # share of the budget, in (0, 1]
+    # training seconds by the run's own clock; where step times were measured alone, those x steps
     seconds: tuple[float, ...]
-    accuracy: tuple[float, ...]
+    accuracy: tuple[float, ...]  # on the validation split
 
     def as_attribute(self) -> dict[str, list[float]]:
         """As it is kept in a trial's user attributes."""
@@ -93,19 +88,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Front:
-    """Finished trials that a trial has to beat, and their curves.
+    """Finished trials that a trial has to beat, and their curves."""
 
-    Attributes:
-        metrics: names of the objectives.
-        directions: minimize or maximize.
-        values: objectives of finished trials; those on their Pareto front are enough.
-        curves: finished curves that are comparable.
-    """
-
-    metrics: tuple[str, ...]
-    directions: tuple[str, ...]
-    values: Sequence[tuple[float, ...]]
-    curves: Sequence[Curve]
+    metrics: tuple[str, ...]  # names of the objectives
+    directions: tuple[str, ...]  # minimize or maximize
+    values: Sequence[tuple[float, ...]]  # objectives of finished trials; those on their Pareto front are enough
+    curves: Sequence[Curve]  # finished curves that are comparable
 
 
 def is_dominated(front: Front, curve: Curve) -> bool:

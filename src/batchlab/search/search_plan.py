@@ -29,21 +29,13 @@ from batchlab.tracking.stores import optuna_url
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """A checked search.
+    """A checked search."""
 
-    Attributes:
-        settings: of the sweeper.
-        space: what is searched.
-        fingerprint: what the study is about.
-        config_name: primary configuration.
-        extra: overrides of our own, e.g. the search path.
-    """
-
-    settings: Settings
-    space: Space
-    fingerprint: dict[str, Any]
-    config_name: str
-    extra: Sequence[str]
+    settings: Settings  # of the sweeper
+    space: Space  # what is searched
+    fingerprint: dict[str, Any]  # what the study is about
+    config_name: str  # primary configuration
+    extra: Sequence[str]  # overrides of our own, e.g. the search path.
 
     def composed(self, trial: FrozenTrial) -> tuple[Config, dict[str, str]]:
         """The typed configuration of a trial, and the option that was chosen in each group."""

@@ -23,43 +23,24 @@ BYTES_OF_A_WORKER = 2**30
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of a search.
+    """Settings of a search."""
 
-    Attributes:
-        study: the study's name.
-        metrics: names of the objectives.
-        directions: minimize or maximize, one per objective.
-        storage: Optuna's address, or a node; None = optuna.db in mlruns.
-        mlruns: folder of results.
-        num_trials: of the study in total.
-        timeout: seconds for this command; None = no limit.
-        num_workers: processes; 0 = this one.
-        num_jobs: trials that are handed to a Hydra launcher at once.
-        max_failure_rate: largest share of crashed trials.
-        sampler: node of Optuna's sampler.
-        pruner: node of Optuna's pruner, or None.
-        prune: whether trials may be stopped before their end.
-        first_points: points to try first.
-        params: dimension -> override text.
-        custom_search_space: dotted path of a function, or None.
-    """
-
-    study: str
-    metrics: tuple[str, ...]
-    directions: tuple[str, ...]
-    storage: Any
-    mlruns: str
-    num_trials: int
-    timeout: float | None
-    num_workers: int
-    num_jobs: int
-    max_failure_rate: float
-    sampler: dict[str, Any]
-    pruner: dict[str, Any] | None
-    prune: bool
-    first_points: tuple[str, ...]
-    params: dict[str, Any]
-    custom_search_space: str | None
+    study: str  # the study's name
+    metrics: tuple[str, ...]  # names of the objectives
+    directions: tuple[str, ...]  # minimize or maximize, one per objective
+    storage: Any  # Optuna's address, or a node; None = optuna.db in mlruns
+    mlruns: str  # folder of results
+    num_trials: int  # of the study in total
+    timeout: float | None  # seconds for this command; None = no limit
+    num_workers: int  # processes; 0 = this one
+    num_jobs: int  # trials that are handed to a Hydra launcher at once
+    max_failure_rate: float  # largest share of crashed trials
+    sampler: dict[str, Any]  # node of Optuna's sampler
+    pruner: dict[str, Any] | None  # node of Optuna's pruner, or None
+    prune: bool  # whether trials may be stopped before their end
+    first_points: tuple[str, ...]  # points to try first
+    params: dict[str, Any]  # dimension -> override text
+    custom_search_space: str | None  # dotted path of a function, or None
 
 
 def read_settings(config: DictConfig) -> Settings:

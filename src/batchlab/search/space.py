@@ -15,26 +15,17 @@ from optuna.distributions import (
 
 @dataclass(frozen=True)
 class Dimension:
-    """One dimension of a search space.
+    """One dimension of a search space."""
 
-    Attributes:
-        key: what stands before the = of an override, e.g. ``batch_size`` or ``+new``.
-        name: Optuna's parameter; ``log2(batch_size)`` or ``place(batch_size)`` where Optuna's number is an exponent
-            of two or a place in `items`, else the key without its sign.
-        distribution: Optuna's.
-        items: the list's values as text, in order; empty for an interval.
-        probes: values to check before anything runs, as text: both ends, or every item of a list.
-        is_structural: whether it changes which files are composed.
-        is_typed: whether it was typed, and not read from a file.
-    """
-
-    key: str
+    key: str  # what stands before the = of an override, e.g. ``batch_size`` or ``+new``.
+    # Optuna's parameter; ``log2(batch_size)`` or ``place(batch_size)`` where Optuna's number is an exponent of two or a
+    # place in `items`, else the key without its sign
     name: str
-    distribution: BaseDistribution
-    items: tuple[str, ...]
-    probes: tuple[str, ...]
-    is_structural: bool
-    is_typed: bool
+    distribution: BaseDistribution  # Optuna's
+    items: tuple[str, ...]  # the list's values as text, in order; empty for an interval
+    probes: tuple[str, ...]  # values to check before anything runs, as text: both ends, or every item of a list
+    is_structural: bool  # whether it changes which files are composed
+    is_typed: bool  # whether it was typed, and not read from a file
 
     def line(self, suggested: Any) -> str:
         """Format the override of a value that Optuna suggested."""
@@ -83,17 +74,11 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Space:
-    """Dimensions and fixed overrides of a study.
+    """Dimensions and fixed overrides of a study."""
 
-    Attributes:
-        structural: dimensions that change which files are composed; asked first.
-        plain: the others; one is active where its key exists under the structural choices.
-        fixed: overrides of every trial, as typed.
-    """
-
-    structural: tuple[Dimension, ...]
-    plain: tuple[Dimension, ...]
-    fixed: tuple[str, ...]
+    structural: tuple[Dimension, ...]  # dimensions that change which files are composed; asked first
+    plain: tuple[Dimension, ...]  # the others; one is active where its key exists under the structural choices
+    fixed: tuple[str, ...]  # overrides of every trial, as typed
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:

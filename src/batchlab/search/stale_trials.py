@@ -19,21 +19,13 @@ SECONDS_WITHOUT_BEAT = 90.0
 
 @dataclass(frozen=True)
 class Lease:
-    """A process and its last sign of life.
+    """A process and its last sign of life."""
 
-    Attributes:
-        host: the machine's name, for people.
-        realm: boot and PID namespace; within one realm a PID says it all.
-        pid: process id.
-        started: when the process started, in the kernel's own ticks: a PID that is used again differs.
-        beat: grows while the process lives.
-    """
-
-    host: str
-    realm: str
-    pid: int
-    started: str
-    beat: int = 0
+    host: str  # the machine's name, for people
+    realm: str  # boot and PID namespace; within one realm a PID says it all
+    pid: int  # process id
+    started: str  # when the process started, in the kernel's own ticks: a PID that is used again differs
+    beat: int = 0  # grows while the process lives
 
     def as_attribute(self, beat: int = 0) -> dict[str, Any]:
         """As it is kept in a trial's user attributes."""

@@ -16,33 +16,19 @@ TRIAL = "BATCHLAB_TRIAL"
 
 @dataclass(frozen=True)
 class TrialRef:
-    """Reference by which a job finds its trial, in any process; the storage's address stands in Hydra's configuration.
+    """Reference by which a job finds its trial in any process; Hydra's configuration has the address of the storage."""
 
-    Attributes:
-        trial_id: in the storage.
-        number: the trial's.
-        deadline: time.time() at which to stop; None = never.
-        study: the study's name.
-        metrics: names of the objectives.
-        directions: minimize or maximize, one per objective.
-        mlruns: folder of results.
-        prune: whether the trial may be stopped before its end.
-        pruner: node of Optuna's pruner, or None.
-        tried: what was suggested, for people.
-        may_repeat: whether the search may come upon a point twice; in a continuous space it does not.
-    """
-
-    trial_id: int
-    number: int
-    deadline: float | None
-    study: str
-    metrics: list[str]
-    directions: list[str]
-    mlruns: str
-    prune: bool
-    pruner: dict[str, Any] | None
-    tried: str
-    may_repeat: bool
+    trial_id: int  # in the storage
+    number: int  # the trial's
+    deadline: float | None  # time.time() at which to stop; None = never
+    study: str  # the study's name
+    metrics: list[str]  # names of the objectives
+    directions: list[str]  # minimize or maximize, one per objective
+    mlruns: str  # folder of results
+    prune: bool  # whether the trial may be stopped before its end
+    pruner: dict[str, Any] | None  # node of Optuna's pruner, or None
+    tried: str  # what was suggested, for people
+    may_repeat: bool  # whether the search may come upon a point twice; in a continuous space it does not
 
     @classmethod
     def of(

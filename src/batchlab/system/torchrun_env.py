@@ -12,17 +12,11 @@ class RanksFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class TorchrunRank:
-    """A process among those of one run.
+    """A process among those of one run."""
 
-    Attributes:
-        rank: from 0, over all hosts; 0 leads.
-        num_processes: of the run.
-        local_rank: from 0, on this host: the index of its GPU.
-    """
-
-    rank: int
-    num_processes: int
-    local_rank: int
+    rank: int  # from 0, over all hosts; 0 leads
+    num_processes: int  # of the run
+    local_rank: int  # from 0, on this host: the index of its GPU
 
 
 def torchrun_env() -> TorchrunRank | None:

@@ -13,17 +13,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Predictions:
-    """A model's answers on a split.
+    """A model's answers on a split."""
 
-    Attributes:
-        logits: [N, C] float32 on the host.
-        targets: [N] int64 classes or float32 values on the host.
-        loss: mean loss over the split.
-    """
-
-    logits: Tensor
-    targets: Tensor
-    loss: float
+    logits: Tensor  # [N, C] float32 on the host
+    targets: Tensor  # [N] int64 classes or float32 values on the host
+    loss: float  # mean loss over the split
 
     @property
     def accuracy(self) -> float | None:

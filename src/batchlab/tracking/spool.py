@@ -25,19 +25,12 @@ _open_here: "WeakSet[Spool]" = WeakSet()
 
 @dataclass(frozen=True)
 class Value:
-    """One value of one metric.
+    """One value of one metric."""
 
-    Attributes:
-        key: metric name, e.g. ``val/accuracy``.
-        value: may be NaN.
-        timestamp_ms: milliseconds since 1970.
-        step: optimizer step; 0 for finals.
-    """
-
-    key: str
-    value: float
-    timestamp_ms: int
-    step: int
+    key: str  # metric name, e.g. ``val/accuracy``.
+    value: float  # may be NaN
+    timestamp_ms: int  # milliseconds since 1970
+    step: int  # optimizer step; 0 for finals
 
 
 @dataclass(frozen=True)
@@ -65,38 +58,23 @@ class Header:
 
 @dataclass(frozen=True)
 class End:
-    """How a run ended.
+    """How a run ended."""
 
-    Attributes:
-        status: MLflow's: FINISHED, FAILED or KILLED.
-        ended_ms: milliseconds since 1970.
-        tags: outcome, cause, and why values are missing.
-    """
-
-    status: str
-    ended_ms: int
-    tags: dict[str, str]
+    status: str  # MLflow's: FINISHED, FAILED or KILLED
+    ended_ms: int  # milliseconds since 1970
+    tags: dict[str, str]  # outcome, cause, and why values are missing
 
 
 @dataclass
 class Content:
-    """What stands in a run's file.
+    """What stands in a run's file."""
 
-    Attributes:
-        header: the first line.
-        values: in the order in which they were measured.
-        run_id: the run's in MLflow; empty where none is known.
-        end: None where the run is on its way, or its process died.
-        num_bytes: length of the lines that are whole.
-        is_cut: whether more follows, which was not written to its end.
-    """
-
-    header: Header
-    values: list[Value] = field(default_factory=list)
-    run_id: str = ""
-    end: End | None = None
-    num_bytes: int = 0
-    is_cut: bool = False
+    header: Header  # the first line
+    values: list[Value] = field(default_factory=list)  # in the order in which they were measured
+    run_id: str = ""  # the run's in MLflow; empty where none is known
+    end: End | None = None  # None where the run is on its way, or its process died
+    num_bytes: int = 0  # length of the lines that are whole
+    is_cut: bool = False  # whether more follows, which was not written to its end
 
 
 def begin(folder: Path, header: Header) -> "Spool":

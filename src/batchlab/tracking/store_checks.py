@@ -30,21 +30,13 @@ ANOTHER = "mlruns=/a/folder/of/yours"
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose database it is.
+    """Whose database it is."""
 
-    Attributes:
-        name: of the program.
-        tables: some of its own.
-        package: which Python package it is.
-        migrations: folder of its alembic migrations, in the package.
-        upgrade: command that brings an older database up to date.
-    """
-
-    name: str
-    tables: frozenset[str]
-    package: str
-    migrations: str
-    upgrade: str
+    name: str  # of the program
+    tables: frozenset[str]  # some of its own
+    package: str  # which Python package it is
+    migrations: str  # folder of its alembic migrations, in the package
+    upgrade: str  # command that brings an older database up to date
 
 
 MLFLOW = Owner(

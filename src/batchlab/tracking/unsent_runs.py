@@ -20,27 +20,16 @@ SECONDS_BETWEEN_TRIES, SECONDS_AT_END = 0.5, 5.0
 
 @dataclass
 class UnsentRuns:
-    """What was found in the spool, and what became of it.
+    """What was found in the spool, and what became of it."""
 
-    Attributes:
-        num_sent: runs that MLflow has now.
-        num_waiting: runs that it did not take.
-        why: the reason, a sentence.
-        is_unavailable: whether MLflow did not answer in time, and was not asked for the others.
-        died: files of runs that had no end.
-        cut: files of which the last line was not whole.
-        unreadable: files with a run's name that are none.
-        elsewhere: address of another MLflow -> runs that are meant for it.
-    """
-
-    num_sent: int = 0
-    num_waiting: int = 0
-    why: str = ""
-    is_unavailable: bool = False
-    died: list[str] = field(default_factory=list)
-    cut: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
-    elsewhere: Counter[str] = field(default_factory=Counter)
+    num_sent: int = 0  # runs that MLflow has now
+    num_waiting: int = 0  # runs that it did not take
+    why: str = ""  # the reason, a sentence
+    is_unavailable: bool = False  # whether MLflow did not answer in time, and was not asked for the others
+    died: list[str] = field(default_factory=list)  # files of runs that had no end
+    cut: list[str] = field(default_factory=list)  # files of which the last line was not whole
+    unreadable: list[str] = field(default_factory=list)  # files with a run's name that are none
+    elsewhere: Counter[str] = field(default_factory=Counter)  # address of another MLflow -> runs that are meant for it
 
 
 def send_at_start(mlruns: str) -> None:

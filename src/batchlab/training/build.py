@@ -31,27 +31,21 @@ DEFAULT_THREADS = torch.get_num_threads()
 
 @dataclass(frozen=True)
 class Built:
-    """Everything that `run` drives.
-
-    Attributes:
-        dataset: placed on the device where resident.
-        forward: inputs -> logits under the run's precision; `loss.Views` in training where the model makes them.
-        loss_function: (logits, targets) -> scalar mean.
-        settings: the optimizer's arguments after lr scaling.
-    """
+    """Everything that `run` drives."""
 
     config: Config
     seed: int
     device: torch.device
-    dataset: Dataset
+    dataset: Dataset  # placed on the device where resident
     plan: Plan
     train_step: TrainStep
+    # inputs -> logits under the run's precision; `loss.Views` in training where the model makes them
     forward: Callable[[Tensor], Tensor]
-    loss_function: Callable[[Tensor, Tensor], Tensor]
+    loss_function: Callable[[Tensor, Tensor], Tensor]  # (logits, targets) -> scalar mean
     stream: BatchStream
     schedule: Schedule
     clock: Clock
-    settings: dict[str, Any]
+    settings: dict[str, Any]  # the optimizer's arguments after lr scaling
 
 
 def resolve(config: Config) -> ResolvedRun:

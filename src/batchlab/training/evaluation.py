@@ -14,18 +14,13 @@ VAL_LOSS, VAL_ACCURACY, TRAIN_ACCURACY = "val/loss", "val/accuracy", "train/accu
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured of a run's model at one point, while the clock was stopped.
+    """What was measured of a run's model at one point, while the clock was stopped."""
 
-    Attributes:
-        point: where the loop stood.
-        metrics: scores on the splits, sharpness and gradient noise by the name of their curve; what was not measured
-            has no entry, what could not be measured is NaN.
-        is_last: the run ends here: its budget is used up, it has diverged, or it has reached its target.
-    """
-
-    point: LoopPoint
+    point: LoopPoint  # where the loop stood
+    # scores on the splits, sharpness and gradient noise by the name of their curve; what was not measured has no entry,
+    # what could not be measured is NaN
     metrics: Mapping[str, float]
-    is_last: bool
+    is_last: bool  # the run ends here: its budget is used up, it has diverged, or it has reached its target
 
     @property
     def val_accuracy(self) -> float | None:

@@ -26,27 +26,18 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class TrainStep:
-    """Model, loss and optimizer as one step; made by `make_train_step`, driven by `fit`.
+    """Model, loss and optimizer as one step; made by `make_train_step`, driven by `fit`."""
 
-    Attributes:
-        model: the module whose parameters are trained.
-        compute_loss: (inputs, targets) -> scalar mean loss of the examples.
-        backward: adds the gradient of a loss to the parameters'.
-        step: (closure) -> loss; one optimizer step, the closure computing the gradient.
-        optimizer: holds the learning rates.
-        grad_norms: notes the norms of gradients that are added up from parts or shares; None = nobody asks.
-        scaler: of float16's loss; None in other precisions.
-        ranks: the processes that share every batch; None = this one has it all.
-    """
-
-    model: nn.Module
-    compute_loss: Callable[[Tensor, Tensor], Tensor]
-    backward: Callable[[Tensor], None]
+    model: nn.Module  # the module whose parameters are trained
+    compute_loss: Callable[[Tensor, Tensor], Tensor]  # (inputs, targets) -> scalar mean loss of the examples
+    backward: Callable[[Tensor], None]  # adds the gradient of a loss to the parameters'
+    # (closure) -> loss; one optimizer step, the closure computing the gradient
     step: Callable[[Callable[[], Tensor]], Tensor]
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer  # holds the learning rates
+    # notes the norms of gradients that are added up from parts or shares; None = nobody asks
     grad_norms: GradNormAccumulator | None = None
-    scaler: GradScaler | None = None
-    ranks: "Ranks | None" = None
+    scaler: GradScaler | None = None  # of float16's loss; None in other precisions
+    ranks: "Ranks | None" = None  # the processes that share every batch; None = this one has it all
 
 
 class Ranks(Protocol):

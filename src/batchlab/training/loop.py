@@ -25,42 +25,25 @@ CHECK_STEPS = 64
 
 @dataclass(frozen=True)
 class LoopPoint:
-    """Where the loop stands while its clock is stopped.
+    """Where the loop stands while its clock is stopped."""
 
-    Attributes:
-        counts: steps, examples and seconds so far.
-        epochs: passes over the training split so far.
-        progress: share of the budget used, at most 1.
-        batch_size: of the last step.
-        lr: of the last step, of the first parameter group.
-        train_loss: mean over the steps since the last evaluation; not finite = the run has diverged.
-        is_due: an evaluation is due; otherwise the point is a sign of life.
-        is_last: the budget is used up, or the run has diverged.
-    """
-
-    counts: Counts
-    epochs: float
-    progress: float
-    batch_size: int
-    lr: float
-    train_loss: float
-    is_due: bool
-    is_last: bool
+    counts: Counts  # steps, examples and seconds so far
+    epochs: float  # passes over the training split so far
+    progress: float  # share of the budget used, at most 1
+    batch_size: int  # of the last step
+    lr: float  # of the last step, of the first parameter group
+    train_loss: float  # mean over the steps since the last evaluation; not finite = the run has diverged
+    is_due: bool  # an evaluation is due; otherwise the point is a sign of life
+    is_last: bool  # the budget is used up, or the run has diverged
 
 
 @dataclass
 class LoopState:
-    """Where the loop stands: `fit` starts from it, and brings it up to date before each yield.
+    """Where the loop stands: `fit` starts from it, and brings it up to date before each yield."""
 
-    Attributes:
-        counts: steps, examples and seconds so far.
-        evaluated: steps at the last evaluation.
-        loss_sum: sum of the losses of the steps since then.
-    """
-
-    counts: Counts = field(default_factory=Counts)
-    evaluated: int = 0
-    loss_sum: float = 0.0
+    counts: Counts = field(default_factory=Counts)  # steps, examples and seconds so far
+    evaluated: int = 0  # steps at the last evaluation
+    loss_sum: float = 0.0  # sum of the losses of the steps since then
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counters."""

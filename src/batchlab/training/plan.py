@@ -15,44 +15,26 @@ Schedule = Callable[[float], tuple[int, float]]
 
 @dataclass(frozen=True)
 class Counts:
-    """How far a run has come.
+    """How far a run has come."""
 
-    Attributes:
-        steps: optimizer steps.
-        drawn: examples taken from the stream; one per example of each step's batch.
-        processed: examples that went forward and backward; more than `drawn` where a closure runs several passes.
-        seconds: training seconds on the clock.
-    """
-
-    steps: int = 0
-    drawn: int = 0
-    processed: int = 0
-    seconds: float = 0.0
+    steps: int = 0  # optimizer steps
+    drawn: int = 0  # examples taken from the stream; one per example of each step's batch
+    processed: int = 0  # examples that went forward and backward; more than `drawn` where a closure runs several passes
+    seconds: float = 0.0  # training seconds on the clock
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run will do.
+    """What one run will do."""
 
-    Attributes:
-        batch_size: examples per optimizer step at the start.
-        micro_batch_size: most examples in one forward and backward pass; None = the whole batch.
-        num_train: examples in the training split.
-        counted: which of `Counts` the budget limits.
-        limit: the run ends when that count reaches it.
-        eval_every: examples drawn between evaluations.
-        target_accuracy: validation accuracy at which to stop, or None.
-        num_processes: processes that share every batch.
-    """
-
-    batch_size: int
-    micro_batch_size: int | None
-    num_train: int
-    counted: Counted
-    limit: float
-    eval_every: int
-    target_accuracy: float | None = None
-    num_processes: int = 1
+    batch_size: int  # examples per optimizer step at the start
+    micro_batch_size: int | None  # most examples in one forward and backward pass; None = the whole batch
+    num_train: int  # examples in the training split
+    counted: Counted  # which of `Counts` the budget limits
+    limit: float  # the run ends when that count reaches it
+    eval_every: int  # examples drawn between evaluations
+    target_accuracy: float | None = None  # validation accuracy at which to stop, or None
+    num_processes: int = 1  # processes that share every batch
 
     def forward_sizes(self, batch_size: int) -> list[int]:
         """Return the examples of each forward pass of a batch: the parts of every process's share."""
@@ -104,21 +86,13 @@ def make_plan(config: Config, num_train: int) -> Plan:
 
 @dataclass(frozen=True)
 class ResolvedRun:
-    """A checked configuration joined with its data: what a run will do, with any of its seeds.
+    """A checked configuration joined with its data: what a run will do, with any of its seeds."""
 
-    Attributes:
-        config: what was asked for.
-        dataset: as it was loaded.
-        plan: batch, parts, budget and evaluations.
-        schedule: batch size and lr factor by progress.
-        batch_sizes: that the run will see, rising, each once.
-    """
-
-    config: Config
-    dataset: Dataset
-    plan: Plan
-    schedule: Schedule
-    batch_sizes: tuple[int, ...]
+    config: Config  # what was asked for
+    dataset: Dataset  # as it was loaded
+    plan: Plan  # batch, parts, budget and evaluations
+    schedule: Schedule  # batch size and lr factor by progress
+    batch_sizes: tuple[int, ...]  # that the run will see, rising, each once
 
     def with_micro_batch_size(self, micro_batch_size: int | None) -> "ResolvedRun":
         """Return the same run in which that number had been typed in place of auto; None = the whole batch."""
