@@ -191,7 +191,7 @@ def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
 def refused(tmp_path: Path, code: int, output: str) -> None:
     assert code == 2, output
     assert re.search(rf"data_digest=\w+: the data has changed: the study {STUDY} was begun with other examples", output)
-    assert "Type study=... for another study, or have the data as it was" in output
+    assert f"Type study={STUDY}-2, or have the data as it was" in output
     assert not [trial for trial in trials_of(tmp_path) if trial.state is TrialState.RUNNING]
 
 

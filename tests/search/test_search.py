@@ -51,7 +51,9 @@ def test_another_space_under_the_same_name_is_refused_with_the_difference(type_c
     assert type_command(*SHORT, "hydra.sweeper.n_trials=1", "hydra.sweeper.prune=false").returncode == 0
     other = type_command("search=joint", "data=digits", "epochs=1,2", "hydra.sweeper.n_trials=1", "optimizer=adam")
     assert other.returncode == 2
-    assert "epochs=1, 2: the study joint-digits-mlp was begun with 1, 2, 3." in other.stderr
+    assert (
+        "epochs=1, 2: the study joint-digits-mlp was begun with 1, 2, 3. Type study=joint-digits-mlp-2" in other.stderr
+    )
     assert "optimizer._target_=torch.optim.Adam" in other.stderr
     assert len(trials_of(tmp_path / "mlruns")) == 1
 

@@ -62,7 +62,7 @@ def check_objectives(objectives: list[str]) -> list[ConfigError]:
         if name in TEST_METRICS:
             allowed = "the test split is measured once, at the end; select on val"
             errors.append(ConfigError("objectives", objective, allowed, "objectives=[final/val_accuracy]"))
-        elif name not in DIRECTIONS and not name.startswith(SHARPNESS):  # check.py knows which of them are measured
+        elif name not in DIRECTIONS and not name.startswith(SHARPNESS):  # the rules know which of them are measured
             allowed = f"not a final metric; there are {', '.join(DIRECTIONS)}"
             fix = nearest(name, DIRECTIONS) or "final/val_accuracy"
             errors.append(ConfigError("objectives", objective, allowed, f"objectives=[{fix}]"))

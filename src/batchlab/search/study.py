@@ -76,7 +76,7 @@ def check_fingerprint(study: Study, fingerprint: dict[str, Any]) -> list[ConfigE
         before, now = by_name(key, known.get(key, unset)), fingerprint.get(key, unset)
         if before != now:
             allowed = f"the study {study.study_name} was begun with {before}"
-            fix = "another name for another study, study=..., or what it was begun with"
+            fix = f"{'study' if DIGEST in fingerprint else 'hydra.sweeper.study_name'}={study.study_name}-2"
             errors.append(changed_data(study, now) if key == DIGEST else ConfigError(key, now, allowed, fix))
     return errors
 
@@ -85,7 +85,7 @@ def changed_data(study: Study, digest: str) -> ConfigError:
     """Make the error of a data set that is not the one that a study was begun with."""
     before = study.user_attrs["fingerprint"].get(DIGEST, "(nothing)")
     allowed = f"the data has changed: the study {study.study_name} was begun with other examples, {before[:12]}"
-    return ConfigError(DIGEST, digest[:12], allowed, "study=... for another study, or have the data as it was")
+    return ConfigError(DIGEST, digest[:12], allowed, f"study={study.study_name}-2, or have the data as it was")
 
 
 def is_done(trial: FrozenTrial) -> bool:
