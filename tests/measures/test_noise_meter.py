@@ -109,9 +109,9 @@ def test_a_model_that_cannot_be_measured_is_trained_nevertheless(config_of, monk
 @pytest.mark.parametrize(("batch_size", "most"), [(1, 8), (40, 40), (128, 64)])
 def test_parts_are_no_larger_than_the_parts_of_training(config_of, batch_size, most):
     meter = noise_meter.NoiseMeter(build(config_of(f"batch_size={batch_size}"), seed=0))
-    num_parts, size = meter._parts()
+    num_parts, size = meter._parts(is_end=False)
     assert size <= most
     assert 8 <= num_parts <= 16
-    num_parts, size = meter._final_parts()
+    num_parts, size = meter._parts(is_end=True)
     assert size <= max(8, batch_size)
     assert num_parts * size <= 1257

@@ -103,8 +103,7 @@ class NoiseMeter:
     def _of_sample(self, is_end: bool) -> NoiseScale:
         built = self._built
         try:
-            final = self._held(FINAL_PARTS), self._size(FINAL_PART_SIZE, FINAL_PARTS)
-            num_parts, size = final if is_end else self._parts()
+            num_parts, size = self._parts(is_end)
             sample = self._sample if not is_end and self._sample else Split(*drawn(built, num_parts * size))
             self._sample = None if is_end else sample
             parts = in_order(sample, self._prepare, built.device, size)
@@ -112,8 +111,10 @@ class NoiseMeter:
         except (MemoryError, RuntimeError) as error:  # a side measurement must not end a run that trains
             return unknown(f"{type(error).__name__}: {str(error).splitlines()[0]}")
 
-    def _parts(self) -> tuple[int, int]:
-        """Parts at an evaluation, and examples in each: as much work as that, and no more memory than training."""
+    def _parts(self, is_end: bool) -> tuple[int, int]:
+        """Count parts, and examples in each: as much work as an evaluation, and no more memory than training."""
+        if is_end:
+            return self._held(FINAL_PARTS), self._size(FINAL_PART_SIZE, FINAL_PARTS)
         dataset, size = self._built.dataset, self._size(PART_SIZE, MIN_PARTS)
         # a pass forward and backward costs as much as three forward, which is what an evaluation is
         wanted = (len(dataset.val) + min(len(dataset.train), EVALUATED)) // 3
