@@ -41,6 +41,7 @@ def test_a_multirun_ends_with_a_table_of_one_row_per_batch_size(type_command, tm
     assert "scikit-learn" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_folder_where_a_command_is_typed_does_not_matter(type_command, tmp_path):
     done = type_command("epochs=1")
     assert done.returncode == 0, done.stderr
@@ -75,7 +76,9 @@ def test_a_model_that_crashes_while_training_exits_with_1_and_is_marked(type_com
     assert (run.info.status, run.data.tags["cause"]) == ("FAILED", "KeyError: 'the fifth batch'")
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGINT, 130)]
+)
 def test_a_signal_ends_the_command_with_its_curves_recorded(tmp_path, sent, code):
     command = [*TRAIN, "-m", "batch_size=32,64", "epochs=100000", "study=stopped"]
     process = subprocess.Popen(
@@ -96,6 +99,7 @@ def test_a_signal_ends_the_command_with_its_curves_recorded(tmp_path, sent, code
     assert "1 killed" in out
 
 
+@pytest.mark.slow
 def test_two_commands_that_start_at_once_on_fresh_stores_both_work(tmp_path):
     command = [*TRAIN, "epochs=1"]
     both = [
@@ -112,6 +116,7 @@ def test_two_commands_that_start_at_once_on_fresh_stores_both_work(tmp_path):
     assert len({run.data.tags["mlflow.parentRunId"] for run in runs}) == 1
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_bar_with_loss_accuracy_speed_and_time_left(tmp_path):
     arguments = [*TRAIN[1:], "budget=seconds", "budget.seconds=3"]
     child = pexpect.spawn(TRAIN[0], arguments, env=environment(tmp_path), dimensions=(40, 140), encoding="utf8")

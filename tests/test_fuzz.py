@@ -1,6 +1,6 @@
 """Random configurations through the entry that a person types into: each trains or is refused, none leaves half a run.
 
-50 of them, always the same, in `make test`; as many as BATCHLAB_FUZZ_EXAMPLES says, others each time, in `make fuzz`.
+30 of them, always the same, in `make test`; as many as BATCHLAB_FUZZ_EXAMPLES says, others each time, in `make fuzz`.
 """
 
 import logging
@@ -274,7 +274,7 @@ def check(words: list[str], folder: Path) -> None:
 
 @pytest.mark.parametrize("half", range(2 if NUM_EXAMPLES else 1))
 @settings(
-    max_examples=NUM_EXAMPLES // 2 or 50,
+    max_examples=NUM_EXAMPLES // 2 or 30,
     derandomize=not NUM_EXAMPLES,
     deadline=None,
     database=None,

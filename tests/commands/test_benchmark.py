@@ -33,6 +33,7 @@ def test_wrong_input_costs_nothing(refused_by_script, arguments, said):
     assert said in refused_by_script("benchmark", *arguments)
 
 
+@pytest.mark.slow
 def test_lists_are_compared_and_everything_is_written(tmp_path):
     ended = typed(tmp_path, "batch_sizes=8,32,128", "modes=[train,inference]", *QUICK)
     assert ended.returncode == 0, ended.stderr
@@ -51,6 +52,7 @@ def test_json_is_nothing_but_json(tmp_path):
     assert {record["unit"] for record in json.loads(ended.stdout)} == {"s", "s/example", "examples"}
 
 
+@pytest.mark.slow
 def test_a_budget_that_is_too_small_says_what_would_do(tmp_path):
     ended = typed(tmp_path, "batch_sizes=[1000]", "num_threads=1", "budget_seconds=0.01")
     assert ended.returncode == 1

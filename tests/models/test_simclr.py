@@ -78,6 +78,7 @@ def test_a_seed_repeats_a_run_bit_by_bit_however_often_it_is_evaluated(config_of
     assert not torch.equal(first["encoder.0.weight"], other["encoder.0.weight"])
 
 
+@pytest.mark.slow
 def test_training_without_labels_makes_classes_linearly_separable(config_of):
     """Over three seeds: a single one gains between 2 and 8 points, by the rounding of the CPU."""
     gains = []

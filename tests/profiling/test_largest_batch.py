@@ -102,6 +102,7 @@ def test_the_found_size_fits_a_clearly_larger_one_does_not_and_nothing_stays_all
         assert tester.test(probe.size // 2, 1).fits
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_a_size_that_does_not_fit(config_of, capfd):
     config = config_of("model=own", "model._target_=sized.Ends", "micro_batch_size=auto")
     probe = largest_batch(config)

@@ -103,6 +103,7 @@ def _first_use(mlruns: str, results) -> None:
     results.put((store.experiment_id, store.parent_id))
 
 
+@pytest.mark.slow
 def test_processes_that_create_a_study_at_once_end_with_one_parent(tmp_path):
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
