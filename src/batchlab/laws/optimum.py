@@ -59,11 +59,7 @@ class Costs:
 
 
 def costs_of_laws(
-    step: StepTime,
-    law: Convergence,
-    num_train: float,
-    update_seconds: float = 0.0,
-    largest_part: float = math.inf,
+    step: StepTime, law: Convergence, num_train: float, update_seconds: float = 0.0, largest_part: float = math.inf
 ) -> Costs:
     """Pair the draws of both laws at random; the first draw is that of the estimates.
 

@@ -15,7 +15,7 @@ from batchlab.data.dataset import Split
 from batchlab.data.splits import in_order, sampled
 from batchlab.data.transforms import Prepare
 from batchlab.measures.landscape import Landscape, held, named, precise_loss
-from batchlab.models.norm import GhostBatchNorm
+from batchlab.models.norm import pass_sizes
 from batchlab.system.device_memory import peak_bytes, reset_peak
 from batchlab.tasks.predictions import NOT_A_NUMBER
 from batchlab.training.build import Built
@@ -100,8 +100,7 @@ class Measurer:
         built, model = self._built, self._built.train_step.model
         train = built.dataset.train
         sample = sampled(train, self._settings.num_examples or len(train), built.seed)
-        ghosts = [module.ghost_size for module in model.modules() if isinstance(module, GhostBatchNorm)]
-        step = math.lcm(*ghosts)  # 1 where there are none
+        _, step = pass_sizes(model)
         parts = Parts(sample, Prepare(built.dataset, built.device), built.device, max(2, step))
         first, _ = next(iter(parts))
         num_parts = math.ceil(len(sample) * activations_of(model, first) / len(first) / NUMBERS_OF_A_PART)

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchlab.laws.estimate import Estimate, of_draws, resampled
 from batchlab.laws.gradient_noise import NoiseScale, of_parts
 from batchlab.measures.gradients import Loss, Sample, example_gradients, gradient, num_parameters, undisturbed
-from batchlab.models.norm import GhostBatchNorm
+from batchlab.models.norm import norms_of
 
 MAX_FLOATS = 2**25
 """Numbers that gradients held at the same time may have: 128 MiB."""
@@ -95,7 +94,7 @@ def exact_noise(model: nn.Module, loss: Loss, sample: Sample, num_groups: int = 
 def notes_on(model: nn.Module, sample: Sample) -> tuple[str, ...]:
     """Return what a reader of a per-example measurement must know of it."""
     notes = []
-    if any(isinstance(module, _BatchNorm | GhostBatchNorm) for module in model.modules()):
+    if norms_of(model):
         notes.append(
             "Batch norm normalises by its running statistics here: in training an example has no own gradient."
         )

@@ -80,9 +80,7 @@ def convergence_in_words(targets: Targets) -> list[str]:
     fit = "" if math.isnan(law.r_squared) else f", R² {law.r_squared:.3f}"
     numbers = (law.min_examples, law.critical_batch_size, law.min_steps)
     least, critical, steps = (format_interval(each, digits=4) for each in numbers)
-    lines = [
-        f"E(B) = E_min·(1 + B/B_crit): E_min {least} examples, B_crit {critical}, S_min {steps} steps{fit}",
-    ]
+    lines = [f"E(B) = E_min·(1 + B/B_crit): E_min {least} examples, B_crit {critical}, S_min {steps} steps{fit}"]
     if law.censored:
         sizes = ", ".join(f"{size} (after {limit:,.0f} examples)" for size, limit in law.censored.items())
         lines.append(f"Did not reach the target, and bind the law from below there: {sizes}")

@@ -65,13 +65,7 @@ def open_checkpointer(built: Built, say: Callable[[str], None], owner: str = "")
 
 
 class Checkpointer:
-    """Writes one run's checkpoint and takes the run up from it; made by `open_checkpointer`.
-
-    Args:
-        path: of the file; this process has its lock.
-        key: of the run.
-        built: the run.
-        say: see `open_checkpointer`.
+    """Write one run's checkpoint and resume the run from it; made by `open_checkpointer`, with the lock of `path`.
 
     Attributes:
         resumed_from: steps of the checkpoint that was found; None where there was none that can be used.
@@ -161,9 +155,8 @@ class Checkpointer:
 def key_of(built: Built) -> str:
     """Return a hash of what a run is and how it is measured: 16 hexadecimal digits."""
     facts = (FORMAT, config_key(built.config), settings_affecting(built.config, Affects.MEASURES), built.device.type)
-    text = json.dumps(
-        [*facts, built.clock.is_calibrated, built.seed, built.dataset.digest], sort_keys=True, default=str
-    )
+    facts += (built.clock.is_calibrated, built.seed, built.dataset.digest)
+    text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
