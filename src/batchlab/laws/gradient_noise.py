@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import t
 
 from batchlab.laws.estimate import Estimate, of_draws, resampled
+from batchlab.laws.line import Array
 
-Array = NDArray[np.float64]
 SLOPE_DRAWS = 500
 """Bootstrap draws of a slope: its interval is shown, nothing is decided by its third digit."""
 

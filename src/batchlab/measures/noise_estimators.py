@@ -46,14 +46,9 @@ class BatchNoise:
 
 
 def parts_noise(model: nn.Module, loss: Loss, parts: Iterable[tuple[Tensor, Tensor]], population: int) -> NoiseScale:
-    """Estimate the noise scale of a split from the gradients of a sample's parts: one pass forward and backward.
+    """Estimate the noise scale of a split of N = `population` examples: one pass forward and backward over a sample.
 
-    Args:
-        model: at the weights in question.
-        loss: (logits, targets) -> scalar mean.
-        parts: inputs and targets of near-equal parts of a random sample without replacement; the parts' gradients
-            are held at the same time.
-        population: N, examples of the split.
+    The near-equal parts of inputs and targets are drawn without replacement; their gradients are held at the same time.
     """
     rows, sizes = [], []
     with undisturbed(model):
@@ -66,11 +61,8 @@ def parts_noise(model: nn.Module, loss: Loss, parts: Iterable[tuple[Tensor, Tens
 def exact_noise(model: nn.Module, loss: Loss, sample: Sample, num_groups: int = GROUPS) -> ExactNoise:
     """Compute the noise scale of a split from every single example's gradient; exact where the sample is the split.
 
-    Args:
-        model: at the weights in question.
-        loss: (logits, targets) -> scalar mean.
-        sample: in random order, at least two examples.
-        num_groups: groups of examples whose mean gradients are kept, for the interval; fewer of a large model.
+    The sample, at least two examples, is in random order; the mean gradients of `num_groups` groups of it (fewer of a
+    large model) are kept, for the interval.
     """
     num = num_parameters(model)
     num_groups = min(num_groups, len(sample), max(3, MAX_FLOATS // num))
@@ -114,18 +106,10 @@ def products(rows: Tensor) -> np.ndarray:
 def batch_noise(
     model: nn.Module, loss: Loss, sample: Sample, sizes: Sequence[int], num_draws: int = 512, seed: int = 0
 ) -> list[BatchNoise]:
-    """Gradients of batches of several sizes against the gradient of the whole sample, which is the population here.
+    """Measure gradients of batches of several sizes against that of the whole sample, the population of n examples.
 
-    A batch is a slice of a shuffled pass, so it is drawn without replacement; m = 1 with a draw for each example is
-    every example once.
-
-    Args:
-        model: at the weights in question.
-        loss: (logits, targets) -> scalar mean.
-        sample: the population of n examples.
-        sizes: examples per batch, each from 1 to n.
-        num_draws: batches of each size, at least 2.
-        seed: of the passes.
+    A batch of m examples, m from 1 to n, is a slice of a shuffled pass, so it is drawn without replacement; m = 1 with
+    a draw for each example is every example once. Of each size there are `num_draws` batches, at least 2.
     """
     with undisturbed(model):
         whole = torch.zeros(num_parameters(model), dtype=sample.inputs.dtype, device=sample.inputs.device)

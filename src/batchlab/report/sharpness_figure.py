@@ -92,10 +92,8 @@ def sharpness_panels(points: Mapping[str, Mapping[str, Sequence[Row]]], note: st
         own = name.removeprefix("sharpness/")
         choice, title = TITLES.get(name, (own, own))
         traces = [_by_size(label or "best setting", rows, name) for label, rows in by_label.items()]
-        is_log = all(isinstance(y, float) and y > 0 for trace in traces for y in trace.y)
-        panel_name = re.sub(r"[^a-z0-9]+", "_", own.lower())
-        y = Axis(title, is_log=is_log)
-        where = f"sharpness-{panel_name}", "Sharpness by batch size"
+        y = Axis(title, is_log=all(isinstance(y, float) and y > 0 for trace in traces for y in trace.y))
+        where = f"sharpness-{re.sub(r'[^a-z0-9]+', '_', own.lower())}", "Sharpness by batch size"
         panels.append(Panel(*where, BATCH_SIZE, y, traces, note, switch="sharpness", choice=choice))
     return panels
 
