@@ -136,7 +136,12 @@ def claim_panel(outcome: Outcome) -> Panel | None:
     if not outcome.n or not figure:
         return None
     x = str(figure.get("x", "arm"))
-    traces = _of_points(figure, outcome.arms) if "points" in figure else _of_arms(figure, outcome.arms, x)
+    if "points" in figure:
+        traces = _of_points(figure, outcome.arms)
+    else:
+        measured = [name for name, arm in outcome.arms.items() if arm.settings[0]]
+        series = figure.get("series") or {figure["y_title"]: measured}
+        traces = [_trace(name, figure, [outcome.arms[arm] for arm in names], x) for name, names in series.items()]
     return Panel(
         name=outcome.experiment.name,
         title=f"{claim.number}. {figure['title']}",
@@ -144,12 +149,6 @@ def claim_panel(outcome: Outcome) -> Panel | None:
         y=Axis(str(figure["y_title"]), is_log=bool(figure.get("is_log_y", False))),
         traces=traces,
     )
-
-
-def _of_arms(figure: Mapping[str, Any], arms: Mapping[str, Arm], x: str) -> list[Trace]:
-    measured = [name for name, arm in arms.items() if arm.settings[0]]
-    series = figure.get("series") or {figure["y_title"]: measured}
-    return [_trace(name, figure, [arms[arm] for arm in names], x) for name, names in series.items()]
 
 
 def _trace(name: str, figure: Mapping[str, Any], arms: Sequence[Arm], x: str) -> Trace:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from batchlab.experiments.arm_results import Arm
+from batchlab.experiments.arm_results import Arm, Statistic, compute
 from batchlab.experiments.arms import is_possible
 from batchlab.experiments.experiment import Check, Experiment
-from batchlab.experiments.statistic import Statistic, compute
 from batchlab.laws.equivalence import holm
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.line import Array

@@ -74,11 +74,12 @@ class Measurer:
         found, self.missing = self._nothing(), {}
         if not found:
             return {}
-        started, model = time.perf_counter(), self._built.train_step.model
+        started, built = time.perf_counter(), self._built
+        model, loss, lr = built.train_step.model, precise_loss(built.loss_function), built.settings["lr"]
         with held(model, self._settings.batch_norm or "eval"):
             for name, node in {"train_loss": None, **self._settings.sharpness}.items():
                 try:
-                    landscape = self._landscape()
+                    landscape = Landscape(model, loss, self._parts, lr, built.seed)
                     values = landscape.loss() if node is None else bound(node)(landscape)
                     found |= named(name, values)
                 except Exception as error:  # a measure may fail in any way; the run it looks at is done and stays
@@ -89,11 +90,6 @@ class Measurer:
             found[name] = NOT_A_NUMBER
         self.seconds += time.perf_counter() - started
         return found
-
-    def _landscape(self) -> Landscape:
-        built = self._built
-        loss, lr = precise_loss(built.loss_function), built.settings["lr"]
-        return Landscape(built.train_step.model, loss, self._parts, lr, built.seed)
 
     @cached_property
     def _parts(self) -> "Parts":

@@ -51,7 +51,10 @@ def _of_grid(study: Study, rated: Sequence[Row]) -> Answer:
     several = [row for row in rated if row.n > 1]
     among, name = several or rated, score_name(study)
     best = among[0]
-    tied = _tied(study, best, among) if several else [best]
+    tied = [best]
+    if several:
+        reaching = [row for row in among if row is best or row.loss.low <= best.loss.high]
+        tied = reaching if study.is_regression else tied_with(best, among)
     by_time = sorted(tied, key=lambda row: row.seconds.value)
     near = {row.key for row in tied}
     ordered = [*by_time, *(row for row in among if row.key not in near)]
@@ -81,12 +84,6 @@ def _other_sizes_first(chosen: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
             sizes.add(row.batch_size)
     keys = {row.key for row in ordered}
     return [*ordered, *(row for row in rows if row.key not in keys)]
-
-
-def _tied(study: Study, best: Row, rows: Sequence[Row]) -> list[Row]:
-    if not study.is_regression:
-        return tied_with(best, rows)
-    return [row for row in rows if row is best or row.loss.low <= best.loss.high]
 
 
 def _of_target(study: Study, rated: Sequence[Row]) -> Answer:

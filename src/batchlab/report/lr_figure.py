@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from batchlab.laws.estimate import Estimate
-from batchlab.laws.power import Power, fit_power
+from batchlab.laws.line import Power, fit_power
 from batchlab.report.by_size import BATCH_SIZE, MAX_OTHERS, some, trace_of
 from batchlab.report.comparison import Row
 from batchlab.report.panel import Axis, Panel, Trace

@@ -11,10 +11,10 @@ from batchlab.laws.convergence import Convergence, fit_convergence
 from batchlab.laws.estimate import Estimate, of_draws
 from batchlab.laws.optimum import Costs, best_batch_size, costs_of_laws, good_range
 from batchlab.laws.step_time import StepTime
-from batchlab.report.by_size import BATCH_SIZE
+from batchlab.report.by_size import BATCH_SIZE, trace_of
 from batchlab.report.comparison import Row, Run, format_interval, mean_metric, metric_of
-from batchlab.report.panel import Axis, Panel, Trace, interval_trace
-from batchlab.report.study_data import Study, hover_of, num_train
+from batchlab.report.panel import Axis, Panel, Trace
+from batchlab.report.study_data import Study, num_train
 
 NUM_POINTS = 40
 """Of a law's line."""
@@ -133,12 +133,9 @@ def optimum_in_words(points: TargetPoints) -> str:
 
 
 def _measured(points: TargetPoints, metric: str, study: Study) -> Trace:
-    means = [mean_metric(group, metric) for group in points.targets.by_size.values()]
-    rows = [row for row, mean in zip(points.rows, means, strict=True) if mean.n]
-    return interval_trace(
-        "measured", [row.batch_size for row in rows], [mean for mean in means if mean.n], style="points",
-        hover=[hover_of(study, row) for row in rows], commands=[row.origin for row in rows],
-    )  # fmt: skip
+    means = {size: mean_metric(group, metric) for size, group in points.targets.by_size.items()}
+    rows = [row for row in points.rows if means[row.batch_size].n]
+    return trace_of("measured", rows, study, lambda row: means[row.batch_size], style="points")
 
 
 def _band(name: str, sizes: np.ndarray, values: Sequence[Estimate]) -> list[Trace]:
