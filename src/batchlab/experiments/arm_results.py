@@ -118,8 +118,7 @@ def read_at(curve: Curve, metric: str, axis: str, start: float, end: float | Non
 def first_crossing(curve: Curve, target: float, axis: str) -> tuple[float, float]:
     """Find where on an axis validation accuracy reached a target: the first of two evaluations in a row, interpolated.
 
-    Returns:
-        The place, twice; the end of the curve and infinity where it was not reached.
+    Return the place, twice; the end of the curve and infinity where it was not reached.
     """
     accuracy, x = curve["val/accuracy"], curve[CURVE_AXES[axis]]
     both = np.flatnonzero((accuracy[:-1] >= target) & (accuracy[1:] >= target))

@@ -42,23 +42,12 @@ READS = ("metric", "where", "tune", "target", "at", "failed")
 def write_page(outcomes: Sequence[Outcome], failures: Mapping[str, str], page: Path = PAGE) -> Path:
     """Write the page, its figures in a folder beside it and docs/results/claims.json, and return the page."""
     holm, folder = corrected(outcomes), page.parent / "claims"
-    lines = [
-        "# Claims about batch size, tested",
-        "",
-        "Written by `python scripts/claims.py`.",
-        "",
-        ABOUT,
-        "",
-        SOURCES,
-        "",
-        f"Hardware: {hardware()}. {summary(outcomes, failures).splitlines()[0]}.",
-        "",
-        "| # | claim | source | verdict | effect [95 %] | n | p | Holm | beside it |",
-        "|---|---|---|---|---|---|---|---|---|",
-        *(_row(outcome, p) for outcome, p in zip(outcomes, holm, strict=True)),
-        "",
-        *(line for outcome in outcomes for line in _section(outcome, folder)),
-    ]
+    counted = f"Hardware: {hardware()}. {summary(outcomes, failures).splitlines()[0]}."
+    table = ["| # | claim | source | verdict | effect [95 %] | n | p | Holm | beside it |", f"|{'---|' * 9}"]
+    table += [_row(outcome, p) for outcome, p in zip(outcomes, holm, strict=True)]
+    parts = ["# Claims about batch size, tested", "Written by `python scripts/claims.py`.", ABOUT, SOURCES, counted]
+    lines = ["\n\n".join([*parts, "\n".join(table)]), ""]
+    lines += [line for outcome in outcomes for line in _section(outcome, folder)]
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text("\n".join(lines).rstrip() + "\n")
     results = page.parent / "results" / "claims.json"

@@ -40,7 +40,7 @@ class Verdict:
 
     @property
     def in_words(self) -> str:
-        """E.g. ``equal``, ``different by +3.1 %``."""
+        """Return what was said, e.g. ``equal``, ``different by +3.1 %``."""
         return f"different by {self.residual.value:+.1%}" if self.said == "different" else self.said
 
 

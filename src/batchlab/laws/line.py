@@ -51,19 +51,10 @@ def fit_line(x: Array, y: Array, relative_error: Array | float = 1.0) -> Line:
 def line_draws(
     x: Array, samples: Array, line: Line, relative_error: Array | float = 1.0, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Draw (a, b) that carry both the spread of the points and their distance from the line.
+    """Draw [num_draws, 2] intercepts and slopes that carry the spread of the points and their distance from the line.
 
-    Each draw takes one sample of the points and is `shifted`.
-
-    Args:
-        x: [n].
-        samples: [num_samples, n] values of the points; one row where nothing is known of their spread.
-        line: through the points themselves.
-        relative_error: as in `fit_line`.
-        seed: of the draws.
-
-    Returns:
-        [num_draws, 2] intercepts and slopes.
+    Each draw takes one sample of the points, a row of [num_samples, n], and is `shifted`; there is one row where
+    nothing is known of their spread.
     """
     rows = samples[np.arange(NUM_DRAWS) % len(samples)]
     fits = (fit_line(x, y, relative_error) for y in shifted(rows, line.residuals, np.random.default_rng(seed)))
@@ -71,15 +62,11 @@ def line_draws(
 
 
 def shifted(rows: Array, residuals: Array, random: np.random.Generator) -> Array:
-    """Multiply each value by 1 ± the relative residual of its point, with a random sign: the wild bootstrap.
+    """Multiply [num_draws, n] values by 1 ± the relative residual [n] of their point: the wild bootstrap.
 
     Residuals are widened by sqrt(n / (n - 2)) for the two fitted numbers: a line that the points do not follow is not
-    known better for their being known well. Two points have none; no value falls below a twentieth of itself.
-
-    Args:
-        rows: [num_draws, n] values of the points.
-        residuals: [n] (y - fitted) / y.
-        random: for the signs.
+    known better for their being known well. Two points have none; no value falls below a twentieth of itself. Signs
+    are random.
 
     Source: Liu 1988 (Bootstrap procedures under some non-i.i.d. models), section 2.
     """

@@ -87,12 +87,7 @@ def paired(draws: np.ndarray, first: float, second: float) -> np.ndarray:
 def of_noise(noise_scale: Estimate, num_draws: int = NUM_DRAWS) -> Array:
     """Draw B_crit from the gradient noise scale alone: 95 % within a factor of three, and its own error.
 
-    Args:
-        noise_scale: B_simple, in examples; its upper end may be infinite.
-        num_draws: how many.
-
-    Returns:
-        [num_draws], the first of them the noise scale itself.
+    The noise scale B_simple, in examples, is the first draw; its upper end may be infinite.
     """
     random = np.random.default_rng(0)
     low, high = max(noise_scale.low, noise_scale.value / 30), min(noise_scale.high, noise_scale.value * 30)

@@ -14,7 +14,7 @@ from batchlab.report.curves import ReadCurves, curve_panels, curve_points, noise
 from batchlab.report.export import export_panel
 from batchlab.report.lr_figure import lr_panel, lr_points
 from batchlab.report.page import FIGURES, page_of
-from batchlab.report.page_tables import failure_points, failure_table, provenance_points, provenance_table
+from batchlab.report.page_tables import failure_points, failure_table, provenance_points
 from batchlab.report.panel import PageTable, Panel
 from batchlab.report.search_summary import search_of
 from batchlab.report.sharpness_figure import describe_sharpness, sharpness_panels, sharpness_points
@@ -49,15 +49,15 @@ def contents_of(study: Study, read: ReadCurves) -> tuple[dict[str, Any], list[Pa
         panels += sharpness_panels(sharpness, describe_sharpness(reversed(study.runs)))
     failures = failure_points(study)
     tables = [failure_table(failures, study)] if failures else []
-    tables += [provenance_table(facts)] if facts else []
+    if facts:
+        tables.append(PageTable("provenance", "Where the numbers come from", ["", ""], list(facts.items())))
     return summary, [panel for panel in panels if panel], tables
 
 
 def write_study_page(mlruns: str, name: str, storage: Any = None) -> tuple[Path, Mapping[str, Any]] | None:
     """Write ``mlruns/reports/<study>/index.html``, ``summary.json`` and figures; the same records give the same bytes.
 
-    Returns:
-        The page and the summary; None where no run of the study has ended.
+    Return the page and the summary; None where no run of the study has ended.
     """
     search = search_of(mlruns, name, storage)
     study = study_of(name, study_runs(mlruns, name), search)

@@ -36,10 +36,8 @@ FORMAT = 3
 def open_checkpointer(built: Built, say: Callable[[str], None], owner: str = "") -> "Generator[Checkpointer | None]":
     """Open the checkpoint of a run while the run goes on; None where none is wanted or none can be had.
 
-    Args:
-        built: not begun yet. A checkpoint that is found is tried on it; one that does not fit leaves it as it was.
-        say: gets a sentence on whatever a person has to know.
-        owner: the study whose trial this is, for `remove_stale`; a run of its own has none.
+    One that is found is tried on the run, which has not begun; one that does not fit leaves it as it was. `say` gets a
+    sentence on whatever a person has to know; `owner` is the study whose trial this is, for `remove_stale`.
     """
     if built.config.checkpoint.every_seconds is None:
         yield None
