@@ -29,8 +29,6 @@ BEGIN, END = "<!-- claims: written by scripts/claims.py -->", "<!-- end of claim
 README_CLAIMS = ("powers_of_two", "more_epochs", "fill_then_reduce")
 """Experiments whose claims README.md shows; docs/testing_claims.md shows all."""
 FACTORS = {"%": 100.0, "pp": 100.0, "x": 1.0, "": 1.0}
-
-
 MOST_WITH_CHECKS = 8
 """Claims of which every check is shown; of more, only the one that stands for the verdict."""
 

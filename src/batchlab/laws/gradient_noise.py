@@ -165,9 +165,7 @@ def cosine_law(size: ArrayLike, scale: float, population: float = math.inf) -> A
 def fit_slope(sizes: ArrayLike, draws: Sequence[Array]) -> Estimate:
     """Fit the slope of log variance on log m, by least squares, with its bootstrap interval; -1 for ``S/m``.
 
-    Args:
-        sizes: m in examples, [k], at least two of them.
-        draws: for each size, squared distances of batches' gradients from that of all examples.
+    Of each of k >= 2 sizes m, in examples, there are draws: squared distances of gradients from that of all examples.
     """
     x = np.log(np.asarray(sizes, float))
 

@@ -70,19 +70,15 @@ def format_significant(value: Estimate) -> str:
 
 def sharpness_points(study: Study) -> dict[str, dict[str, list[Row]]]:
     """Return metric -> label -> the best row of each batch size; metrics without a value are left out."""
-    names = sorted({name for row in study.rows for name in row.sharpness if not name.endswith(ABOUT)}, key=_rank)
+    names = {name for row in study.rows for name in row.sharpness if not name.endswith(ABOUT)}
+    ordered = [*(name for name in TITLES if name in names), *sorted(names - set(TITLES))]
     best = {label: best_by_size(study, rows) for label, rows in labelled(study).items()}
     found: dict[str, dict[str, list[Row]]] = {}
-    for name in names:
+    for name in ordered:
         for label, rows in best.items():
             if measured := [row for row in rows if name in row.sharpness and row.sharpness[name].n]:
                 found.setdefault(name, {})[label] = measured
     return found
-
-
-def _rank(name: str) -> tuple[int, str]:
-    known = list(TITLES)
-    return (known.index(name) if name in known else len(known), name)
 
 
 def sharpness_panels(points: Mapping[str, Mapping[str, Sequence[Row]]], note: str) -> list[Panel]:

@@ -28,9 +28,7 @@ class GradNormAccumulator:
     def add(self, num_examples: int, batch_size: int) -> None:
         """Append the norm of the accumulated gradient: of the first part, then of the whole batch.
 
-        Args:
-            num_examples: in the gradient so far, weighted by their share of the batch.
-            batch_size: in the whole batch.
+        Its `num_examples` so far are weighted by their share of the batch.
         """
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         self._norms.append(torch.stack(_norms(gradients)))
