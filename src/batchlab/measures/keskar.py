@@ -79,7 +79,7 @@ def _box(landscape: Landscape, epsilon: float, num_dimensions: int | None) -> Bo
 
 
 def _climb(landscape: Landscape, box: Box, start: float, stream: int, num_iterations: int) -> tuple[float, bool] | None:
-    """Return the highest rise that L-BFGS-B saw from a random place in the box, and whether it ended; None: none."""
+    """Return the highest rise L-BFGS-B saw from a random place in the box, and whether it ended; None without one."""
     place = landscape.uniform(len(box.half_widths), stream=stream).double().cpu().numpy()
     _, gradient = landscape.gradient(box.displacement(place))
     scale, highest = float(np.abs(box.pulled_back(gradient)).max()), -np.inf

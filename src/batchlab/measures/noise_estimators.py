@@ -41,8 +41,7 @@ class BatchNoise:
 
     size: int  # examples in a batch, m
     distances: np.ndarray  # [num_draws] squared distances; their mean estimates S (1/m - 1/n)
-    cosines: np.ndarray  # [num_draws] squared cosines
-    cosine_squared: Estimate  # their mean; NaN where a gradient is 0
+    cosine_squared: Estimate  # mean squared cosine; NaN where a gradient is 0
 
 
 def parts_noise(model: nn.Module, loss: Loss, parts: Iterable[tuple[Tensor, Tensor]], population: int) -> NoiseScale:
@@ -131,4 +130,4 @@ def _batches(
             cosines.append((drawn @ whole).square() / (drawn.square().sum() * whole.square().sum()))
     squares, cosine = (torch.stack(each).cpu().double().numpy() for each in (distances, cosines))
     interval = of_draws(float(cosine.mean()), cosine[resampled(num_draws, seed, 500)].mean(axis=1))
-    return BatchNoise(size, squares, cosine, interval)
+    return BatchNoise(size, squares, interval)

@@ -45,13 +45,6 @@ class Plan:
         """Return the share of the budget that is used, 0 at the start, 1 and more at the end."""
         return getattr(counts, self.counted) / self.limit
 
-    @property
-    def num_steps(self) -> int | None:
-        """Return the planned optimizer steps of a constant batch; None where only the clock knows."""
-        if self.counted == "seconds":
-            return None
-        return math.ceil(self.limit / (1 if self.counted == "steps" else self.batch_size))
-
 
 def make_plan(config: Config, num_train: int) -> Plan:
     """Return the plan of a checked configuration on a training split of `num_train` examples.
