@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 from batchlab.config.registration import register_schema
 from batchlab.config.schema import REPOSITORY
 from batchlab.errors import ConfigErrors
+from batchlab.experiments.arm_results import STATISTICS
 from batchlab.experiments.claims_table import FACTORS
 from batchlab.experiments.experiment import FOLDER, Experiment, compose_experiment, experiment_names, presets_of
-from batchlab.experiments.statistic import STATISTICS
 
 NAMES = experiment_names()
 

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from batchlab.experiments.arm_results import Arm, MeasuredRun, first_crossing, read_at
+from batchlab.experiments.arm_results import Arm, MeasuredRun, Statistic, compute, first_crossing, read_at
 from batchlab.experiments.experiment import Check
-from batchlab.experiments.statistic import Statistic, compute
 from batchlab.experiments.verdict import CONTRADICTED, LEVEL, OPEN, SUPPORTED, judge
 
 CURVE = {

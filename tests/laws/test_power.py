@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from batchlab.laws.power import fit_power
+from batchlab.laws.line import fit_power
 
 
 def test_an_exact_law_is_found():

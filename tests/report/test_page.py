@@ -11,8 +11,7 @@ from batchlab.report.study_page import contents_of
 
 
 def drawn(study):
-    contents = contents_of(study, lambda run_ids, metrics: {})
-    return page_of(contents.summary, contents.panels, contents.tables)
+    return page_of(*contents_of(study, lambda run_ids, metrics: {}))
 
 
 @pytest.fixture

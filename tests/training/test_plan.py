@@ -28,26 +28,26 @@ def test_no_part_exceeds_the_maximum_and_sizes_differ_by_at_most_one(batch_size,
 
 
 @pytest.mark.parametrize(
-    ("overrides", "num_steps", "counted"),
+    ("overrides", "limit", "counted"),
     [
-        (["epochs=3", "batch_size=128"], 29, "drawn"),  # round(3 * 1257 / 128)
-        (["epochs=0.01", "batch_size=1257"], 1, "drawn"),
-        (["epochs=2", "batch_size=full"], 2, "drawn"),
+        (["epochs=3", "batch_size=128"], 29 * 128, "drawn"),  # round(3 * 1257 / 128)
+        (["epochs=0.01", "batch_size=1257"], 1257, "drawn"),
+        (["epochs=2", "batch_size=full"], 2 * 1257, "drawn"),
         (["budget=steps", "budget.num_steps=7"], 7, "steps"),
-        (["budget=examples", "budget.num_examples=1000", "batch_size=64"], 16, "processed"),
-        (["budget=seconds", "budget.seconds=2"], None, "seconds"),
-        (["budget=target", "budget.max_epochs=3", "batch_size=128"], 29, "drawn"),
+        (["budget=examples", "budget.num_examples=1000", "batch_size=64"], 16 * 64, "processed"),
+        (["budget=seconds", "budget.seconds=2"], 2.0, "seconds"),
+        (["budget=target", "budget.max_epochs=3", "batch_size=128"], 29 * 128, "drawn"),
     ],
 )
-def test_every_budget_becomes_whole_steps(config_of, overrides, num_steps, counted):
+def test_every_budget_becomes_whole_steps(config_of, overrides, limit, counted):
     plan = make_plan(config_of(*overrides), num_train=1257)
-    assert (plan.num_steps, plan.counted) == (num_steps, counted)
+    assert (plan.limit, plan.counted) == (limit, counted)
 
 
 def test_progress_in_epochs_is_steps_done_over_steps_planned(config_of):
     plan = make_plan(config_of("epochs=3", "batch_size=100"), num_train=1257)
     for steps in range(39):
-        assert plan.progress(Counts(steps, drawn=100 * steps)) == steps / plan.num_steps
+        assert plan.progress(Counts(steps, drawn=100 * steps)) == steps / 38  # round(3 * 1257 / 100)
 
 
 def test_a_budget_of_seconds_follows_the_clock():

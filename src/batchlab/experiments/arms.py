@@ -53,20 +53,13 @@ def is_possible(device: str) -> bool:
     return torch.cuda.is_available()
 
 
-def possible_arms(sweeper: DictConfig) -> dict[str, list[str]]:
-    """Return the overrides of each arm that this machine can run; of the one that was asked for, where one was."""
-    arms, possible = arm_overrides(sweeper), {}
-    for name, own in arms.items():
-        devices = [line.partition("=")[2] for line in own if line.startswith("device=")]
-        if all(map(is_possible, devices)) and sweeper.arm in (None, name):
-            possible[name] = own
-    return possible
-
-
 def arm_jobs(sweeper: DictConfig, typed: Sequence[str]) -> list[list[str]]:
-    """Return the overrides of each job of each arm that this machine can run, after those of the command line."""
+    """Return the overrides of each job of each arm (or the chosen one) that this machine can run, after those typed."""
     parser, jobs = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()), []
-    for name, own in possible_arms(sweeper).items():
+    for name, own in arm_overrides(sweeper).items():
+        devices = [line.partition("=")[2] for line in own if line.startswith("device=")]
+        if sweeper.arm not in (None, name) or not all(map(is_possible, devices)):
+            continue
         lines = parser.parse_overrides([*typed, *own, f"hydra.sweeper.arm={name}"])
         jobs += [list(job) for job in itertools.product(*map(swept_lines, lines))]
     return jobs
@@ -75,16 +68,9 @@ def arm_jobs(sweeper: DictConfig, typed: Sequence[str]) -> list[list[str]]:
 def compose_arms(
     config_name: str, overrides: list[str], extra: list[str], base: DictConfig
 ) -> tuple[dict[str, list[Config]], list[ConfigError]]:
-    """Compose the configurations of each arm and send them through gate 1.
+    """Compose the configurations of each arm and send them through gate 1; return them by arm, and every error.
 
-    Args:
-        config_name: primary configuration.
-        overrides: of the command line.
-        extra: overrides of our own, e.g. the search path.
-        base: what the command line composes to; HydraConfig has it.
-
-    Returns:
-        Arm -> its configurations, and every error.
+    `overrides` are those of the command line, which compose to `base` (HydraConfig has it); `extra` are our own.
     """
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     if errors := _wrong_settings(base.hydra.sweeper):
@@ -131,7 +117,7 @@ def _compose_arm(
 
 
 def _wrong_settings(sweeper: DictConfig) -> list[ConfigError]:
-    """A preset or an arm that there is not."""
+    """Refuse a preset or an arm that there is not."""
     presets, arms = ["small", *map(str, sweeper.presets)], list(map(str, sweeper.arms))
     return [
         ConfigError(f"hydra.sweeper.{key}", value, f"one of {', '.join(known)}", f"hydra.sweeper.{key}={known[0]}")
@@ -141,7 +127,7 @@ def _wrong_settings(sweeper: DictConfig) -> list[ConfigError]:
 
 
 def _not_to_be_typed(typed: Override) -> Iterator[ConfigError]:
-    """A list of values, which no check can judge, or a key of the sweeper that only the experiment's yaml may set."""
+    """Refuse a list of values, which no check can judge, and a sweeper key that only the experiment may set."""
     key, value = typed.get_key_element(), (typed.input_line or "").partition("=")[2]
     if typed.is_sweep_override():
         first = next(iter(typed.sweep_string_iterator())) if typed.is_choice_sweep() else "one of them"

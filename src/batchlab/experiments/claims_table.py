@@ -29,8 +29,6 @@ BEGIN, END = "<!-- claims: written by scripts/claims.py -->", "<!-- end of claim
 README_CLAIMS = ("powers_of_two", "more_epochs", "fill_then_reduce")
 """Experiments whose claims README.md shows; docs/testing_claims.md shows all."""
 FACTORS = {"%": 100.0, "pp": 100.0, "x": 1.0, "": 1.0}
-
-
 MOST_WITH_CHECKS = 8
 """Claims of which every check is shown; of more, only the one that stands for the verdict."""
 
@@ -62,13 +60,8 @@ def numbers_of(judged: JudgedCheck, is_decided: bool = False) -> list[str]:
         return [OPEN, judged.reason, region_in_words(check), "0", "-"]
     needed = f" of ~{verdict.needed}" if verdict.needed < MOST_SEEDS else f" of >{MOST_SEEDS}"
     n = f"{verdict.n}{'' if is_decided or not verdict.needed else needed}"
-    return [
-        verdict.conclusion,
-        effect_in_words(verdict.effect, check.unit),
-        region_in_words(check),
-        n,
-        shown_p(verdict.p),
-    ]
+    effect = effect_in_words(verdict.effect, check.unit)
+    return [verdict.conclusion, effect, region_in_words(check), n, shown_p(verdict.p)]
 
 
 def effect_in_words(effect: Estimate, unit: str) -> str:
@@ -127,12 +120,9 @@ def show_experiment(experiment: Experiment, sweep_id: str) -> None:
 
 
 def short_table(records: Sequence[Mapping[str, Any]], page: str, names: Collection[str] = ()) -> list[str]:
-    """Return the lines of a Markdown table with one row for each claim.
+    """Return the lines of a Markdown table with one row for each claim, linked to `page`; of all where no `names`.
 
-    Args:
-        records: of docs/results/claims.json; of each claim the first that decides is shown.
-        page: relative address of docs/claims.md.
-        names: experiments that are shown; none = all.
+    Of each claim the first of the records of docs/results/claims.json that decides is shown.
     """
     deciding = [record for record in records if record["decides"]]
     firsts = {record["claim"]: record for record in reversed(deciding)}

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from batchlab.experiments.arm_results import Arm
+from batchlab.experiments.arm_results import Arm, Statistic, compute
 from batchlab.experiments.arms import is_possible
 from batchlab.experiments.experiment import Check, Experiment
-from batchlab.experiments.statistic import Statistic, compute
 from batchlab.laws.equivalence import holm
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.line import Array
@@ -27,7 +26,7 @@ SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "open"
 
 @dataclass(frozen=True)
 class CheckVerdict:
-    """Verdict of a check."""
+    """The verdict of a check."""
 
     conclusion: str  # supported, contradicted or open
     # mean over seeds with its 95 % t interval, of an ordering's smallest gap; a ratio back from its log
@@ -50,10 +49,6 @@ def judge(check: Check, statistic: Statistic) -> CheckVerdict:
     The interval is a t interval over seeds at 1 - .05/4, two-sided; where a target was not reached, of what is known
     at least (or at most). Of an ordering every gap must lie in the region (intersection-union test, Berger 1982), and
     one outside is enough to contradict it, each at .05/4 over their number.
-
-    Args:
-        check: has the region.
-        statistic: [n, k] samples.
 
     Source: Schuirmann 1987 (equivalence by an interval); Pocock 1977 discusses repeated looks.
     """
@@ -162,7 +157,7 @@ class JudgedCheck:
 
     @property
     def title(self) -> str:
-        """Its name, in parentheses where it does not decide."""
+        """Return its name, in parentheses where it does not decide."""
         return f"({self.check.name})" if self.check.is_secondary else self.check.name
 
 
@@ -179,7 +174,7 @@ class Outcome:
 
     @property
     def main(self) -> JudgedCheck:
-        """The check that stands in the table."""
+        """Return the check that stands in the table."""
         return next(each for each in self.judged if not each.check.is_secondary)
 
     @property

@@ -28,7 +28,6 @@ class Convergence:
         r_squared: of the means over batch sizes, unweighted; NaN with fewer than three.
         means: batch size -> mean examples to the target; only sizes that reached it.
         censored: batch size -> examples after which runs were stopped without reaching it.
-        mean_error: mean absolute relative distance of the means from the law.
         draws: [num_draws, 2] of E_min and E_min / B_crit.
     """
 
@@ -37,7 +36,6 @@ class Convergence:
     r_squared: float
     means: Mapping[int, float]
     censored: Mapping[int, float]
-    mean_error: float
     draws: Array
 
     def examples(self, batch_size: float) -> Estimate:
@@ -94,7 +92,6 @@ def fit_convergence(runs: Mapping[int, Sequence[float]], limits: Mapping[int, fl
         r_squared=r_squared(observed, fitted) if len(means) > 2 else math.nan,
         means=means,
         censored=censored,
-        mean_error=float(np.abs(fitted / observed - 1).mean()),
         draws=draws,
     )
 

@@ -40,7 +40,7 @@ class Verdict:
 
     @property
     def in_words(self) -> str:
-        """E.g. ``equal``, ``different by +3.1 %``."""
+        """Return what was said, e.g. ``equal``, ``different by +3.1 %``."""
         return f"different by {self.residual.value:+.1%}" if self.said == "different" else self.said
 
 
@@ -73,33 +73,21 @@ def judge_sizes(batch_sizes: list[int], blocks: Array, margin: float = MARGIN) -
 
     Equivalence by two one-sided tests against +-margin, difference by a two-sided test against 0, both on trimmed
     means over blocks and Holm-corrected over sizes. A size that is equal and differs is equal: it differs by less than
-    matters.
-
-    Args:
-        batch_sizes: [n] rising.
-        blocks: [num_blocks, n] seconds per step.
-        margin: relative difference that does not matter.
-
-    Returns:
-        A verdict for each size with enough neighbours.
+    matters. Sizes without enough neighbours are left out; batch_sizes and blocks as in `local_residuals`.
 
     Source: Schuirmann 1987 (two one-sided tests); Holm 1979; Tukey and McLaughlin 1963 (trimmed t).
     """
     residuals = local_residuals(batch_sizes, blocks)
     if not residuals or len(blocks) < 5:
         return []
-    found = [_tests(values, margin) for values in residuals.values()]
-    equal, different = (holm(np.array([each[place] for each in found])) for place in (1, 2))
-    return [
-        Verdict(size, estimate, float(p_equal), float(p_different), _said(p_equal, p_different))
-        for size, (estimate, _, _), p_equal, p_different in zip(residuals, found, equal, different, strict=True)
-    ]
-
-
-def _said(p_equal: float, p_different: float) -> str:
-    if p_equal < SIGNIFICANCE:
-        return "equal"
-    return "different" if p_different < SIGNIFICANCE else "not enough data"
+    estimates, *p_values = zip(*(_tests(values, margin) for values in residuals.values()), strict=True)
+    equal, different = (holm(np.array(each)).tolist() for each in p_values)
+    verdicts: list[Verdict] = []
+    for size, estimate, p_equal, p_different in zip(residuals, estimates, equal, different, strict=True):
+        other = "different" if p_different < SIGNIFICANCE else "not enough data"
+        said = "equal" if p_equal < SIGNIFICANCE else other
+        verdicts.append(Verdict(size, estimate, p_equal, p_different, said))
+    return verdicts
 
 
 def _tests(values: Array, margin: float) -> tuple[Estimate, float, float]:

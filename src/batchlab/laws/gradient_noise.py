@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import t
 
 from batchlab.laws.estimate import Estimate, of_draws, resampled
+from batchlab.laws.line import Array
 
-Array = NDArray[np.float64]
 SLOPE_DRAWS = 500
 """Bootstrap draws of a slope: its interval is shown, nothing is decided by its third digit."""
 
@@ -165,9 +165,7 @@ def cosine_law(size: ArrayLike, scale: float, population: float = math.inf) -> A
 def fit_slope(sizes: ArrayLike, draws: Sequence[Array]) -> Estimate:
     """Fit the slope of log variance on log m, by least squares, with its bootstrap interval; -1 for ``S/m``.
 
-    Args:
-        sizes: m in examples, [k], at least two of them.
-        draws: for each size, squared distances of batches' gradients from that of all examples.
+    Of each of k >= 2 sizes m, in examples, there are draws: squared distances of gradients from that of all examples.
     """
     x = np.log(np.asarray(sizes, float))
 

@@ -1,12 +1,14 @@
-"""A line through points of very different size: y = a + b*x with a, b >= 0, fitted by relative residuals."""
+"""A line through points of very different size, y = a + b*x with a, b >= 0, and a power y = c * x^k."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
+from scipy.stats import norm, t
 
-from batchlab.laws.estimate import NUM_DRAWS
+from batchlab.laws.estimate import NUM_DRAWS, Estimate
 
 Array = NDArray[np.float64]
 
@@ -49,19 +51,10 @@ def fit_line(x: Array, y: Array, relative_error: Array | float = 1.0) -> Line:
 def line_draws(
     x: Array, samples: Array, line: Line, relative_error: Array | float = 1.0, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Draw (a, b) that carry both the spread of the points and their distance from the line.
+    """Draw [num_draws, 2] intercepts and slopes that carry the spread of the points and their distance from the line.
 
-    Each draw takes one sample of the points and is `shifted`.
-
-    Args:
-        x: [n].
-        samples: [num_samples, n] values of the points; one row where nothing is known of their spread.
-        line: through the points themselves.
-        relative_error: as in `fit_line`.
-        seed: of the draws.
-
-    Returns:
-        [num_draws, 2] intercepts and slopes.
+    Each draw takes one sample of the points, a row of [num_samples, n], and is `shifted`; there is one row where
+    nothing is known of their spread.
     """
     rows = samples[np.arange(NUM_DRAWS) % len(samples)]
     fits = (fit_line(x, y, relative_error) for y in shifted(rows, line.residuals, np.random.default_rng(seed)))
@@ -69,15 +62,11 @@ def line_draws(
 
 
 def shifted(rows: Array, residuals: Array, random: np.random.Generator) -> Array:
-    """Multiply each value by 1 ± the relative residual of its point, with a random sign: the wild bootstrap.
+    """Multiply [num_draws, n] values by 1 ± the relative residual [n] of their point: the wild bootstrap.
 
     Residuals are widened by sqrt(n / (n - 2)) for the two fitted numbers: a line that the points do not follow is not
-    known better for their being known well. Two points have none; no value falls below a twentieth of itself.
-
-    Args:
-        rows: [num_draws, n] values of the points.
-        residuals: [n] (y - fitted) / y.
-        random: for the signs.
+    known better for their being known well. Two points have none; no value falls below a twentieth of itself. Signs
+    are random.
 
     Source: Liu 1988 (Bootstrap procedures under some non-i.i.d. models), section 2.
     """
@@ -90,3 +79,52 @@ def r_squared(observed: Array, fitted: Array) -> float:
     """Return the share of the observed variance that the fit explains, 1 - RSS / TSS; NaN where nothing varies."""
     total = float(((observed - observed.mean()) ** 2).sum())
     return 1 - float(((observed - fitted) ** 2).sum()) / total if total > 0 else float("nan")
+
+
+@dataclass(frozen=True)
+class Power:
+    """The power law y = c * x^k.
+
+    Attributes:
+        factor: c.
+        exponent: k, with its 95 % interval; NaN ends with fewer than three points.
+    """
+
+    factor: float
+    exponent: Estimate
+
+    def at(self, x: float) -> float:
+        """Evaluate c * x^k."""
+        return self.factor * x**self.exponent.value
+
+
+def fit_power(x: Sequence[float], y: Sequence[float], widths: Sequence[float] | None = None) -> Power:
+    """Fit log y = log c + k * log x by least squares.
+
+    Args:
+        x: [n] positive, at least two different values.
+        y: [n] positive.
+        widths: [n] of the cell around each log y, where y was the best of a grid; None = y is known exactly.
+
+    Returns:
+        The law; its interval has the residuals' part, with n - 2 degrees of freedom, and that of the grid: the best is
+        anywhere in its cell, with a variance of width^2 / 12.
+
+    Raises:
+        ValueError: for fewer than two different x.
+    """
+    if len(set(x)) < 2:
+        raise ValueError(f"a power law needs two different values, got {list(x)}")
+    log_x, log_y = np.log(np.asarray(x, float)), np.log(np.asarray(y, float))
+    centred = log_x - log_x.mean()
+    exponent = float(centred @ log_y / (centred @ centred))
+    intercept = float(log_y.mean() - exponent * log_x.mean())
+    freedom = len(log_x) - 2
+    if freedom < 1:
+        return Power(float(np.exp(intercept)), Estimate(exponent, float("nan"), float("nan")))
+    residuals = log_y - intercept - exponent * log_x
+    error = float(np.sqrt(residuals @ residuals / freedom / (centred @ centred)))
+    cells = np.zeros(len(log_x)) if widths is None else np.asarray(widths, float)
+    of_grid = float(np.sqrt(centred**2 @ cells**2 / 12)) / float(centred @ centred)
+    half_width = float(np.hypot(t.ppf(0.975, freedom) * error, norm.ppf(0.975) * of_grid))
+    return Power(float(np.exp(intercept)), Estimate(exponent, exponent - half_width, exponent + half_width))

@@ -44,35 +44,26 @@ class Costs:
     largest_batch: float = math.inf
 
     def step_seconds(self, batch_size: Array) -> Array:
-        """t(B), in s: alpha + beta*B while it fits, else alpha_0 + ceil(B/m) parts; broadcast over draws [n, 1]."""
+        """Return t(B), in s, [num_draws, n]: alpha + beta*B while it fits, else alpha_0 + ceil(B/m) parts."""
         parts = np.maximum(1.0, np.ceil(batch_size / self.largest_part))
         per_part = np.maximum(self.alpha[:, None] - self.update_seconds, 0.0)
         return self.update_seconds + parts * per_part + self.beta[:, None] * batch_size
 
     def examples(self, batch_size: Array) -> Array:
-        """E(B), in examples: [num_draws, n]."""
+        """Return E(B), in examples: [num_draws, n]."""
         return self.min_examples[:, None] * (1 + batch_size / self.critical[:, None])
 
     def seconds(self, batch_size: Array) -> Array:
-        """Seconds to the target: [num_draws, n]."""
+        """Return the seconds to the target: [num_draws, n]."""
         return self.examples(batch_size) / batch_size * self.step_seconds(batch_size)
 
 
 def costs_of_laws(
-    step: StepTime,
-    law: Convergence,
-    num_train: float,
-    update_seconds: float = 0.0,
-    largest_part: float = math.inf,
+    step: StepTime, law: Convergence, num_train: float, update_seconds: float = 0.0, largest_part: float = math.inf
 ) -> Costs:
     """Pair the draws of both laws at random; the first draw is that of the estimates.
 
-    Args:
-        step: of step time.
-        law: of convergence.
-        num_train: examples of the training split; no batch is larger.
-        update_seconds: as in `Costs`.
-        largest_part: as in `Costs`.
+    No batch is larger than `num_train`, the examples of the training split; the next two arguments as in `Costs`.
     """
     random = np.random.default_rng(1)
     rates = paired(step.draws[random.permutation(NUM_DRAWS)], step.alpha_seconds.value, step.beta_seconds.value)
@@ -96,12 +87,7 @@ def paired(draws: np.ndarray, first: float, second: float) -> np.ndarray:
 def of_noise(noise_scale: Estimate, num_draws: int = NUM_DRAWS) -> Array:
     """Draw B_crit from the gradient noise scale alone: 95 % within a factor of three, and its own error.
 
-    Args:
-        noise_scale: B_simple, in examples; its upper end may be infinite.
-        num_draws: how many.
-
-    Returns:
-        [num_draws], the first of them the noise scale itself.
+    The noise scale B_simple, in examples, is the first draw; its upper end may be infinite.
     """
     random = np.random.default_rng(0)
     low, high = max(noise_scale.low, noise_scale.value / 30), min(noise_scale.high, noise_scale.value * 30)
@@ -117,7 +103,6 @@ def best_batch_size(costs: Costs) -> Estimate:
 
     Where neither memory nor data limit it, B* = sqrt(B_crit * alpha / beta); else the best of a grid under
     the law of accumulation. The first draw is the estimate, the others make its interval.
-
     """
     free = np.sqrt(costs.critical * costs.alpha / costs.beta)
     limit = min(costs.largest_part, costs.largest_batch)

@@ -94,11 +94,7 @@ def size_of_range(sizes: Array, seconds: Array) -> int:
     The line through all sizes is compared, by the Bayesian information criterion, with lines through the smaller ones
     that leave each of the others to itself (a parameter each, and one for the place of the border). Sizes are left out
     only where each takes at least 10 % longer than the line says, and where the line reaches beyond its half-speed
-    batch: sizes at which overhead is nearly all say nothing of the slope.
-
-    Args:
-        sizes: [n] rising.
-        seconds: [n].
+    batch: sizes at which overhead is nearly all say nothing of the slope. The [n] sizes are rising.
 
     Source: Schwarz 1978 (Estimating the dimension of a model), the criterion.
     """

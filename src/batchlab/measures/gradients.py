@@ -69,13 +69,7 @@ def gradient(model: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor) -> T
 
 
 def example_gradients(model: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor) -> tuple[Tensor, str]:
-    """Return every example's own gradient.
-
-    Args:
-        model: in evaluation mode.
-        loss: (logits, targets) -> scalar mean.
-        inputs: [n, *input_shape].
-        targets: [n].
+    """Return every example's own gradient of a model in evaluation mode, for inputs [n, *input_shape] and targets [n].
 
     Returns:
         [n, P], and how: ``torch.func``, or ``one by one`` where the model does what that refuses.

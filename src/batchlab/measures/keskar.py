@@ -1,6 +1,6 @@
 """Sharpness as the highest loss within a small box around the weights."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -47,8 +47,8 @@ def keskar(
     known = [climb for climb in climbs if climb is not None]
     if not known:
         raise ArithmeticError("the gradient is 0 or not finite at every start")
-    best = max(known, key=lambda climb: climb.rise)
-    return {"*": 100 * max(0.0, best.rise) / (1 + start), "*_converged": float(best.is_converged)}
+    rise, is_converged = max(known, key=lambda climb: climb[0])
+    return {"*": 100 * max(0.0, rise) / (1 + start), "*_converged": float(is_converged)}
 
 
 @dataclass(frozen=True)
@@ -59,22 +59,14 @@ class Box:
     basis: Tensor | None
 
     def displacement(self, place: NDArray[np.float64]) -> Tensor:
-        """A z for z = half_widths * place."""
+        """Return A z for z = half_widths * place."""
         z = self.half_widths * torch.from_numpy(place).to(self.half_widths)
         return z if self.basis is None else self.basis @ z
 
     def pulled_back(self, gradient: Tensor) -> NDArray[np.float64]:
-        """The gradient by place from the gradient by weights."""
+        """Return the gradient by place from the gradient by weights."""
         inner = gradient if self.basis is None else self.basis.T @ gradient
         return (inner * self.half_widths).double().cpu().numpy()
-
-
-@dataclass
-class Climb:
-    """One search: the highest rise that was seen, and whether the search ended by itself."""
-
-    rise: float = -np.inf
-    is_converged: bool = field(default=False)
 
 
 def _box(landscape: Landscape, epsilon: float, num_dimensions: int | None) -> Box:
@@ -86,21 +78,21 @@ def _box(landscape: Landscape, epsilon: float, num_dimensions: int | None) -> Bo
     return Box(epsilon * (inside.abs() + 1), basis)
 
 
-def _climb(landscape: Landscape, box: Box, start: float, stream: int, num_iterations: int) -> Climb | None:
-    """L-BFGS-B in units of the box, from a random place in it; None where there is no way up to be seen."""
+def _climb(landscape: Landscape, box: Box, start: float, stream: int, num_iterations: int) -> tuple[float, bool] | None:
+    """Return the highest rise L-BFGS-B saw from a random place in the box, and whether it ended; None without one."""
     place = landscape.uniform(len(box.half_widths), stream=stream).double().cpu().numpy()
     _, gradient = landscape.gradient(box.displacement(place))
-    scale, climb = float(np.abs(box.pulled_back(gradient)).max()), Climb()
+    scale, highest = float(np.abs(box.pulled_back(gradient)).max()), -np.inf
     if not 0 < scale < np.inf:
         return None
 
     def descent(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        nonlocal highest
         loss, slope = landscape.gradient(box.displacement(at))
-        climb.rise = max(climb.rise, loss - start)
+        highest = max(highest, loss - start)
         return (start - loss) / scale, -box.pulled_back(slope) / scale
 
     # in these units the slope at the start is 1: the default tolerances then mean the same at every level of loss
     bounds = [(-1.0, 1.0)] * len(place)
     found = minimize(descent, place, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": num_iterations})
-    climb.is_converged = bool(found.success)
-    return climb if np.isfinite(climb.rise) else None
+    return (highest, bool(found.success)) if np.isfinite(highest) else None

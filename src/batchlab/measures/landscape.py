@@ -9,10 +9,9 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchlab.measures.gradients import undisturbed
-from batchlab.models.norm import GhostBatchNorm
+from batchlab.models.norm import norms_of
 
 
 @dataclass(frozen=True)
@@ -111,12 +110,8 @@ def held(model: nn.Module, batch_norm: str) -> Iterator[None]:
 
     Everything is in evaluation mode, dropout too. Batch norm either uses its running statistics (``eval``), or those
     of each part of the sample (``train``), leaving the running ones alone. Convolutions count in full float32.
-
-    Args:
-        model: is held.
-        batch_norm: ``eval`` or ``train``.
     """
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm | GhostBatchNorm)]
+    norms = norms_of(model)
     tracked = [module.track_running_stats for module in norms]
     cudnn = torch.backends.cudnn
     full = cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)
@@ -132,11 +127,6 @@ def held(model: nn.Module, batch_norm: str) -> Iterator[None]:
 
 
 def named(name: str, values: float | dict[str, float]) -> dict[str, float]:
-    """Return a measure's values by metric name: ``sharpness/<name>``.
-
-    Args:
-        name: what the measure is called.
-        values: a number, or numbers by pattern, e.g. ``{"*": 3.2, "*_converged": 1.0}``.
-    """
+    """Return a number, or numbers by pattern as ``{"*": 3.2, "*_converged": 1.0}``, by metric: ``sharpness/<name>``."""
     numbers = values if isinstance(values, dict) else {"*": values}
     return {f"sharpness/{pattern.replace('*', name)}": float(value) for pattern, value in numbers.items()}

@@ -15,7 +15,7 @@ from batchlab.data.dataset import Split
 from batchlab.data.splits import in_order, sampled
 from batchlab.data.transforms import Prepare
 from batchlab.measures.landscape import Landscape, held, named, precise_loss
-from batchlab.models.norm import GhostBatchNorm
+from batchlab.models.norm import pass_sizes
 from batchlab.system.device_memory import peak_bytes, reset_peak
 from batchlab.tasks.predictions import NOT_A_NUMBER
 from batchlab.training.build import Built
@@ -74,11 +74,12 @@ class Measurer:
         found, self.missing = self._nothing(), {}
         if not found:
             return {}
-        started, model = time.perf_counter(), self._built.train_step.model
+        started, built = time.perf_counter(), self._built
+        model, loss, lr = built.train_step.model, precise_loss(built.loss_function), built.settings["lr"]
         with held(model, self._settings.batch_norm or "eval"):
             for name, node in {"train_loss": None, **self._settings.sharpness}.items():
                 try:
-                    landscape = self._landscape()
+                    landscape = Landscape(model, loss, self._parts, lr, built.seed)
                     values = landscape.loss() if node is None else bound(node)(landscape)
                     found |= named(name, values)
                 except Exception as error:  # a measure may fail in any way; the run it looks at is done and stays
@@ -90,18 +91,12 @@ class Measurer:
         self.seconds += time.perf_counter() - started
         return found
 
-    def _landscape(self) -> Landscape:
-        built = self._built
-        loss, lr = precise_loss(built.loss_function), built.settings["lr"]
-        return Landscape(built.train_step.model, loss, self._parts, lr, built.seed)
-
     @cached_property
     def _parts(self) -> "Parts":
         built, model = self._built, self._built.train_step.model
         train = built.dataset.train
         sample = sampled(train, self._settings.num_examples or len(train), built.seed)
-        ghosts = [module.ghost_size for module in model.modules() if isinstance(module, GhostBatchNorm)]
-        step = math.lcm(*ghosts)  # 1 where there are none
+        _, step = pass_sizes(model)
         parts = Parts(sample, Prepare(built.dataset, built.device), built.device, max(2, step))
         first, _ = next(iter(parts))
         num_parts = math.ceil(len(sample) * activations_of(model, first) / len(first) / NUMBERS_OF_A_PART)

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchlab.laws.estimate import Estimate, of_draws, resampled
 from batchlab.laws.gradient_noise import NoiseScale, of_parts
 from batchlab.measures.gradients import Loss, Sample, example_gradients, gradient, num_parameters, undisturbed
-from batchlab.models.norm import GhostBatchNorm
+from batchlab.models.norm import norms_of
 
 MAX_FLOATS = 2**25
 """Numbers that gradients held at the same time may have: 128 MiB."""
@@ -42,19 +41,13 @@ class BatchNoise:
 
     size: int  # examples in a batch, m
     distances: np.ndarray  # [num_draws] squared distances; their mean estimates S (1/m - 1/n)
-    cosines: np.ndarray  # [num_draws] squared cosines
-    cosine_squared: Estimate  # their mean; NaN where a gradient is 0
+    cosine_squared: Estimate  # mean squared cosine; NaN where a gradient is 0
 
 
 def parts_noise(model: nn.Module, loss: Loss, parts: Iterable[tuple[Tensor, Tensor]], population: int) -> NoiseScale:
-    """Estimate the noise scale of a split from the gradients of a sample's parts: one pass forward and backward.
+    """Estimate the noise scale of a split of N = `population` examples: one pass forward and backward over a sample.
 
-    Args:
-        model: at the weights in question.
-        loss: (logits, targets) -> scalar mean.
-        parts: inputs and targets of near-equal parts of a random sample without replacement; the parts' gradients
-            are held at the same time.
-        population: N, examples of the split.
+    The near-equal parts of inputs and targets are drawn without replacement; their gradients are held at the same time.
     """
     rows, sizes = [], []
     with undisturbed(model):
@@ -67,11 +60,8 @@ def parts_noise(model: nn.Module, loss: Loss, parts: Iterable[tuple[Tensor, Tens
 def exact_noise(model: nn.Module, loss: Loss, sample: Sample, num_groups: int = GROUPS) -> ExactNoise:
     """Compute the noise scale of a split from every single example's gradient; exact where the sample is the split.
 
-    Args:
-        model: at the weights in question.
-        loss: (logits, targets) -> scalar mean.
-        sample: in random order, at least two examples.
-        num_groups: groups of examples whose mean gradients are kept, for the interval; fewer of a large model.
+    The sample, at least two examples, is in random order; the mean gradients of `num_groups` groups of it (fewer of a
+    large model) are kept, for the interval.
     """
     num = num_parameters(model)
     num_groups = min(num_groups, len(sample), max(3, MAX_FLOATS // num))
@@ -95,7 +85,7 @@ def exact_noise(model: nn.Module, loss: Loss, sample: Sample, num_groups: int = 
 def notes_on(model: nn.Module, sample: Sample) -> tuple[str, ...]:
     """Return what a reader of a per-example measurement must know of it."""
     notes = []
-    if any(isinstance(module, _BatchNorm | GhostBatchNorm) for module in model.modules()):
+    if norms_of(model):
         notes.append(
             "Batch norm normalises by its running statistics here: in training an example has no own gradient."
         )
@@ -115,18 +105,10 @@ def products(rows: Tensor) -> np.ndarray:
 def batch_noise(
     model: nn.Module, loss: Loss, sample: Sample, sizes: Sequence[int], num_draws: int = 512, seed: int = 0
 ) -> list[BatchNoise]:
-    """Gradients of batches of several sizes against the gradient of the whole sample, which is the population here.
+    """Measure gradients of batches of several sizes against that of the whole sample, the population of n examples.
 
-    A batch is a slice of a shuffled pass, so it is drawn without replacement; m = 1 with a draw for each example is
-    every example once.
-
-    Args:
-        model: at the weights in question.
-        loss: (logits, targets) -> scalar mean.
-        sample: the population of n examples.
-        sizes: examples per batch, each from 1 to n.
-        num_draws: batches of each size, at least 2.
-        seed: of the passes.
+    A batch of m examples, m from 1 to n, is a slice of a shuffled pass, so it is drawn without replacement; m = 1 with
+    a draw for each example is every example once. Of each size there are `num_draws` batches, at least 2.
     """
     with undisturbed(model):
         whole = torch.zeros(num_parameters(model), dtype=sample.inputs.dtype, device=sample.inputs.device)
@@ -148,4 +130,4 @@ def _batches(
             cosines.append((drawn @ whole).square() / (drawn.square().sum() * whole.square().sum()))
     squares, cosine = (torch.stack(each).cpu().double().numpy() for each in (distances, cosines))
     interval = of_draws(float(cosine.mean()), cosine[resampled(num_draws, seed, 500)].mean(axis=1))
-    return BatchNoise(size, squares, cosine, interval)
+    return BatchNoise(size, squares, interval)

@@ -36,9 +36,7 @@ class NoiseMeter:
     learned its examples by heart. Steps that are added up from parts give it as training sees it: with augmentation,
     dropout, the parts' own batch norm statistics, and examples that this pass has not seen yet. The sample gives it in
     evaluation mode, without augmentation. The last value is always that of a sample, so that runs can be compared.
-
-    Args:
-        built: the run; with `measure.gradient_noise` false nothing is done.
+    With `measure.gradient_noise` false nothing is done.
 
     Attributes:
         seconds: spent here so far.

@@ -7,7 +7,7 @@ from batchlab.measures.landscape import Landscape
 
 
 def sam(landscape: Landscape, rho: float = 0.05, num_steps: int = 1) -> float:
-    """``max L(w + d) - L(w)`` over ``|d|_2 <= rho``.
+    """Return ``max L(w + d) - L(w)`` over ``|d|_2 <= rho``.
 
     With one step the maximum is the source's own first-order one, ``d = rho g / |g|_2``; more steps look farther
     (`largest_rise`). Moves when a layer is scaled up and the next one down, though the network computes
@@ -27,7 +27,7 @@ def sam(landscape: Landscape, rho: float = 0.05, num_steps: int = 1) -> float:
 
 
 def adaptive_sam(landscape: Landscape, rho: float = 0.5, num_steps: int = 1) -> float:
-    """``max L(w + d) - L(w)`` over ``|d / w|_2 <= rho``, elementwise; weights that are 0 stay.
+    """Return ``max L(w + d) - L(w)`` over ``|d / w|_2 <= rho``, elementwise; weights that are 0 stay.
 
     With one step the maximum is the source's own first-order one, ``d = rho w^2 g / |w g|_2``. Elementwise on all
     parameters, biases and norms too, and without the source's constant that is added to abs(w), so that it does not
@@ -47,20 +47,12 @@ def adaptive_sam(landscape: Landscape, rho: float = 0.5, num_steps: int = 1) -> 
 
 
 def largest_rise(landscape: Landscape, rho: float, scale: Tensor | None, num_steps: int) -> float:
-    """``max L(w + T u) - L(w)`` over ``|u|_2 <= rho``, T = diag(scale).
+    """Return ``max L(w + T u) - L(w)`` over ``|u|_2 <= rho``, T = diag(scale).
 
     Each step goes to the point of the ellipsoid that is best to first order in the gradient g where the last step
     ended, ``d = rho T^2 g / |T g|_2``, from d = 0; the highest point of the way counts. On a convex loss no step
-    goes down. Where the gradient is exactly 0 the first step is random.
-
-    Args:
-        landscape: loss around w.
-        rho: radius.
-        scale: [p] lengths of the axes; None = all 1.
-        num_steps: gradients to compute; 1 is the first-order solution.
-
-    Returns:
-        The rise in units of the loss, at least 0.
+    goes down. Where the gradient is exactly 0 the first step is random. A scale [p] of None is all 1; the rise is in
+    units of the loss, at least 0.
     """
     axes = torch.ones_like(landscape.point) if scale is None else scale
     start = highest = landscape.loss()

@@ -9,11 +9,7 @@ from batchlab.models.norm import check_norm, make_norm
 
 
 def convnet(
-    input_shape: Sequence[int],
-    num_classes: int,
-    width: int = 32,
-    norm: str = "batch",
-    ghost_size: int | None = None,
+    input_shape: Sequence[int], num_classes: int, width: int = 32, norm: str = "batch", ghost_size: int | None = None
 ) -> nn.Sequential:
     """Build three blocks (3x3 convolution, norm, ReLU, 2x2 max pool), global average pool, linear.
 

@@ -38,21 +38,9 @@ def mlp(
     refuse(whole_number("model.depth", depth, 0, 0))
     check_norm(norm, ghost_size)
     if depth == 0 and norm != "none":
-        raise config_error(
-            "model.norm", norm, "with model.depth=0 there is no hidden layer to normalise", "model.norm=none"
-        )
-    layers: list[nn.Module] = [nn.Flatten()]
-    num_inputs = math.prod(input_shape)
-    for _ in range(depth):
-        layers += _hidden_layer(num_inputs, width, norm, ghost_size)
-        num_inputs = width
-    return nn.Sequential(*layers, nn.Linear(num_inputs, num_classes))
-
-
-def _hidden_layer(num_inputs: int, width: int, norm: str, ghost_size: int | None) -> list[nn.Module]:
-    """Return linear, norm (left out for ``none``), ReLU."""
-    normalise = [] if norm == "none" else [make_norm(norm, width, 1, ghost_size)]
-    return [nn.Linear(num_inputs, width), *normalise, nn.ReLU()]
+        allowed = "with model.depth=0 there is no hidden layer to normalise"
+        raise config_error("model.norm", norm, allowed, "model.norm=none")
+    return _stack(input_shape, num_classes, width, [norm] * depth, ghost_size)
 
 
 def mlp6x64(
@@ -62,9 +50,16 @@ def mlp6x64(
 
     Source: the 2017 post that timed this network for batch sizes 100 to 135,844 on CPU and GPU.
     """
-    layers: list[nn.Module] = [nn.Flatten()]
-    num_inputs = math.prod(input_shape)
-    for place in range(6):
-        layers += _hidden_layer(num_inputs, 64, *((norm, ghost_size) if place == 5 else ("none", None)))
-        num_inputs = 64
-    return nn.Sequential(*layers, nn.Linear(64, num_classes))
+    return _stack(input_shape, num_classes, 64, [*["none"] * 5, norm], ghost_size)
+
+
+def _stack(
+    input_shape: Sequence[int], num_classes: int, width: int, norms: Sequence[str], ghost_size: int | None
+) -> nn.Sequential:
+    """Return flatten, for each norm linear, norm (left out for ``none``) and ReLU, then linear."""
+    layers, num_inputs = list[nn.Module]([nn.Flatten()]), math.prod(input_shape)
+    for norm in norms:
+        normalise = [] if norm == "none" else [make_norm(norm, width, 1, ghost_size)]
+        layers += [nn.Linear(num_inputs, width), *normalise, nn.ReLU()]
+        num_inputs = width
+    return nn.Sequential(*layers, nn.Linear(num_inputs, num_classes))

@@ -1,7 +1,10 @@
 """Normalisation of hidden activations, and how it depends on the batch."""
 
+import math
+
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchlab.data.argument_checks import refuse, whole_number
 from batchlab.errors import config_error, nearest
@@ -80,8 +83,20 @@ class GhostBatchNorm(nn.Module):
             self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)
 
     def extra_repr(self) -> str:
-        """What `print` shows between the brackets."""
+        """Return what `print` shows between the brackets."""
         return f"{self.num_features}, ghost_size={self.ghost_size}, eps={self.eps}, momentum={self.momentum}"
+
+
+def norms_of(model: nn.Module) -> list[_BatchNorm | GhostBatchNorm]:
+    """Return the layers of a model that normalise over examples."""
+    return [module for module in model.modules() if isinstance(module, _BatchNorm | GhostBatchNorm)]
+
+
+def pass_sizes(model: nn.Module) -> tuple[int, int]:
+    """Return the fewest examples of a training pass that batch norm takes, and what their number is a multiple of."""
+    norms = norms_of(model)
+    unit = math.lcm(*(norm.ghost_size for norm in norms if isinstance(norm, GhostBatchNorm)))
+    return max(unit, 2 if norms else 1), unit
 
 
 def check_norm(norm: str, ghost_size: int | None) -> None:

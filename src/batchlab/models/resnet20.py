@@ -29,7 +29,7 @@ class Block(nn.Module):
         self.norm2 = make_norm(norm, num_outputs, 2, ghost_size)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """[B, num_inputs, height, width] to [B, num_outputs, height / stride, width / stride]."""
+        """Map [B, num_inputs, height, width] to [B, num_outputs, height / stride, width / stride]."""
         hidden = F.relu(self.norm1(self.conv1(inputs)))
         hidden = self.norm2(self.conv2(hidden))
         shortcut = inputs[:, :, :: self.stride, :: self.stride]

@@ -78,11 +78,7 @@ class SimCLR(nn.Module):
 
     @torch.no_grad()
     def fit_classifier(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Fit the classifier to the features of training examples, as they are in evaluation.
-
-        Args:
-            batches: inputs [n, *input_shape] and class numbers [n], part by part.
-        """
+        """Fit the classifier to features in evaluation of parts: inputs [n, *input_shape] and class numbers [n]."""
         was_training = self.training
         self.eval()
         features, targets = zip(*((self.encoder(inputs), targets) for inputs, targets in batches), strict=True)

@@ -54,9 +54,8 @@ class Surface(nn.Module):
     ) -> None:
         super().__init__()
         if len(input_shape) != 1 or input_shape[0] % 2 or num_classes != 1:
-            raise config_error(
-                "model", "surface", "it takes the noise of data=surface only", "data=surface loss=mean_output"
-            )
+            allowed = "it takes the noise of data=surface only"
+            raise config_error("model", "surface", allowed, "data=surface loss=mean_output")
         found = number("model.saddle", saddle, Interval(gt=-1, le=0), -0.5)
         found += number("model.scale", scale, Interval(gt=0), 0.75)
         for key, pair, numbers, allowed in (

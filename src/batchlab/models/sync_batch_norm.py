@@ -14,14 +14,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class SyncBatchNorm(nn.Module):
-    """Takes the place of a batch norm, with its parameters, buffers and their names.
+    """Batch norm that takes the place of another, `norm`, with its parameters, buffers and their names.
 
     ``y = weight * (x - mean) / sqrt(var + eps) + bias`` with mean and (biased) variance over the examples and positions
     of all processes, which may hold unequal shares. Outside of `shared_norms`, e.g. where the first process measures
     something on its own, and in evaluation mode it is the batch norm that it replaced.
-
-    Args:
-        norm: what it replaces.
     """
 
     weight: nn.Parameter | None
@@ -76,7 +73,7 @@ class Normalised(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Inputs [n, C, *positions]."""
+        """Normalise inputs [n, C, *positions]."""
         over = [0, *range(2, inputs.ndim)]
         var, mean = torch.var_mean(inputs, dim=over, correction=0)
         moments = torch.zeros(dist.get_world_size(), 2 * len(mean) + 1, device=inputs.device, dtype=inputs.dtype)

@@ -39,7 +39,7 @@ class Torchvision(nn.Module):
             raise config_error("model.name", name, allowed, "model.name=mobilenet_v3_large, or model=resnet20")
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """[B, *input_shape] to logits [B, num_classes]."""
+        """Map [B, *input_shape] to logits [B, num_classes]."""
         return self.net(inputs.expand(-1, 3, -1, -1))
 
 
@@ -47,7 +47,7 @@ class Hardsigmoid(nn.Module):
     """``min(max(x + 3, 0), 6) / 6``, as `torch.nn.Hardsigmoid`, whose second derivative torch lacks."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Any shape to the same."""
+        """Map any shape to the same."""
         return F.relu6(inputs + 3) / 6
 
 

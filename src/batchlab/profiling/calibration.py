@@ -13,7 +13,6 @@ from functools import cache, partial
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchlab.config.identity import environment, load_average
 from batchlab.config.objectives import CALIBRATED, parse_objective
@@ -21,7 +20,7 @@ from batchlab.config.registration import shares_host
 from batchlab.config.schema import Config
 from batchlab.config.traits import OptimizerTraits, declared
 from batchlab.laws.step_cost import StepCost, Timed, extended, fit_step_cost
-from batchlab.models.norm import GhostBatchNorm
+from batchlab.models.norm import pass_sizes
 from batchlab.profiling.step_table import NAME, StepTimes, read_entry, untimed, write_entry
 from batchlab.profiling.timing import Cell, time_cells
 from batchlab.system.host_lock import host_alone
@@ -135,9 +134,8 @@ def time_steps(run: ResolvedRun, entry: StepTimes, batch_sizes: list[int], is_al
 
 def is_fit(model: nn.Module, sizes: list[int]) -> bool:
     """Tell whether batch norm takes passes of these sizes: two examples at least, whole ghosts."""
-    ghosts = [module.ghost_size for module in model.modules() if isinstance(module, GhostBatchNorm)]
-    has_norm = bool(ghosts) or any(isinstance(module, _BatchNorm) for module in model.modules())
-    return all((size > 1 or not has_norm) and not any(size % ghost for ghost in ghosts) for size in sizes)
+    least, unit = pass_sizes(model)
+    return all(size >= least and size % unit == 0 for size in sizes)
 
 
 def _as_in_a_run(config: Config) -> AbstractContextManager[object]:

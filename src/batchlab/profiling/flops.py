@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from batchlab.training.build import Built
-from batchlab.training.train_step import DTYPES
+from batchlab.training.gradient import DTYPES
 
 MATMUL_SIZES = {"cpu": 1024, "cuda": 8192, "mps": 4096}
 MATMUL_REPEATS = 5

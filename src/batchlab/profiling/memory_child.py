@@ -6,7 +6,6 @@ asked.
 """
 
 import json
-import math
 import os
 import pickle
 import signal
@@ -16,11 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchlab.config.schema import Config
 from batchlab.data.stream import BatchStream
-from batchlab.models.norm import GhostBatchNorm
+from batchlab.models.norm import pass_sizes
 from batchlab.system.child_processes import end_with_parent
 from batchlab.system.device_memory import free_bytes, peak_bytes, reset_peak, status_bytes
 from batchlab.training.build import Built, build
@@ -55,10 +53,7 @@ class Tester:
             self._beside = max(0, task.free_bytes - free_bytes(self._device) - torch.cuda.memory_reserved(self._device))
         else:
             self._beside = max(0.0, task.asking_bytes - status_bytes("VmRSS"))
-        modules = list(self._built.train_step.model.modules())
-        self._unit = math.lcm(*(each.ghost_size for each in modules if isinstance(each, GhostBatchNorm)))
-        has_norm = any(isinstance(each, _BatchNorm) for each in modules)
-        self._first = 2 if has_norm and self._unit == 1 else self._unit
+        self._first, self._unit = pass_sizes(self._built.train_step.model)
         reset_peak(self._device)
         if self._peak() < task.limit_bytes:  # else the baseline says it all
             self._guard(task.limit_bytes)

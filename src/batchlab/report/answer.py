@@ -4,8 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batchlab.laws.estimate import mean_of
-from batchlab.report.comparison import Row, format_estimate, tied_with
+from batchlab.report.comparison import Row, format_estimate, mean_metric, tied_with
 from batchlab.report.study_data import UNFINISHED, Study, digits, rank, score_name, score_of, settings_in_words
 
 NUM_CHOICES = 3
@@ -33,7 +32,7 @@ class Answer:
 
     @property
     def best(self) -> Row:
-        """The recommended configuration."""
+        """Return the recommended configuration."""
         return self.choices[0].row
 
 
@@ -48,11 +47,14 @@ def answer_of(study: Study) -> Answer | None:
 
 
 def _of_grid(study: Study, rated: Sequence[Row]) -> Answer:
-    """The fastest configuration that is not told apart from the best on the validation split."""
+    """Recommend the fastest configuration that is not told apart from the best on the validation split."""
     several = [row for row in rated if row.n > 1]
     among, name = several or rated, score_name(study)
     best = among[0]
-    tied = _tied(study, best, among) if several else [best]
+    tied = [best]
+    if several:
+        reaching = [row for row in among if row is best or row.loss.low <= best.loss.high]
+        tied = reaching if study.is_regression else tied_with(best, among)
     by_time = sorted(tied, key=lambda row: row.seconds.value)
     near = {row.key for row in tied}
     ordered = [*by_time, *(row for row in among if row.key not in near)]
@@ -74,7 +76,7 @@ def _of_grid(study: Study, rated: Sequence[Row]) -> Answer:
 
 
 def _other_sizes_first(chosen: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
-    """The chosen rows, then the first of each other batch size, then what is left: runners-up are other batch sizes."""
+    """Return the chosen rows, then the first of each other batch size, then what is left."""
     ordered, sizes = list(chosen), {row.batch_size for row in chosen}
     for row in rows:
         if row.batch_size not in sizes and len(ordered) < NUM_CHOICES:
@@ -84,14 +86,8 @@ def _other_sizes_first(chosen: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
     return [*ordered, *(row for row in rows if row.key not in keys)]
 
 
-def _tied(study: Study, best: Row, rows: Sequence[Row]) -> list[Row]:
-    if not study.is_regression:
-        return tied_with(best, rows)
-    return [row for row in rows if row is best or row.loss.low <= best.loss.high]
-
-
 def _of_target(study: Study, rated: Sequence[Row]) -> Answer:
-    """The configuration of the least seconds to the target; all its runs reached it."""
+    """Recommend the configuration of the least seconds to the target; all its runs reached it."""
     best = rated[0]
     assert best.target_seconds is not None
     seconds = format_estimate(best.target_seconds, digits(best.target_seconds.value))
@@ -112,14 +108,17 @@ def _of_target(study: Study, rated: Sequence[Row]) -> Answer:
 
 
 def _of_search(study: Study, rated: Sequence[Row]) -> Answer:
-    """The picks of a search, as their fresh seeds measured them; the fastest first where there is one."""
+    """Recommend the picks of a search, as their fresh seeds measured them; the fastest first where there is one."""
     assert study.search is not None
     picks, by_number = study.search.picks, dict[int, list[str]]()
     for name in sorted(picks, key=lambda name: PICK_ORDER.index(name) if name in PICK_ORDER else len(PICK_ORDER)):
         by_number.setdefault(picks[name], []).append(name)
     choices, seen = [], set[str]()
     for number, group in by_number.items():
-        row = study.fresh.get(number) or _row_of_trial(study, number)
+        trial = {
+            run["tags"]["config_key"] for run in study.runs if run["tags"].get("optuna.trial_number") == str(number)
+        }
+        row = study.fresh.get(number) or next((row for row in study.rows if row.key in trial), None)
         if row is not None and row.key not in seen:
             seen.add(row.key)
             choices.append(Choice(" and ".join(group).replace("_", " "), row, number in study.fresh))
@@ -133,18 +132,13 @@ def _of_search(study: Study, rated: Sequence[Row]) -> Answer:
     return Answer(choices, f"{reason}{fresh}.", _caveats(study, [], first.row, first.is_fresh))
 
 
-def _row_of_trial(study: Study, number: int) -> Row | None:
-    keys = {run["tags"]["config_key"] for run in study.runs if run["tags"].get("optuna.trial_number") == str(number)}
-    return next((row for row in study.rows if row.key in keys), None)
-
-
 def _choices(rows: Sequence[Row], most_accurate: Row | None = None) -> list[Choice]:
     names = ["recommended"] + ["most accurate" if row is most_accurate else "runner-up" for row in rows[1:NUM_CHOICES]]
     return [Choice(name, row) for name, row in zip(names, rows, strict=False)]
 
 
 def _caveats(study: Study, rated: Sequence[Row], best: Row, is_fresh: bool = False) -> list[str]:
-    """What a person should know before going by the answer."""
+    """List what a person should know before going by the answer."""
     found = []
     unfinished = study.left_out.get(UNFINISHED, 0) if study.search is None else 0  # a search runs lost trials again
     if unfinished:
@@ -169,4 +163,4 @@ def accuracy_on_test(study: Study, row: Row) -> str:
     """Write accuracy on the test split of the recommended configuration alone; empty where it was not measured."""
     fresh = any(row is each for each in study.fresh.values())
     runs = [run for run in study.runs if run["tags"]["config_key"] == row.key and ("pick" in run["tags"]) == fresh]
-    return format_estimate(mean_of([float(run["metrics"].get("final/test_accuracy", math.nan)) for run in runs]), 4)
+    return format_estimate(mean_metric(runs, "final/test_accuracy"), 4)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rich.table import Table
@@ -43,7 +44,7 @@ class Row:
 
     @property
     def seconds(self) -> Estimate:
-        """The seconds of training by which rows are compared: as if alone where they are known, else as measured."""
+        """Return the seconds of training by which rows are compared: as if alone where known, else as measured."""
         return self.calibrated_seconds or self.train_seconds
 
 
@@ -72,11 +73,18 @@ def varied_params(runs: Sequence[Run]) -> list[str]:
     return [key for key in varied if key.endswith("._target_") or not key.startswith(groups)]
 
 
-def _row(group: list[Run], varied: list[str]) -> Row:
-    def over(metric: str) -> Estimate:
-        return mean_of([float(run["metrics"].get(metric, math.nan)) for run in group])
+def metric_of(run: Run, name: str) -> float:
+    """Return a metric of a run; NaN where it has none."""
+    return float(run["metrics"].get(name, math.nan))
 
-    params = group[0]["params"]
+
+def mean_metric(runs: Sequence[Run], name: str) -> Estimate:
+    """Return the mean of a metric over runs."""
+    return mean_of([metric_of(run, name) for run in runs])
+
+
+def _row(group: list[Run], varied: list[str]) -> Row:
+    over, params = partial(mean_metric, group), group[0]["params"]
     values = {key: str(params.get(key, "")) for key in varied}
     names = {key[:-9]: text.rsplit(".", 1)[-1] for key, text in values.items() if key.endswith("._target_")}
     names |= {key: text for key, text in values.items() if not key.endswith("._target_")}
@@ -97,7 +105,7 @@ def _row(group: list[Run], varied: list[str]) -> Row:
         train_seconds=over(MEASURED),
         calibrated_seconds=over(CALIBRATED) if all(CALIBRATED in run["metrics"] for run in group) else None,
         examples_per_second=over("cost/examples_per_second"),
-        peak_memory_bytes=max(float(run["metrics"].get("cost/peak_memory_bytes", math.nan)) for run in group),
+        peak_memory_bytes=max(metric_of(run, "cost/peak_memory_bytes") for run in group),
         target_seconds=over("target/seconds") if has_target else None,
         n=len(group),
         outcomes=outcomes,
@@ -164,7 +172,7 @@ def time_spent(runs: Sequence[Run]) -> str:
     """Sum the seconds of the runs that ended by themselves, on the training clock and off it; empty where none did."""
 
     def total(metric: str) -> float:
-        return sum(value for run in runs if not math.isnan(value := float(run["metrics"].get(metric, math.nan))))
+        return sum(value for run in runs if not math.isnan(value := metric_of(run, metric)))
 
     whole, training, evaluation = total("cost/total_seconds"), total("cost/train_seconds"), total("cost/eval_seconds")
     if not whole:

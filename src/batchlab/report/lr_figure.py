@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from batchlab.laws.estimate import Estimate
-from batchlab.laws.power import Power, fit_power
+from batchlab.laws.line import Power, fit_power
 from batchlab.report.by_size import BATCH_SIZE, MAX_OTHERS, some, trace_of
 from batchlab.report.comparison import Row
 from batchlab.report.panel import Axis, Panel, Trace
@@ -50,13 +50,9 @@ def lr_points(study: Study) -> list[LrPoints]:
 
 
 def cell(lr: float, tried: Sequence[float]) -> float:
-    """Return the width of the cell around a rate, in logarithm.
+    """Return the width of the cell around one of at least two rising rates, in logarithm.
 
     It reaches half the way to each neighbour; at an end it is as wide as the way to the only one.
-
-    Args:
-        lr: one of them.
-        tried: at least two rates, rising.
     """
     place = list(tried).index(lr)
     gaps = [math.log(high / low) for low, high in pairwise(tried)]

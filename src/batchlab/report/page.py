@@ -14,6 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from batchlab.report.panel import Axis, PageTable, Panel, Trace, back_to_front, bars, colours
 from batchlab.report.study_data import digits
+from batchlab.report.summary import finite
 
 TEMPLATE = Path(__file__).parent / "template"
 FIGURES = "figures"
@@ -64,19 +65,8 @@ def places_of(panels: Sequence[Panel]) -> list[dict[str, Any]]:
 
 
 def embedded(value: Any) -> Markup:
-    """Write JSON that can stand inside a script element; no number is NaN."""
-    return Markup(json.dumps(_drawable(value), separators=(",", ":")).replace("<", "\\u003c"))
-
-
-def _drawable(value: Any) -> Any:
-    """The same with null for NaN and infinity, and floats of six digits: a figure has no room for more."""
-    if isinstance(value, dict):
-        return {key: _drawable(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_drawable(inner) for inner in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value
+    """Write JSON that can stand inside a script element, with floats of six digits: a figure has no room for more."""
+    return Markup(json.dumps(finite(value, digits=6), separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def number(value: float | None) -> str:

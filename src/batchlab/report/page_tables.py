@@ -130,8 +130,3 @@ def _several(values: Sequence[str]) -> str:
         return next(iter(counts), "")
     shown = [f"{value} ({count:,} runs)" for value, count in counts.most_common(MAX_VALUES)]
     return "; ".join([*shown, *([f"and {len(counts) - MAX_VALUES} others"] if len(counts) > MAX_VALUES else [])])
-
-
-def provenance_table(facts: dict[str, str]) -> PageTable:
-    """Return the facts as a table."""
-    return PageTable("provenance", "Where the numbers come from", ["", ""], [list(fact) for fact in facts.items()])

@@ -21,14 +21,7 @@ def hardware() -> str:
 
 
 def write_results(name: str, about: str, table: Table, records: list[dict[str, Any]]) -> None:
-    """Write what a script measured, with hardware, commit and date.
-
-    Args:
-        name: file name without suffix.
-        about: what was measured and how; a paragraph or more.
-        table: as shown at the terminal.
-        records: flat: ``what, unit, median, low, high, n``.
-    """
+    """Write what a script measured and how (`about`), its table, and flat records, with hardware, commit and date."""
     facts, drawn = environment(), io.StringIO()
     Console(file=drawn, width=120).print(table)
     provenance = {
@@ -39,9 +32,8 @@ def write_results(name: str, about: str, table: Table, records: list[dict[str, A
         "commit": facts["commit"][:12] + ("+changes" if facts["dirty"] == "true" else ""),
         "date": datetime.now(UTC).date().isoformat(),
     }
-    origin = "\n".join(
-        [f"Written by `{facts['command']}`.\n", *(f"* {key}: {said}" for key, said in provenance.items())]
-    )
+    listed = "\n".join(f"* {key}: {said}" for key, said in provenance.items())
+    origin = f"Written by `{facts['command']}`.\n\n{listed}"
     text = f"# {name}\n\n{origin}\n\n```\n{about.strip()}\n```\n\n```\n{drawn.getvalue()}```\n"
     folder = REPOSITORY / "docs" / "results"
     folder.mkdir(parents=True, exist_ok=True)

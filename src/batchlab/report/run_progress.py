@@ -54,9 +54,7 @@ class RunProgress:
         """Print one line that stays: how the run ended."""
         finals = result.finals
         accuracy, seconds = finals["final/val_accuracy"], finals["cost/train_seconds"]
-        score = f"val accuracy {accuracy:.4f}"
-        if math.isnan(accuracy):
-            score = f"val loss {finals['final/val_loss']:.4g}"
+        score = f"val loss {finals['final/val_loss']:.4g}" if math.isnan(accuracy) else f"val accuracy {accuracy:.4f}"
         ending = score if result.outcome == "done" else f"{result.outcome}: {result.cause}"
         alone = f", {finals[CALIBRATED]:.2f} s if alone" if CALIBRATED in finals else ""
         self._console.print(f"{self._label}: {ending}, {finals['cost/num_steps']:.0f} steps in {seconds:.2f} s{alone}")

@@ -189,14 +189,7 @@ def endings(states: Sequence[str]) -> str:
 def write_best(folder: Path, name: str, about: str, config: Config, choices: Mapping[str, str]) -> Path:
     """Write ``<folder>/best/<name>.yaml``, which `batchlab train -cd <folder> +best=<name>` runs, and return it.
 
-    It has every option that was chosen and every setting as it was resolved.
-
-    Args:
-        folder: the study's folder of reports.
-        name: of the file, without suffix.
-        about: one line on what it is.
-        config: resolved.
-        choices: option of each group.
+    It has the chosen option of every group, every setting as it was resolved, and a line about what it is.
     """
     settings = {key: value for key, value in asdict(config).items() if declared_key(key).affects}
     if settings["data"].get("root") == config.data_root:

@@ -70,19 +70,15 @@ def format_significant(value: Estimate) -> str:
 
 def sharpness_points(study: Study) -> dict[str, dict[str, list[Row]]]:
     """Return metric -> label -> the best row of each batch size; metrics without a value are left out."""
-    names = sorted({name for row in study.rows for name in row.sharpness if not name.endswith(ABOUT)}, key=_rank)
+    names = {name for row in study.rows for name in row.sharpness if not name.endswith(ABOUT)}
+    ordered = [*(name for name in TITLES if name in names), *sorted(names - set(TITLES))]
     best = {label: best_by_size(study, rows) for label, rows in labelled(study).items()}
     found: dict[str, dict[str, list[Row]]] = {}
-    for name in names:
+    for name in ordered:
         for label, rows in best.items():
             if measured := [row for row in rows if name in row.sharpness and row.sharpness[name].n]:
                 found.setdefault(name, {})[label] = measured
     return found
-
-
-def _rank(name: str) -> tuple[int, str]:
-    known = list(TITLES)
-    return (known.index(name) if name in known else len(known), name)
 
 
 def sharpness_panels(points: Mapping[str, Mapping[str, Sequence[Row]]], note: str) -> list[Panel]:
@@ -92,10 +88,8 @@ def sharpness_panels(points: Mapping[str, Mapping[str, Sequence[Row]]], note: st
         own = name.removeprefix("sharpness/")
         choice, title = TITLES.get(name, (own, own))
         traces = [_by_size(label or "best setting", rows, name) for label, rows in by_label.items()]
-        is_log = all(isinstance(y, float) and y > 0 for trace in traces for y in trace.y)
-        panel_name = re.sub(r"[^a-z0-9]+", "_", own.lower())
-        y = Axis(title, is_log=is_log)
-        where = f"sharpness-{panel_name}", "Sharpness by batch size"
+        y = Axis(title, is_log=all(isinstance(y, float) and y > 0 for trace in traces for y in trace.y))
+        where = f"sharpness-{re.sub(r'[^a-z0-9]+', '_', own.lower())}", "Sharpness by batch size"
         panels.append(Panel(*where, BATCH_SIZE, y, traces, note, switch="sharpness", choice=choice))
     return panels
 

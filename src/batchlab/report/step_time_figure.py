@@ -30,39 +30,19 @@ def write_figure(series: list[Series], title: str, what: str, path: Path) -> Non
 
 def _add_points(figure: go.Figure, series: Series, colour: str) -> None:
     sizes = [row.batch_size for row in series.rows]
-    for column, factor in ((1, np.ones(len(sizes))), (2, series.num_train / np.array(sizes))):
-        value, low, high = (
-            np.array([getattr(row.step_seconds, end) for row in series.rows]) * factor
-            for end in ("value", "low", "high")
-        )
-        figure.add_scatter(
-            x=sizes,
-            y=value,
-            error_y={"array": high - value, "arrayminus": value - low, "thickness": 1},
-            mode="markers",
-            marker={"color": colour, "size": 7},
-            name=series.label,
-            legendgroup=series.label,
-            showlegend=column == 1,
-            hovertemplate="B = %{x}<br>%{y:.4g} s",
-            row=1,
-            col=column,
-        )
+    medians = np.array([[row.step_seconds.value, row.step_seconds.low, row.step_seconds.high] for row in series.rows]).T
+    for column, (value, low, high) in ((1, medians), (2, medians * (series.num_train / np.array(sizes)))):
+        bars = {"array": high - value, "arrayminus": value - low, "thickness": 1}
+        look = {"mode": "markers", "marker": {"color": colour, "size": 7}, "hovertemplate": "B = %{x}<br>%{y:.4g} s"}
+        legend = {"name": series.label, "legendgroup": series.label, "showlegend": column == 1}
+        figure.add_scatter(x=sizes, y=value, error_y=bars, row=1, col=column, **look, **legend)
 
 
 def _add_law(figure: go.Figure, series: Series, colour: str) -> None:
     top = max(row.batch_size for row in series.rows)
     for at, fitted, is_beyond in law_lines(series.law, top) if series.law else []:
+        line = {"color": colour, "dash": "dot" if is_beyond else "solid", "width": 1.5}
+        look = {"mode": "lines", "line": line, "hoverinfo": "skip"}
         for column, y in ((1, fitted), (2, fitted * series.num_train / at)):
-            figure.add_scatter(
-                x=at,
-                y=y,
-                mode="lines",
-                line={"color": colour, "dash": "dot" if is_beyond else "solid", "width": 1.5},
-                name=f"{series.label}: α + β·B",
-                legendgroup=series.label,
-                showlegend=column == 1 and not is_beyond,
-                hoverinfo="skip",
-                row=1,
-                col=column,
-            )
+            legend = {"legendgroup": series.label, "showlegend": column == 1 and not is_beyond}
+            figure.add_scatter(x=at, y=y, name=f"{series.label}: α + β·B", row=1, col=column, **look, **legend)

@@ -1,6 +1,5 @@
 """Seconds of a step by batch size as the runs took them, and the law t(B) = α + β·B through them."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from batchlab.laws.estimate import mean_of
 from batchlab.laws.line import Array
 from batchlab.laws.step_time import StepTime, fit_step_time
 from batchlab.report.by_size import BATCH_SIZE
-from batchlab.report.comparison import Run
+from batchlab.report.comparison import Run, metric_of
 from batchlab.report.panel import Axis, Panel, Trace, interval_trace
 from batchlab.report.step_time_table import step_time_in_words
 from batchlab.report.study_data import Study, labelled
@@ -54,11 +53,8 @@ def step_seconds(run: Run) -> float | None:
 
     Seconds as if alone are a law times steps already: through them the law would only be found again.
     """
-    metrics = run["metrics"]
-    seconds = float(metrics.get(MEASURED, math.nan))
-    steps = float(metrics.get("cost/num_steps", math.nan))
-    schedule = {"_target_": run["params"].get("batch_schedule._target_")}
-    grows = declared(BatchScheduleTraits, schedule).grows
+    seconds, steps = metric_of(run, MEASURED), metric_of(run, "cost/num_steps")
+    grows = declared(BatchScheduleTraits, {"_target_": run["params"].get("batch_schedule._target_")}).grows
     return seconds / steps if seconds > 0 and steps > 0 and not grows else None
 
 

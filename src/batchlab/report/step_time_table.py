@@ -27,7 +27,7 @@ class SizeRow:
 
     @property
     def examples_per_second(self) -> float:
-        """Examples per second, by the median."""
+        """Return the examples per second, by the median."""
         return self.batch_size / self.step_seconds.value
 
 
@@ -184,11 +184,7 @@ class Scaling:
 def scaling_of(batch_sizes: Sequence[int], alone: Array, shared: Array, num_processes: int) -> Scaling:
     """Take the median over the blocks of the ratio within a block, with its interval.
 
-    Args:
-        batch_sizes: [n] over all processes.
-        alone: [num_blocks, n] seconds per step of one process.
-        shared: [num_blocks, n] of all processes together, in the same blocks.
-        num_processes: that share each batch.
+    [num_blocks, n] seconds per step of one process alone, and of all that share the batches, in the same blocks.
     """
     ratios = alone / shared
     return Scaling(num_processes, dict(zip(batch_sizes, map(median_of, ratios.T), strict=True)), len(ratios))

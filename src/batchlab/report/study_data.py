@@ -10,7 +10,7 @@ from functools import cached_property
 from batchlab.config.keys import Affects
 from batchlab.config.schema import declared_key
 from batchlab.laws.estimate import Estimate
-from batchlab.report.comparison import Row, Run, by_configuration, comparison_rows, format_estimate
+from batchlab.report.comparison import Row, Run, by_configuration, comparison_rows, format_estimate, metric_of
 
 UNFINISHED = "unfinished or stopped"
 """Why a run does not count."""
@@ -138,7 +138,7 @@ def num_train(study: Study) -> float:
     """Estimate the examples of the training split: batch size x steps / epochs; NaN where no run says."""
     sizes = []
     for run in study.runs:
-        steps, epochs = (float(run["metrics"].get(name, math.nan)) for name in ("cost/num_steps", "progress/epochs"))
+        steps, epochs = metric_of(run, "cost/num_steps"), metric_of(run, "progress/epochs")
         if steps > 0 and epochs > 0:
             sizes.append(int(run["params"]["batch_size"]) * steps / epochs)
     return statistics.median(sizes) if sizes else math.nan

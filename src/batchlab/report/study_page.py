@@ -2,8 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from batchlab.report.curves import ReadCurves, curve_panels, curve_points, noise
 from batchlab.report.export import export_panel
 from batchlab.report.lr_figure import lr_panel, lr_points
 from batchlab.report.page import FIGURES, page_of
-from batchlab.report.page_tables import failure_points, failure_table, provenance_points, provenance_table
+from batchlab.report.page_tables import failure_points, failure_table, provenance_points
 from batchlab.report.panel import PageTable, Panel
 from batchlab.report.search_summary import search_of
 from batchlab.report.sharpness_figure import describe_sharpness, sharpness_panels, sharpness_points
@@ -30,17 +29,8 @@ from batchlab.tracking.stores import report_folder
 from batchlab.tracking.study_reader import attach, curves_of, study_runs
 
 
-@dataclass(frozen=True)
-class Contents:
-    """Contents of a page: its numbers as in `summary.json`, its figures, and the tables below them."""
-
-    summary: dict[str, Any]
-    panels: Sequence[Panel]
-    tables: Sequence[PageTable]
-
-
-def contents_of(study: Study, read: ReadCurves) -> Contents:
-    """Compose everything that a study's records say; `read` gives curves of runs."""
+def contents_of(study: Study, read: ReadCurves) -> tuple[dict[str, Any], list[Panel], list[PageTable]]:
+    """Return a page's numbers as in `summary.json`, its figures, and the tables below them; `read` gives curves."""
     answer, steps, rates = answer_of(study), step_points(study), lr_points(study)
     target, facts = target_points(study, steps[0].law if len(steps) == 1 else None), provenance_points(study)
     summary = summary_of(study, answer, steps, target, rates, facts)
@@ -59,32 +49,32 @@ def contents_of(study: Study, read: ReadCurves) -> Contents:
         panels += sharpness_panels(sharpness, describe_sharpness(reversed(study.runs)))
     failures = failure_points(study)
     tables = [failure_table(failures, study)] if failures else []
-    tables += [provenance_table(facts)] if facts else []
-    return Contents(summary, [panel for panel in panels if panel], tables)
+    if facts:
+        tables.append(PageTable("provenance", "Where the numbers come from", ["", ""], list(facts.items())))
+    return summary, [panel for panel in panels if panel], tables
 
 
 def write_study_page(mlruns: str, name: str, storage: Any = None) -> tuple[Path, Mapping[str, Any]] | None:
     """Write ``mlruns/reports/<study>/index.html``, ``summary.json`` and figures; the same records give the same bytes.
 
-    Returns:
-        The page and the summary; None where no run of the study has ended.
+    Return the page and the summary; None where no run of the study has ended.
     """
     search = search_of(mlruns, name, storage)
     study = study_of(name, study_runs(mlruns, name), search)
     if not study.runs and not (search and search.failed):
         return None
-    contents = contents_of(study, lambda run_ids, metrics: curves_of(mlruns, run_ids, metrics))
+    summary, panels, tables = contents_of(study, lambda run_ids, metrics: curves_of(mlruns, run_ids, metrics))
     folder = report_folder(mlruns, name)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "summary.json", json.dumps(contents.summary, indent=1) + "\n")
-    write_whole(folder / "index.html", page_of(contents.summary, contents.panels, contents.tables))
-    figures = [path for panel in contents.panels for path in export_panel(panel, folder / FIGURES)]
+    write_whole(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_whole(folder / "index.html", page_of(summary, panels, tables))
+    figures = [path for panel in panels for path in export_panel(panel, folder / FIGURES)]
     for stale in set((folder / FIGURES).glob("*.*")) - set(figures):
         stale.unlink()
     attach(mlruns, name, [folder / "summary.json", *figures])
     if search is not None:
         attach_figures(mlruns, name, figures, storage)
-    return folder / "index.html", contents.summary
+    return folder / "index.html", summary
 
 
 def write_whole(path: Path, text: str) -> None:

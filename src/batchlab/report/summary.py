@@ -39,7 +39,8 @@ def summary_of(
     facts: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return everything that a page says in numbers, fit for JSON: what is not known is null."""
-    record: dict[str, Any] = {"study": study.name, "kind": kind_of(study), "judged_by": judged_by(study)}
+    kind = "search" if study.search is not None else "target" if study.has_target else "grid"
+    record: dict[str, Any] = {"study": study.name, "kind": kind, "judged_by": judged_by(study)}
     if answer is not None:
         choices = [choice_record(study, choice) for choice in answer.choices]
         record |= {"recommended": choices[0], "runners_up": choices[1:], "reason": answer.reason}
@@ -52,11 +53,6 @@ def summary_of(
     }
     record |= {"num_runs": len(study.runs), "num_configurations": len(study.rows), "left_out": dict(study.left_out)}
     return finite(record | {"provenance": dict(facts)})
-
-
-def kind_of(study: Study) -> str:
-    """Return ``search``, ``target`` or ``grid``."""
-    return "search" if study.search is not None else "target" if study.has_target else "grid"
 
 
 def judged_by(study: Study) -> str:
@@ -142,10 +138,12 @@ def describe_limits(limits: Sequence[str]) -> str:
     return "; ".join(LIMITS[word] for word in limits if word in LIMITS)
 
 
-def finite(value: Any) -> Any:
-    """Return the value with null for NaN and infinity, which JSON does not have."""
+def finite(value: Any, digits: int | None = None) -> Any:
+    """Return the value with null for NaN and infinity, which JSON does not have, and floats of so many digits."""
     if isinstance(value, dict):
-        return {key: finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return {key: finite(inner, digits) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner, digits) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return float(f"{value:.{digits}g}") if isinstance(value, float) and digits else value

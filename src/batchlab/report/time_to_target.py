@@ -8,13 +8,13 @@ import numpy as np
 from rich.table import Column, Table
 
 from batchlab.laws.convergence import Convergence, fit_convergence
-from batchlab.laws.estimate import Estimate, mean_of, of_draws
+from batchlab.laws.estimate import Estimate, of_draws
 from batchlab.laws.optimum import Costs, best_batch_size, costs_of_laws, good_range
 from batchlab.laws.step_time import StepTime
-from batchlab.report.by_size import BATCH_SIZE
-from batchlab.report.comparison import Row, Run, format_interval
-from batchlab.report.panel import Axis, Panel, Trace, interval_trace
-from batchlab.report.study_data import Study, hover_of, num_train
+from batchlab.report.by_size import BATCH_SIZE, trace_of
+from batchlab.report.comparison import Row, Run, format_interval, mean_metric, metric_of
+from batchlab.report.panel import Axis, Panel, Trace
+from batchlab.report.study_data import Study, num_train
 
 NUM_POINTS = 40
 """Of a law's line."""
@@ -39,8 +39,8 @@ def targets_of(runs: Sequence[Run]) -> Targets | None:
     if len(settings) < 2:
         return None
     by_size = {size: min(groups.values(), key=_mean_examples) for size, groups in sorted(settings.items())}
-    reached = {size: [_metric(run, "target/examples") for run in group] for size, group in by_size.items()}
-    limits = {size: max(_metric(run, "cost/num_examples") for run in group) for size, group in by_size.items()}
+    reached = {size: [metric_of(run, "target/examples") for run in group] for size, group in by_size.items()}
+    limits = {size: max(metric_of(run, "cost/num_examples") for run in group) for size, group in by_size.items()}
     try:
         law = fit_convergence(reached, limits)
     except ValueError:
@@ -48,12 +48,8 @@ def targets_of(runs: Sequence[Run]) -> Targets | None:
     return Targets(by_size, max(map(len, settings.values())), law)
 
 
-def _metric(run: Run, name: str) -> float:
-    return float(run["metrics"].get(name, math.nan))
-
-
 def _mean_examples(group: Sequence[Run]) -> float:
-    values = [_metric(run, "target/examples") for run in group]
+    values = [metric_of(run, "target/examples") for run in group]
     return math.inf if any(map(math.isnan, values)) else sum(values) / len(values)
 
 
@@ -63,9 +59,9 @@ def draw_targets(targets: Targets) -> Table:
     headings = [Column(name, justify="right") for name in columns]
     table = Table(*headings, title="to the target, mean over the runs that reached it", title_justify="left")
     for size, group in targets.by_size.items():
-        done = [run for run in group if math.isfinite(_metric(run, "target/examples"))]
+        done = [run for run in group if math.isfinite(metric_of(run, "target/examples"))]
         names, forms = ("epochs", "steps", "examples", "seconds"), (".2f", ",.0f", ",.0f", ".3g")
-        means = {name: sum(_metric(run, f"target/{name}") for run in done) / len(done) for name in names if done}
+        means = {name: sum(metric_of(run, f"target/{name}") for run in done) / len(done) for name in names if done}
         numbers = [f"{means[name]:{form}}" if done else "-" for name, form in zip(names, forms, strict=True)]
         law = f"{targets.law.examples(size).value:,.0f}" if targets.law else "-"
         table.add_row(str(size), f"{len(done)} of {len(group)}", *numbers[:3], law, numbers[3])
@@ -80,9 +76,7 @@ def convergence_in_words(targets: Targets) -> list[str]:
     fit = "" if math.isnan(law.r_squared) else f", R² {law.r_squared:.3f}"
     numbers = (law.min_examples, law.critical_batch_size, law.min_steps)
     least, critical, steps = (format_interval(each, digits=4) for each in numbers)
-    lines = [
-        f"E(B) = E_min·(1 + B/B_crit): E_min {least} examples, B_crit {critical}, S_min {steps} steps{fit}",
-    ]
+    lines = [f"E(B) = E_min·(1 + B/B_crit): E_min {least} examples, B_crit {critical}, S_min {steps} steps{fit}"]
     if law.censored:
         sizes = ", ".join(f"{size} (after {limit:,.0f} examples)" for size, limit in law.censored.items())
         lines.append(f"Did not reach the target, and bind the law from below there: {sizes}")
@@ -101,12 +95,7 @@ class TargetPoints:
 
 
 def target_points(study: Study, step: StepTime | None) -> TargetPoints | None:
-    """Return time and examples to the target; None where no run has one, or of one batch size only.
-
-    Args:
-        study: what was recorded.
-        step: the law of its step times, where there is one.
-    """
+    """Return time and examples to the target; None where no run has one, or of one batch size only."""
     targets = targets_of([run for group in study.by_key.values() for run in group])
     if targets is None:
         return None
@@ -144,12 +133,9 @@ def optimum_in_words(points: TargetPoints) -> str:
 
 
 def _measured(points: TargetPoints, metric: str, study: Study) -> Trace:
-    means = [mean_of([_metric(run, metric) for run in group]) for group in points.targets.by_size.values()]
-    rows = [row for row, mean in zip(points.rows, means, strict=True) if mean.n]
-    return interval_trace(
-        "measured", [row.batch_size for row in rows], [mean for mean in means if mean.n], style="points",
-        hover=[hover_of(study, row) for row in rows], commands=[row.origin for row in rows],
-    )  # fmt: skip
+    means = {size: mean_metric(group, metric) for size, group in points.targets.by_size.items()}
+    rows = [row for row in points.rows if means[row.batch_size].n]
+    return trace_of("measured", rows, study, lambda row: means[row.batch_size], style="points")
 
 
 def _band(name: str, sizes: np.ndarray, values: Sequence[Estimate]) -> list[Trace]:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batchlab.config.objectives import CALIBRATED, MEASURED
-from batchlab.laws.estimate import Estimate, mean_of
-from batchlab.report.comparison import Row, Run
+from batchlab.laws.estimate import Estimate
+from batchlab.report.comparison import Row, mean_metric
 from batchlab.report.panel import Axis, Panel, Trace, interval_trace
 from batchlab.report.study_data import Study, hover_of
 from batchlab.search.pareto_front import pareto_front
@@ -43,8 +43,11 @@ def pareto_points(study: Study) -> ParetoPoints | None:
     None with fewer than two configurations that have both values.
     """
     metrics, directions = objectives_of(study)
-    found = [(row, _pair(study.by_key[row.key], metrics)) for row in study.rows if not row.outcomes]
-    found = [(row, pair) for row, pair in found if all(math.isfinite(each.value) for each in pair)]
+    found: list[tuple[Row, tuple[Estimate, Estimate]]] = []
+    for row in (row for row in study.rows if not row.outcomes):
+        first, second = (mean_metric(study.by_key[row.key], name) for name in metrics)
+        if math.isfinite(first.value) and math.isfinite(second.value):
+            found.append((row, (first, second)))
     if len(found) < 2:
         return None
     values = [pair for _, pair in found]
@@ -61,11 +64,6 @@ def objectives_of(study: Study) -> tuple[tuple[str, str], tuple[str, str]]:
     if study.is_regression:
         return (seconds, "final/val_loss"), ("minimize", "minimize")
     return (seconds, "final/val_accuracy"), ("minimize", "maximize")
-
-
-def _pair(runs: Sequence[Run], metrics: tuple[str, str]) -> tuple[Estimate, Estimate]:
-    first, second = (mean_of([float(run["metrics"].get(name, math.nan)) for run in runs]) for name in metrics)
-    return first, second
 
 
 def pareto_panel(points: ParetoPoints, study: Study, recommended: Row | None) -> Panel:

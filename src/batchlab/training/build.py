@@ -20,9 +20,8 @@ from batchlab.system.torchrun_env import torchrun_env
 from batchlab.training.clock import Clock
 from batchlab.training.data_loading import load_dataset, load_placed
 from batchlab.training.grad_norm_accumulator import GradNormAccumulator
-from batchlab.training.gradient import TrainStep
+from batchlab.training.gradient import TrainStep, make_train_step, precise
 from batchlab.training.plan import Plan, ResolvedRun, Schedule, make_plan
-from batchlab.training.train_step import make_train_step, precise
 
 WARMUP_FROM = 0.1
 """Where warm-up starts unless lr_schedule.warmup_from says so, as a share of the lr."""
@@ -67,14 +66,9 @@ def build(config: Config, seed: int) -> Built:
 
 
 def build_run(run: ResolvedRun, seed: int) -> Built:
-    """Build data, model, scaled lr, optimizer and stream, in that order.
+    """Build data, model, scaled lr, optimizer and stream of a run whose micro_batch_size is settled, in that order.
 
-    Args:
-        run: passed both gates; its micro_batch_size is not auto.
-        seed: of initialisation, order and augmentation.
-
-    Returns:
-        What `run` drives; the global torch generator is seeded with `seed`.
+    The global torch generator is seeded with `seed`.
     """
     config, plan = run.config, run.plan
     assert config.micro_batch_size != "auto"

@@ -36,10 +36,8 @@ FORMAT = 3
 def open_checkpointer(built: Built, say: Callable[[str], None], owner: str = "") -> "Generator[Checkpointer | None]":
     """Open the checkpoint of a run while the run goes on; None where none is wanted or none can be had.
 
-    Args:
-        built: not begun yet. A checkpoint that is found is tried on it; one that does not fit leaves it as it was.
-        say: gets a sentence on whatever a person has to know.
-        owner: the study whose trial this is, for `remove_stale`; a run of its own has none.
+    One that is found is tried on the run, which has not begun; one that does not fit leaves it as it was. `say` gets a
+    sentence on whatever a person has to know; `owner` is the study whose trial this is, for `remove_stale`.
     """
     if built.config.checkpoint.every_seconds is None:
         yield None
@@ -65,13 +63,7 @@ def open_checkpointer(built: Built, say: Callable[[str], None], owner: str = "")
 
 
 class Checkpointer:
-    """Writes one run's checkpoint and takes the run up from it; made by `open_checkpointer`.
-
-    Args:
-        path: of the file; this process has its lock.
-        key: of the run.
-        built: the run.
-        say: see `open_checkpointer`.
+    """Write one run's checkpoint and resume the run from it; made by `open_checkpointer`, with the lock of `path`.
 
     Attributes:
         resumed_from: steps of the checkpoint that was found; None where there was none that can be used.
@@ -161,9 +153,8 @@ class Checkpointer:
 def key_of(built: Built) -> str:
     """Return a hash of what a run is and how it is measured: 16 hexadecimal digits."""
     facts = (FORMAT, config_key(built.config), settings_affecting(built.config, Affects.MEASURES), built.device.type)
-    text = json.dumps(
-        [*facts, built.clock.is_calibrated, built.seed, built.dataset.digest], sort_keys=True, default=str
-    )
+    facts += (built.clock.is_calibrated, built.seed, built.dataset.digest)
+    text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

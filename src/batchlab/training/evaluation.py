@@ -61,11 +61,8 @@ class RunHistory:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Set the evaluations, the clock's readings and the seconds."""
-        self.evaluations = [_evaluation(each) for each in state["evaluations"]]
+        self.evaluations = []
+        for each in state["evaluations"]:
+            point = LoopPoint(**(each["point"] | {"counts": Counts(**each["point"]["counts"])}))
+            self.evaluations.append(Evaluation(point, each["metrics"], each["is_last"]))
         self._readings, self._earlier = list(state["readings"]), state["seconds"]
-
-
-def _evaluation(state: dict[str, Any]) -> Evaluation:
-    counts = Counts(**state["point"]["counts"])
-    point = LoopPoint(**(state["point"] | {"counts": counts}))
-    return Evaluation(point, state["metrics"], state["is_last"])

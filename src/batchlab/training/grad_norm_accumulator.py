@@ -1,7 +1,7 @@
 """Estimate the noise scale from accumulated steps: gradient norms of the first part and of the whole batch."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,7 @@ MIN_STEPS = 16
 
 
 class GradNormAccumulator:
-    """Squared norms of gradients of accumulated steps, kept on the device until someone reads them.
-
-    Args:
-        parameters: whose gradients are accumulated.
-    """
+    """Squared norms of the parameters' gradients in accumulated steps, kept on the device until someone reads them."""
 
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
         self._parameters = [parameter for parameter in parameters if parameter.requires_grad]
@@ -32,9 +28,7 @@ class GradNormAccumulator:
     def add(self, num_examples: int, batch_size: int) -> None:
         """Append the norm of the accumulated gradient: of the first part, then of the whole batch.
 
-        Args:
-            num_examples: in the gradient so far, weighted by their share of the batch.
-            batch_size: in the whole batch.
+        Its `num_examples` so far are weighted by their share of the batch.
         """
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         self._norms.append(torch.stack(_norms(gradients)))
@@ -62,17 +56,15 @@ class GradNormAccumulator:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Set the norms and sizes of steps that another process made."""
-        norms: Sequence[Tensor] = (
-            [] if state["norms"] is None else state["norms"].to(self._parameters[0].device).split(1)
-        )
-        self._norms = deque(norms, self._norms.maxlen)
+        norms = state["norms"]
+        parts = () if norms is None else norms.to(self._parameters[0].device).split(1)
+        self._norms = deque(parts, self._norms.maxlen)
         self._sizes, self._num_new = deque(state["sizes"], self._sizes.maxlen), state["num_new"]
 
     def read(self, population: float) -> NoiseScale | None:
         """Return the noise scale over the steps since the last reading, and at least the last 16; None without a step.
 
-        Args:
-            population: examples in the training split.
+        `population` is the number of examples in the training split.
         """
         num_steps = min(len(self._sizes), max(self._num_new, MIN_STEPS))
         if not self._num_new:

@@ -1,4 +1,4 @@
-"""Compute the gradient of one batch: over its parts in this process, or over its shares in several processes.
+"""Train steps, and the gradient of one batch: over its parts in this process, or over its shares in several processes.
 
 A part of n_i examples weighs n_i/B, whether it is computed here or in another process, so that the sum is the
 gradient of the whole batch's mean loss.
@@ -14,6 +14,8 @@ from torch.amp.grad_scaler import GradScaler
 
 from batchlab.training.grad_norm_accumulator import GradNormAccumulator
 from batchlab.training.plan import part_sizes
+
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Source(Protocol):
@@ -77,15 +79,7 @@ class Ranks(Protocol):
 def whole_gradient(
     train_step: TrainStep, stream: Source, start: int, batch_size: int, micro_batch_size: int | None
 ) -> Tensor:
-    """Set the parameters' gradients to that of the mean loss of a batch; return that loss, detached, on the device.
-
-    Args:
-        train_step: model and loss.
-        stream: training examples.
-        start: position of the batch's first example.
-        batch_size: its examples over all parts and processes.
-        micro_batch_size: most examples in one forward and backward pass, or None.
-    """
+    """Set the parameters' gradients to that of the mean loss of a batch; return that loss, detached, on the device."""
     train_step.optimizer.zero_grad()
     if train_step.ranks is not None:
         return train_step.ranks.gradient(train_step, stream, start, batch_size, micro_batch_size)
@@ -97,12 +91,7 @@ def accumulate(
 ) -> Tensor:
     """Add the gradient of a loss over consecutive examples of the stream, part by part, each weighted by n_i/B.
 
-    Args:
-        train_step: model and loss.
-        stream: training examples.
-        start: position of the first example.
-        sizes: examples in each part, n_i.
-        batch_size: B, of which these parts may be a share; None = their sum.
+    The parts, of n_i = `sizes` examples, may be a share of the batch B = `batch_size`; None = their sum.
 
     Returns:
         The parts' share of the mean loss over B examples, detached, on the device: all of it where B is their sum.
@@ -120,3 +109,44 @@ def accumulate(
         if train_step.grad_norms is not None and start in (first, end):
             train_step.grad_norms.add(whole - (end - start), whole)
     return total
+
+
+def precise(model: Callable[[Tensor], Tensor], precision: str, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Return the model under autocast; as it is for float32."""
+    if precision == "float32":
+        return model
+
+    def forward(inputs: Tensor) -> Tensor:
+        with torch.autocast(device.type, DTYPES[precision]):
+            return model(inputs)
+
+    return forward
+
+
+def make_train_step(
+    model: nn.Module,
+    forward: Callable[[Tensor], Tensor],
+    loss_function: Callable[[Tensor, Tensor], Tensor],
+    optimizer: torch.optim.Optimizer,
+    precision: str,
+) -> TrainStep:
+    """Join model, forward pass under `precision`, loss of float32 logits, and optimizer; scale float16's gradients."""
+
+    def compute_loss(inputs: Tensor, targets: Tensor) -> Tensor:
+        return loss_function(forward(inputs).float(), targets)
+
+    if precision != "float16":
+        # torch's own stub says float; every optimizer hands on what the closure returned
+        return TrainStep(model, compute_loss, Tensor.backward, optimizer.step, optimizer)  # pyright: ignore
+    scaler = torch.amp.GradScaler()  # pyright: ignore[reportPrivateImportUsage]
+
+    def step(gradient: Callable[[], Tensor]) -> Tensor:
+        loss = gradient()
+        scaler.step(optimizer)
+        scaler.update()
+        return loss
+
+    def backward(loss: Tensor) -> None:
+        scaler.scale(loss).backward()  # pyright: ignore[reportUnknownMemberType], torch leaves its arguments untyped
+
+    return TrainStep(model, compute_loss, backward, step, optimizer, scaler=scaler)

@@ -63,15 +63,7 @@ def fit(
     clock: Clock,
     state: LoopState | None = None,
 ) -> Generator[LoopPoint, None, None]:
-    """Train until the budget is used up; closing the generator ends the run earlier.
-
-    Args:
-        train_step: model, loss and optimizer.
-        stream: training examples by position.
-        plan: budget, parts and evaluations.
-        schedule: batch size and lr factor at a progress.
-        clock: counts seconds of training; told of every step, stopped at every yield.
-        state: where to begin; None = at the first step.
+    """Train from `state`, or the first step, until the budget is used up; closing the generator ends the run earlier.
 
     Yields:
         A point at every evaluation, at signs of life between them, and at the end.

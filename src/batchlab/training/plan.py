@@ -45,26 +45,13 @@ class Plan:
         """Return the share of the budget that is used, 0 at the start, 1 and more at the end."""
         return getattr(counts, self.counted) / self.limit
 
-    @property
-    def num_steps(self) -> int | None:
-        """Return the planned optimizer steps of a constant batch; None where only the clock knows."""
-        if self.counted == "seconds":
-            return None
-        return math.ceil(self.limit / (1 if self.counted == "steps" else self.batch_size))
-
 
 def make_plan(config: Config, num_train: int) -> Plan:
     """Return the plan of a checked configuration on a training split of `num_train` examples.
 
     Epochs and examples become whole steps, ``num_steps = max(1, round(epochs * N / B))``, and are counted
     in the examples of these steps, so that a batch that grows ends at the same number of examples.
-
-    Args:
-        config: a configuration that passed gate 1; micro_batch_size=auto that is not settled yet is the whole batch.
-        num_train: examples in the training split, N.
-
-    Returns:
-        The plan.
+    A micro_batch_size=auto that is not settled yet is the whole batch.
     """
     batch_size = num_examples_of(config.batch_size, num_train)
     micro = None if config.micro_batch_size in ("none", "auto") else int(config.micro_batch_size)
@@ -111,12 +98,7 @@ def whole_steps(num_examples: float, batch_size: int) -> int:
 
 
 def part_sizes(batch_size: int, micro_batch_size: int | None) -> list[int]:
-    """Return the sizes of the near-equal parts into which a batch is cut: ceil(B/m) of them, larger ones first.
-
-    Args:
-        batch_size: examples of the batch, B.
-        micro_batch_size: most examples of a part, m; None = one part.
-    """
+    """Return the sizes of ceil(B/m) near-equal parts of a batch B, larger ones first; one part where m is None."""
     num_parts = 1 if micro_batch_size is None else math.ceil(batch_size / micro_batch_size)
     small, num_larger = divmod(batch_size, num_parts)
     return [small + 1] * num_larger + [small] * (num_parts - num_larger)

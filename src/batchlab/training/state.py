@@ -27,37 +27,33 @@ class Stateful(Protocol):
         ...
 
 
-class Weights:
+class _Weights:
     """Parameters and buffers of a model, those too that its own state leaves out."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Stateful`."""
         own = self._model.state_dict()
         return {"own": own, "others": {name: each for name, each in self._model.named_buffers() if name not in own}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Stateful`."""
         self._model.load_state_dict(state["own"])
         buffers = dict(self._model.named_buffers())
         for name, value in state["others"].items():
             buffers[name].copy_(value)
 
 
-class Steps:
+class _Steps:
     """An optimizer but for its learning rates: `fit` begins with the run's own, and puts the schedule's factor on."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Stateful`."""
         return self._optimizer.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Stateful`."""
         lrs = [group["lr"] for group in self._optimizer.param_groups]
         self._optimizer.load_state_dict(state)
         for group, lr in zip(self._optimizer.param_groups, lrs, strict=True):
@@ -71,7 +67,7 @@ class RandomNumbers:
         self._device = device
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Stateful`."""
+        """Return the generators' states."""
         states = {"cpu": torch.get_rng_state()}
         if self._device.type == "cuda":
             states["cuda"] = torch.cuda.get_rng_state(self._device)
@@ -80,7 +76,7 @@ class RandomNumbers:
         return states
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Stateful`."""
+        """Set the generators' states."""
         torch.set_rng_state(state["cpu"])
         if "cuda" in state:
             torch.cuda.set_rng_state(state["cuda"], self._device)
@@ -91,7 +87,7 @@ class RandomNumbers:
 def parts_of(built: Built) -> dict[str, Stateful]:
     """Return the parts that a run trains with, by name, in the order in which they are to be loaded."""
     train_step = built.train_step
-    parts: dict[str, Stateful] = {"weights": Weights(train_step.model), "optimizer": Steps(train_step.optimizer)}
+    parts: dict[str, Stateful] = {"weights": _Weights(train_step.model), "optimizer": _Steps(train_step.optimizer)}
     parts |= {name: part for name in ("scaler", "grad_norms") if (part := getattr(train_step, name)) is not None}
     # random numbers last: a DataLoader draws some when it starts
     return parts | {"clock": built.clock, "stream": built.stream, "random": RandomNumbers(built.device)}

@@ -10,12 +10,12 @@ from batchlab.config.schema import Config
 from batchlab.data.dataset import Dataset
 from batchlab.data.transforms import Prepare
 from batchlab.errors import ConfigError, ConfigErrors, config_error, raised, reason
-from batchlab.models.norm import GhostBatchNorm
+from batchlab.models.norm import pass_sizes
 from batchlab.system.device_memory import is_out_of_memory
 from batchlab.training.build import build_loss, build_optimizer, pick_device, scaled_settings
+from batchlab.training.gradient import make_train_step, precise
 from batchlab.training.loop import TrainStep
 from batchlab.training.plan import ResolvedRun
-from batchlab.training.train_step import make_train_step, precise
 
 EXAMPLES = 32
 
@@ -55,7 +55,7 @@ def check_first_step(run: ResolvedRun, model: nn.Module) -> Iterator[ConfigError
 
 def _examples(dataset: Dataset, model: nn.Module, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return about `EXAMPLES` of the training split, from all over it; a multiple of the ghost sizes."""
-    unit = math.lcm(2, *(module.ghost_size for module in model.modules() if isinstance(module, GhostBatchNorm)))
+    unit = math.lcm(2, pass_sizes(model)[1])
     index = torch.linspace(0, len(dataset.train) - 1, unit * math.ceil(EXAMPLES / unit)).long()
     return Prepare(dataset, device)(dataset.train.inputs[index].to(device)), dataset.train.targets[index].to(device)
 

@@ -12,10 +12,10 @@ from batchlab.data.dataset import Dataset
 from batchlab.data.transforms import Prepare
 from batchlab.errors import ConfigError, ConfigErrors, config_error, place_of, raised, reason
 from batchlab.models.losses import Views
-from batchlab.models.norm import GhostBatchNorm
+from batchlab.models.norm import GhostBatchNorm, norms_of, pass_sizes
 from batchlab.training.build import build_model, pick_device
+from batchlab.training.gradient import precise
 from batchlab.training.plan import Plan, ResolvedRun
-from batchlab.training.train_step import precise
 from batchlab.validation.launch_rules import is_contrastive
 
 
@@ -56,18 +56,17 @@ def _norms(run: ResolvedRun, model: nn.Module) -> Iterator[ConfigError]:
     """Check batch norm and ghost batch norm against every part of every batch that the run will see."""
     config, plan = run.config, run.plan
     sizes = {size for batch in run.batch_sizes for size in plan.forward_sizes(batch)}
-    modules = list(model.modules())
-    has_norm = any(isinstance(module, _BatchNorm | GhostBatchNorm) for module in modules)
-    if has_norm and min(sizes) == 1:
+    norms = norms_of(model)
+    if norms and min(sizes) == 1:
         key = "batch_size" if plan.batch_size < 2 * plan.num_processes else "micro_batch_size"
         allowed = "batch norm needs at least 2 examples in each forward pass"
         value = config.batch_size if key == "batch_size" else config.micro_batch_size
         least = 2 * plan.num_processes if key == "batch_size" else _least_micro_batch(plan, run.batch_sizes)
         yield ConfigError(key, value, allowed, f"{key}={least}, or model.norm=layer, or model.norm=none")
-    if config.sync_batch_norm and not any(isinstance(module, _BatchNorm) for module in modules):
+    if config.sync_batch_norm and not any(isinstance(norm, _BatchNorm) for norm in norms):
         allowed = "has no effect: the model has no batch norm"
         yield ConfigError("sync_batch_norm", "true", allowed, "sync_batch_norm=false")
-    for ghost_size in sorted({module.ghost_size for module in modules if isinstance(module, GhostBatchNorm)}):
+    for ghost_size in sorted({norm.ghost_size for norm in norms if isinstance(norm, GhostBatchNorm)}):
         uneven = sorted(size for size in sizes if size % ghost_size)
         if uneven:
             allowed = f"must divide each forward pass; here they have {', '.join(map(str, uneven[:5]))} examples"
@@ -90,8 +89,7 @@ def _divisor(sizes: list[int], at_most: int) -> int:
 def _forward(config: Config, dataset: Dataset, model: nn.Module) -> Iterator[ConfigError]:
     device = pick_device(config.device)
     model, key, name = model.to(device), "model._target_", config.model["_target_"]
-    ghosts = [module.ghost_size for module in model.modules() if isinstance(module, GhostBatchNorm)]
-    index = torch.arange(max([2, *ghosts]))
+    index = torch.arange(max(2, pass_sizes(model)[1]))
     inputs = Prepare(dataset, device)(dataset.train.inputs[index].to(device))
     forward, shape = precise(model, config.precision, device), list(inputs.shape[1:])
     for mode in ("train", "eval"):

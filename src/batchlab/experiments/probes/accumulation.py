@@ -11,11 +11,6 @@ from batchlab.training.plan import part_sizes
 def accumulation(config: Config, seed: int, *, micro_batch_size: int) -> dict[str, float]:
     """Compare the two gradients of the first batch of a fresh model, in training mode.
 
-    Args:
-        config: of the run; its batch is compared.
-        seed: of model and batch.
-        micro_batch_size: most examples of a part.
-
     Returns:
         gradient/relative_difference: largest difference of any entry over the largest entry of the whole gradient.
     """

@@ -14,13 +14,7 @@ LARGE = 4.0
 
 
 def gradient_noise(config: Config, seed: int, *, num_examples: int, num_draws: int) -> dict[str, float]:
-    """Train, then compare batches of 1, 2, 4, ... examples with the gradient of the whole sample.
-
-    Args:
-        config: of the training.
-        seed: of the training and of the batches.
-        num_examples: of the sample.
-        num_draws: batches of each size.
+    """Train, then compare `num_draws` batches of 1, 2, 4, ... examples each with the gradient of the whole sample.
 
     Returns:
         noise/variance_slope, noise/exact, noise/two_batch, noise/largest_deviation of cosine² from its law,

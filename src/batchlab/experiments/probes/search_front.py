@@ -24,12 +24,8 @@ def search_front(
 ) -> dict[str, float]:
     """Search with the command that a person would type, and measure what it found in so many training seconds.
 
-    Args:
-        config: data, model and threads are those of the search.
-        seed: of sampler and trainings.
-        words: of the command line, e.g. ``batch_size=128``.
-        train_seconds: trials count until their training seconds add up to so many.
-        timeout: seconds after which the search is stopped in any case.
+    Trials count until their training seconds add up to so many; after `timeout` seconds the search is stopped. The
+    words of its command line follow those that the configuration gives, e.g. ``batch_size=128``.
 
     Returns:
         front/hypervolume of (log seconds, error), each in [0, 1] of its range, front/num_trials that counted, and
@@ -60,7 +56,7 @@ def search_front(
 
 
 def _trials(folder: str) -> list[tuple[float, float]]:
-    """Training seconds and validation error of the trials that are done, in the order of their numbers."""
+    """Return training seconds and validation error of the trials that are done, in the order of their numbers."""
     study = find_study(folder, "front")
     trials = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]) if study else []
     return [(each.values[0], 1 - each.values[1]) for each in trials if each.values]
@@ -81,10 +77,7 @@ def _of_trials(trials: Sequence[tuple[float, float]], train_seconds: float) -> d
 
 
 def hypervolume(points: Sequence[tuple[float, float]]) -> float:
-    """Share of the box that is dominated: log seconds within `SECONDS`, errors from 0 to `WORST_ERROR`.
-
-    Args:
-        points: (training seconds, error).
+    """Return the share of the box that (seconds, error) dominate: log seconds in `SECONDS`, errors to `WORST_ERROR`.
 
     Source: Zitzler and Thiele 1998 (size of the space covered).
     """

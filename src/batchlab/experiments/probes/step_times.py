@@ -36,13 +36,7 @@ def step_times(
 ) -> dict[str, float]:
     """Time the run's step at each batch size, on the process's own clock, which a busy neighbour does not stretch.
 
-    Args:
-        config: of the run; one thread.
-        seed: of model and batch.
-        batch_sizes: integers, full, or ranges as in scripts/benchmark.py.
-        num_blocks: each times every size once.
-        budget_seconds: blocks are cut short after so long.
-        feed: resident, or loader.
+    The settings are those of `batchlab benchmark`; the run has one thread.
 
     Returns:
         step_seconds/<B>, epoch_seconds/<B>, throughput/<B> (examples per second), step_time/alpha_seconds,
@@ -78,12 +72,7 @@ def _numbers(measured: VariantTimes, num_train: int) -> dict[str, float]:
 
 
 def table_and_step_times(config: Config, seed: int, **settings: Any) -> dict[str, float]:
-    """Time what this machine takes, and refit what the 2017 post's table says of its own.
-
-    Args:
-        config: of the run.
-        seed: of model and batch.
-        settings: as of `step_times`.
+    """Time what this machine takes, and refit what the 2017 post's table says of its own; settings of `step_times`.
 
     Returns:
         The numbers of `step_times`, and s0/gpu_r_squared, s0/cpu_r_squared, s0/crossing_of_laws, s0/crossing.
