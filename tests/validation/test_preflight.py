@@ -158,6 +158,7 @@ def mistakes_of(monkeypatch, capsys, tmp_path):
         (["-m", "hydra.sweep.dir=choice(a,b)"], "Type hydra.sweep.dir=a"),
         (["trust=${lr}"], ": a list. Type the command without trust"),
         (["objectives=${seed}"], "objectives=0: a list"),
+        (["hydra=1"], "Type the command without hydra"),
         (["study=null"], "study=null: must have a value. Type study=runs-digits-mlp"),
         (["hydra.verbose=3"], "hydra.verbose=3: true, false, or names of loggers"),
         (["hydra.job.env_copy=[NO_SUCH]"], "KeyError: 'NO_SUCH'"),

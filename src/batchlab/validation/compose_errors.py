@@ -145,12 +145,14 @@ def _value_or_key(key: str, value: str, error: Exception, default: DictConfig) -
         return _unknown_key(key, value, keys)
     said = "must have a value" if value == "null" else reason(error.__cause__ or error).rstrip(".")
     said = said[:1].lower() + said[1:]
-    if key in GlobalHydra.instance().config_loader().list_groups(""):
-        return ConfigError(key, value, said, f"{key}={default.hydra.runtime.choices[key]}")
+    choices = default.hydra.runtime.choices
+    if key in choices:
+        return ConfigError(key, value, said, f"{key}={choices[key]}")
     if isinstance(known, DictConfig) and len(known):
         first = next(iter(known))
         allowed = f"holds settings of its own: {', '.join(f'{key}.{name}' for name in known)}"
-        return ConfigError(key, value, allowed, f"{key}.{first}={value}")
+        fix = f"the command without {key}" if isinstance(known[first], DictConfig) else f"{key}.{first}={value}"
+        return ConfigError(key, value, allowed, fix)
     if OmegaConf.is_list(known) and not value.startswith("["):
         return ConfigError(key, value, "a list stands in brackets", shlex.quote(f"{key}=[{value}]"))
     plain = OmegaConf.to_container(known) if OmegaConf.is_config(known) else known
