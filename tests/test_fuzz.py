@@ -76,7 +76,7 @@ NEEDED = {
 """Options that go together."""
 FEW = {"num_seeds": ("1", "2"), "hydra.sweeper.n_trials": ("1", "2", "3")}
 """Counts of what is trained: a larger one is valid, and would take as much longer."""
-NOT_HERE = ("micro_batch_size=auto", "compile=true", "data.download=true", "hydra/sweeper=arms", "model=torchvision")
+NOT_HERE = ("micro_batch_size=auto", "compile=true", "data.download=true", "hydra/sweeper=_arms", "model=torchvision")
 """Valid, and slow: tested elsewhere."""
 OUTSIDE = ("mlruns", "hydra.run", "hydra.sweep", "hydra.output_subdir", "hydra.job.chdir", "hydra.searchpath")
 """Folders of what is written: they stay below the test's own."""

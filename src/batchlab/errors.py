@@ -66,6 +66,7 @@ def reason(error: BaseException) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Find the known word that `word` was probably meant to be, or None."""
-    matches = get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return matches[0] if matches else None
+    """Find the known word that `word` was probably meant to be, whatever its case, or None."""
+    by_case = {each.casefold(): each for each in known}
+    matches = get_close_matches(word.casefold(), by_case, n=1, cutoff=0.5)
+    return by_case[matches[0]] if matches else None

@@ -1,4 +1,4 @@
-"""The Hydra sweeper `hydra/sweeper=arms`: every arm of an experiment, through any Hydra launcher.
+"""The Hydra sweeper `hydra/sweeper=_arms`: every arm of an experiment, through any Hydra launcher.
 
 Hydra imports this module before every command, `--help` too: nothing heavy is imported at its top.
 """
@@ -74,4 +74,4 @@ class ArmsSweeperConf:
     """Which metric of which arms is drawn, over what."""
 
 
-ConfigStore.instance().store(group="hydra/sweeper", name="arms", node=ArmsSweeperConf, provider="batchlab")
+ConfigStore.instance().store(group="hydra/sweeper", name="_arms", node=ArmsSweeperConf, provider="batchlab")

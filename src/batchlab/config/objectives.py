@@ -54,6 +54,9 @@ def is_measured(objectives: Iterable[str]) -> bool:
 def check_objectives(objectives: list[str]) -> list[ConfigError]:
     """Find objectives that are no final metrics, or that are measured on the test split."""
     errors = []
+    if odd := [each for each in objectives if not isinstance(each, str)]:
+        allowed = "each objective is the name of a final metric"
+        return [ConfigError("objectives", each, allowed, "objectives=[final/val_accuracy]") for each in odd]
     for objective in objectives:
         direction, colon, name = objective.rpartition(":")
         if colon and direction not in ("minimize", "maximize"):

@@ -25,6 +25,7 @@ RUN = IDENTITY | LABEL
 STEP = RUN | STEP_TIME | MEMORY
 ON_MODEL = MEASURES | MEMORY
 BELOW_ONE, SHARE, WEIGHT = Interval(ge=0, lt=1), Interval(ge=0, le=1), Interval(gt=0, le=1)
+FOLDER = r"(?s).*\S.*", "the path of a folder"
 DEVICE = r"auto|cpu|mps|cuda(:\d+)?", "one of auto, cpu, cuda, cuda:0, cuda:1, ..., mps"
 
 
@@ -150,8 +151,8 @@ class Config:
         fix="first-look",
     )
     objectives: list[str] = key([], "final metrics, averaged over seeds, that a search makes better")
-    data_root: str = key(MISSING, "folder of data sets that are files")
-    mlruns: str = key(MISSING, "folder of every result")
+    data_root: str = key(MISSING, "folder of data sets that are files", pattern=FOLDER, fix="data")
+    mlruns: str = key(MISSING, "folder of every result", pattern=FOLDER, fix="mlruns")
     trust: list[str] = key([], "packages whose `_target_`s a file from elsewhere (-cd) may have; they run code")
 
 

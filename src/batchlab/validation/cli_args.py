@@ -9,11 +9,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from batchlab.config.hydra_internals import args_parser
-from batchlab.config.installation import CONF
-from batchlab.errors import ConfigError, nearest
+from batchlab.config.installation import CONF, program
+from batchlab.errors import ConfigError
 from batchlab.validation.compose_errors import not_a_setting
 
 SEARCHPATH = "hydra.searchpath="
+OF_COMMAND = ("hydra.", "hydra/", "mlruns=", "search=")
+"""Settings that are one for all jobs of a command begin so."""
 
 
 def read_flags(arguments: Sequence[str]) -> tuple[Namespace, list[ConfigError]]:
@@ -33,17 +35,19 @@ def read_flags(arguments: Sequence[str]) -> tuple[Namespace, list[ConfigError]]:
 
 
 def _swept_settings_of_hydra(overrides: Sequence[str]) -> Iterator[ConfigError]:
-    """Find lists and ranges for keys of Hydra's own node, which is one for all jobs of a command."""
-    for line in (line for line in overrides if line.lstrip("+").startswith("hydra.")):
+    """Find lists and ranges for keys of Hydra's own node and others that are one for all jobs of a command."""
+    for line in (line for line in overrides if line.lstrip("+").startswith(OF_COMMAND)):
         try:
             override = OverridesParser.create().parse_override(line)
         except HydraException:
             continue  # said with every other line that cannot be read
         if override.is_sweep_override():
             key, _, value = line.partition("=")
-            first = next(iter(override.sweep_string_iterator()), "") if override.is_discrete_sweep() else ""
-            fix = shlex.quote(f"{key}={first}") if first else f"the command without {key}"
-            yield ConfigError(key, value, "one value: settings of Hydra are those of the whole command", fix)
+            values = list(override.sweep_string_iterator()) if override.is_discrete_sweep() else []
+            fix = (
+                shlex.quote(f"{key}={values[-1 if key == 'search' else 0]}") if values else f"the command without {key}"
+            )
+            yield ConfigError(key, value, "one value, which is that of the whole command", fix)
 
 
 def is_only_shown(args: Namespace) -> bool:
@@ -79,11 +83,11 @@ def _not_followed(args: Namespace) -> Iterator[ConfigError]:
         yield ConfigError("--experimental-rerun", args.experimental_rerun, allowed, fix)
     if args.config_dir is not None and not Path(args.config_dir).is_dir():
         yield ConfigError("--config-dir", args.config_dir, "there is no such folder", "-cd /a/folder/of/yours")
-    known = sorted(path.stem for path in CONF.glob("*.yaml"))
-    if args.config_name is not None and args.config_name.removesuffix(".yaml") not in known:
-        close = nearest(args.config_name, known) or "train"
-        allowed = f"conf/ has {', '.join(known)}; a file of yours is an option of a group, -cd FOLDER +group=name"
-        yield ConfigError("--config-name", args.config_name, allowed, f"-cn {close}")
+    if args.config_name not in (None, "train", "train.yaml"):
+        allowed = "the configuration of a run is train; a file of yours is an option of a group, -cd FOLDER +group=name"
+        is_command = args.config_name.removesuffix(".yaml") in {path.stem for path in CONF.glob("*.yaml")}
+        fix = program(args.config_name.removesuffix(".yaml")) if is_command else "-cn train"
+        yield ConfigError("--config-name", args.config_name, allowed, fix)
     asked = {"--run": args.run, "-m": args.multirun, "--cfg": args.cfg, "-sc": args.shell_completion, "-i": args.info}
     if len(typed := [name for name, value in asked.items() if value]) > 1:
         yield ConfigError(" ".join(typed), "", "one of these at a time", typed[-1] if "-m" not in typed else "-m alone")

@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import fields
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -10,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
+from batchlab.config.command_keys import KEYS
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
 from batchlab.config.hydra_internals import keys_of
 from batchlab.config.installation import program
@@ -59,7 +61,10 @@ def diagnose(config_name: str, overrides: list[str], extra: list[str], message: 
         errors += found
         good += [] if found else _values(line)[:1]
     if not errors:
-        return [ConfigError("the command line", " ".join(overrides), " ".join(message.split()), "it differently")]
+        said = " ".join(message.split("full_key", maxsplit=1)[0].split()).rstrip(".")
+        words = [word.partition("=") for word in overrides if "${" in word or word.startswith("~")]
+        words = words or [word.partition("=") for word in overrides]
+        return [ConfigError(key, value, said, f"the command without {key}") for key, _, value in words]
     try:
         rest = compose(config_name, [*extra, *good])
         HydraConfig.instance().set_config(rest)
@@ -121,6 +126,7 @@ def _errors_of(config_name: str, line: str, extra: list[str], default: DictConfi
 def not_a_setting(word: str) -> ConfigError:
     """Return the error for a word on the command line that is no setting."""
     fix = f"{program()} --help" if word.strip("-") in ("h", "help") else f"the command without {word}"
+    fix = word.lstrip("-") if "=" in word else fix
     return ConfigError(word, "", "is no setting; settings are key=value, lists have no spaces", fix)
 
 
@@ -134,6 +140,8 @@ def _error_of(config_name: str, line: str, extra: list[str], default: DictConfig
         close = nearest(value, options) or (options[0] if options else "...")
         return ConfigError(key, value, allowed, f"{key}={close}")
     except COMPOSE_ERRORS as error:
+        if line.startswith("+") and OmegaConf.select(default, key, throw_on_missing=False) is not None:
+            return ConfigError(f"+{key}", value, "+ adds a new key, and this one is there", line.lstrip("+"))
         return _value_or_key(key, value, error, default)
     return None
 
@@ -161,6 +169,9 @@ def _value_or_key(key: str, value: str, error: Exception, default: DictConfig) -
 
 
 def _unknown_key(key: str, value: str, keys: list[str]) -> ConfigError:
+    others = [program(name) for name, kind in KEYS.items() if key in {each.name for each in fields(kind)}]
+    if others and key not in SYNONYMS:
+        return ConfigError(key, value, f"a key of {' and '.join(others)}", f"the command without {key}")
     if f"hydra.sweeper.{key}" in keys:
         return ConfigError(key, value, "no such key; it is a key of the sweeper", f"hydra.sweeper.{key}={value}")
     if key.startswith("hydra.sweeper.") and "hydra.sweeper.n_trials" not in keys:

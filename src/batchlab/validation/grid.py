@@ -80,15 +80,20 @@ def _grid_errors(parsed: list[Override]) -> list[ConfigError]:
     """Find keys that were typed several times, and intervals, which have no values to go through."""
     keys = [override.get_key_element() for override in parsed]
     errors = []
+    is_search = any(override.key_or_group in ("search", "hydra/sweeper") for override in parsed)
     for at, override in enumerate(parsed):
-        if keys.count(override.get_key_element()) > 1:
+        if (key := override.get_key_element()) in keys[:at]:
+            continue  # said where it stands first
+        if keys.count(key) > 1:
             allowed = "the same key stands there several times, and only one would count"
             last = next(each for each in reversed(parsed) if each.get_key_element() == override.get_key_element())
             errors.append(_sweep_error(override, allowed, shlex.quote(last.input_line or "")))
         elif override.is_interval_sweep():
-            errors.append(_sweep_error(override, "an interval has no list of values to run", f"{keys[at]}=128,256,512"))
+            fix = f"search=joint {shlex.quote(override.input_line or '')}"
+            errors += [] if is_search else [_sweep_error(override, "an interval is for a search to choose from", fix)]
         elif override.is_sweep_override() and not swept_lines(override):
-            errors.append(_sweep_error(override, "a list or range without a value", f"{keys[at]}=128,256,512"))
+            fix = f"{key}=128,256,512" if key == "batch_size" else f"the command without {key}"
+            errors.append(_sweep_error(override, "a list or range without a value", fix))
         elif override.is_sweep_override() and len(set(lines := swept_lines(override))) < len(lines):
             once = ",".join(dict.fromkeys(line.partition("=")[2] for line in lines))
             fix = f"{keys[at]}={once}, or num_seeds=3 for several seeds"
