@@ -35,6 +35,7 @@ class BatchlabSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Search; what was typed is in `arguments`."""
+        from batchlab.commands.command_line import stop
         from batchlab.errors import ConfigErrors
         from batchlab.search.retry import StorageUnavailable
         from batchlab.search.study import TooManyFailures
@@ -47,9 +48,11 @@ class BatchlabSweeper(Sweeper):
             from batchlab.report.search_summary import print_search as show
         try:
             search(self._context, self._task, self._launcher, self._config, arguments, show)
-        except (ConfigErrors, TooManyFailures, WorkersFailed, StorageUnavailable) as error:
+        except ConfigErrors as error:
+            stop(error.errors)
+        except (TooManyFailures, WorkersFailed, StorageUnavailable) as error:
             print(error, file=sys.stderr)  # Hydra would put a traceback around it
-            raise SystemExit(2 if isinstance(error, ConfigErrors) else getattr(error, "code", 1)) from None
+            raise SystemExit(getattr(error, "code", 1)) from None
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="batchlab", node=BatchlabSweeperConf, provider="batchlab")

@@ -147,7 +147,7 @@ def test_a_pruned_trial_is_feasible(open_slots):
 def test_a_crash_is_a_failure_with_its_traceback_and_counts(open_slots):
     study, slots = open_slots(num_trials=1)
     assert (
-        finalize(study, slots.claim(sampler)._trial_id, JobOutcome("crashed", "Traceback ...\nValueError: a bug"))
+        finalize(study, slots.claim(sampler)._trial_id, JobOutcome("crashed", "Traceback ...", "ValueError: a bug"))
         is True
     )
     [trial] = done_trials(study)
@@ -166,16 +166,20 @@ def test_the_failure_rate_is_one_of_the_whole_study(open_slots):
     study, slots = open_slots(num_trials=10)
     for place in range(8):
         trial = slots.claim(sampler)
-        finalize(study, trial._trial_id, JobOutcome("crashed" if place % 2 else "returned", "E: bug", (1.0, 1.0)))
+        finalize(
+            study,
+            trial._trial_id,
+            JobOutcome("crashed" if place % 2 else "returned", cause="E: bug", values=(1.0, 1.0)),
+        )
         check_failures(study, 0.5)
-    finalize(study, slots.claim(sampler)._trial_id, JobOutcome("crashed", "E: bug"))
+    finalize(study, slots.claim(sampler)._trial_id, JobOutcome("crashed", cause="E: bug"))
     with pytest.raises(TooManyFailures, match=r"5 of 9 trials crashed.*0\.5 allows\. Trial 8, the last: E: bug"):
         check_failures(study, 0.5)
 
 
 def test_one_crash_is_too_many_where_none_is_allowed(open_slots):
     study, slots = open_slots()
-    finalize(study, slots.claim(sampler)._trial_id, JobOutcome("crashed", "E: bug"))
+    finalize(study, slots.claim(sampler)._trial_id, JobOutcome("crashed", cause="E: bug"))
     check_failures(study, 0.2)
     with pytest.raises(TooManyFailures):
         check_failures(study, 0.0)

@@ -26,6 +26,7 @@ class JobOutcome:
     # (a task function that knows nothing of trials)
     kind: Literal["crashed", "lost", "stopped", "returned"]
     text: str = ""  # the traceback of a crash
+    cause: str = ""  # its exception, one line
     values: Sequence[float] = ()  # what the task function returned
 
 
@@ -61,7 +62,7 @@ def _finalize_by_result(study: Study, trial_id: int, ending: JobOutcome) -> bool
     elif result is not None or ending.kind in ("lost", "stopped"):
         _give_back(study, trial, trial_id, is_loss=ending.kind == "lost")
     else:
-        cause = ending.text.strip().splitlines()[-1] if ending.text.strip() else f"returned {list(ending.values)}"
+        cause = ending.cause or f"returned {list(ending.values)}, not {len(study.directions)} finite numbers"
         storage.set_trial_user_attr(trial_id, "cause", cause)
         storage.set_trial_user_attr(trial_id, "traceback", ending.text)
         storage.set_trial_state_values(trial_id, TrialState.FAIL)

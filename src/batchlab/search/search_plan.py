@@ -63,7 +63,7 @@ def fingerprint(settings: Settings, space: Space, base: DictConfig) -> dict[str,
         f"{direction} {metric}" for metric, direction in zip(settings.metrics, settings.directions, strict=True)
     )
     if OmegaConf.select(base, "data._target_") is None:  # a task function that is not batchlab's
-        return stamp | {"fixed": " ".join(sorted(space.fixed))}
+        return stamp | {key: value for key, _, value in (line.partition("=") for line in space.fixed)}
     from batchlab.training.data_loading import load_dataset  # torch: another application's search does without
 
     typed = typed_config(base)

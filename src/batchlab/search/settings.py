@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from batchlab.config.installation import program
 from batchlab.config.keys import keys_of
 from batchlab.config.objectives import is_final, parse_objective
+from batchlab.config.override_text import override_text
 from batchlab.errors import ConfigError, ConfigErrors, config_error, nearest
 from batchlab.search.sweeper_keys import SAMPLERS, BatchlabSweeperConf, sampler_traits
 
@@ -58,7 +59,8 @@ def read_settings(config: DictConfig) -> Settings:
         directions = _directions(sweeper["direction"]) or ["minimize"]
         objectives = [f"{direction}:value_{place}" for place, direction in enumerate(directions)]
     if unknown := [each for each in _directions(sweeper["direction"]) if each not in ("minimize", "maximize")]:
-        fix = "hydra.sweeper.direction=minimize"
+        known = [nearest(each, ("minimize", "maximize")) or "minimize" for each in _directions(sweeper["direction"])]
+        fix = override_text("hydra.sweeper.direction", known if len(known) > 1 else known[0])
         raise config_error("hydra.sweeper.direction", unknown[0], "minimize or maximize, one per objective", fix)
     parsed = [parse_objective(each) for each in objectives if is_final(each)]
     study = str(OmegaConf.select(config, "study") or sweeper["study_name"] or config.hydra.job.name)
@@ -150,7 +152,8 @@ def _disagreements(sweeper: dict[str, Any], study: str, objectives: list[tuple[s
     """Keys of the released plugin that say something else than `study` and `objectives` do."""
     name, directions = sweeper["study_name"], _directions(sweeper["direction"])
     if name is not None and name != study:
-        yield ConfigError("hydra.sweeper.study_name", name, f"disagrees with study={study}", f"study={name}")
+        fix = f"study={name}" if name else f"hydra.sweeper.study_name={study}"
+        yield ConfigError("hydra.sweeper.study_name", name, f"disagrees with study={study}", fix)
     if directions and directions != [direction for _, direction in objectives]:
         stated = ", ".join(f"{direction} {metric}" for metric, direction in objectives)
         fix = "objectives=[final/val_accuracy]" if len(directions) == 1 else "hydra.sweeper.direction=null"

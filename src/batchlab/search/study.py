@@ -99,11 +99,11 @@ def done_trials(study: Study, num_trials: float = math.inf) -> list[FrozenTrial]
     return [trial for trial in trials if is_done(trial) and trial.user_attrs.get("slot", trial.number) < num_trials]
 
 
-def check_failures(study: Study, max_failure_rate: float) -> None:
-    """Raise TooManyFailures where too large a share of a study's trials crashed, whoever ran them."""
+def check_failures(study: Study, max_failure_rate: float, at_least: int = FEW) -> None:
+    """Raise TooManyFailures where too large a share of the trials done (or of `at_least`) crashed, whoever ran them."""
     done = done_trials(study)
     failed = [trial for trial in done if trial.state is TrialState.FAIL]
-    if len(failed) > max_failure_rate * max(len(done), FEW):
+    if len(failed) > max_failure_rate * max(len(done), at_least):
         raise TooManyFailures(
             f"{len(failed)} of {len(done)} trials crashed, more than hydra.sweeper.max_failure_rate="
             f"{max_failure_rate:g} allows. Trial {failed[-1].number}, the last: {failed[-1].user_attrs.get('cause')}"

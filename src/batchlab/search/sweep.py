@@ -85,6 +85,8 @@ def search(
             deadline = min(deadline, float(os.environ.get(UNTIL, "inf")))
             jobs = TrialRunner(settings, context, task, launcher, composer, deadline)
             SearchLoop(study, settings, space, queue, composer, jobs).run(own_lease(), deadline)
+        if WORKER not in os.environ:
+            check_failures(study, settings.max_failure_rate, at_least=0)
     finally:
         if WORKER not in os.environ:
             write_solutions(Path(master.hydra.sweep.dir), study, settings, space)

@@ -14,6 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import OmegaConf, open_dict
 
 from batchlab.config.hydra_internals import is_in_process, job_error
+from batchlab.errors import reason
 from batchlab.search.finalize import JobOutcome
 from batchlab.search.retry import StorageUnavailable
 from batchlab.search.settings import Settings
@@ -105,6 +106,7 @@ def _outcome_of(returned: JobReturn) -> JobOutcome:
             return JobOutcome("stopped")
         if isinstance(error, DataChanged):
             raise error
-        return JobOutcome("crashed", "".join(traceback.format_exception(error)))
+        cause = f"{type(error).__name__}: {reason(error)}"
+        return JobOutcome("crashed", "".join(traceback.format_exception(error)), cause)
     values: Any = returned.return_value
     return JobOutcome("returned", values=values if isinstance(values, list | tuple) else [values])
