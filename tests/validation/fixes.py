@@ -39,7 +39,7 @@ def retyped(arguments: list[str], said: str, fix: str) -> list[str] | None:
         return None
     replaced = {key_of(word) for word in words} | (set() if is_added else {key})
     flags = [word for word in words if word.startswith("-") and word not in arguments]
-    kept = [word for word in arguments if word.startswith("-") or key_of(word) not in replaced]
+    kept = [word for word in arguments if key_of(word) not in replaced or (word.startswith("-") and "=" not in word)]
     cut_off = said.partition(": a list has no spaces")[0].split()[1:]
     settings = [word for word in words if not word.startswith("-")]
     return [*flags, *(word for word in kept if word not in cut_off), *settings]

@@ -85,9 +85,9 @@ def _not_followed(args: Namespace) -> Iterator[ConfigError]:
         yield ConfigError("--config-dir", args.config_dir, "there is no such folder", "-cd /a/folder/of/yours")
     if args.config_name not in (None, "train", "train.yaml"):
         allowed = "the configuration of a run is train; a file of yours is an option of a group, -cd FOLDER +group=name"
-        is_command = args.config_name.removesuffix(".yaml") in {path.stem for path in CONF.glob("*.yaml")}
-        fix = program(args.config_name.removesuffix(".yaml")) if is_command else "-cn train"
-        yield ConfigError("--config-name", args.config_name, allowed, fix)
+        if (name := args.config_name.removesuffix(".yaml")) in {path.stem for path in CONF.glob("*.yaml")}:
+            allowed += f"; {name} is that of `{program(name)}`"
+        yield ConfigError("--config-name", args.config_name, allowed, "-cn train")
     asked = {"--run": args.run, "-m": args.multirun, "--cfg": args.cfg, "-sc": args.shell_completion, "-i": args.info}
     if len(typed := [name for name, value in asked.items() if value]) > 1:
         yield ConfigError(" ".join(typed), "", "one of these at a time", typed[-1] if "-m" not in typed else "-m alone")
