@@ -12,7 +12,7 @@ import hydra
 @hydra.main(version_base=None, config_path=".", config_name="conf")
 def main(config):
     if config.lr < 0.05:
-        raise RuntimeError("too small a rate")
+        raise RuntimeError("too small a rate\\nand a second line")
     return [(config.lr - 0.1) ** 2 + 0.01 * config.depth, config.depth][: config.num_values]
 
 if __name__ == "__main__":
@@ -63,7 +63,7 @@ def test_a_search_ends_with_the_best_trials_the_failures_and_the_place_of_its_st
 
 @pytest.mark.slow
 def test_a_search_of_another_application_imports_neither_torch_nor_mlflow(sweep):
-    assert "heavy: []" in sweep("hydra.sweeper.n_trials=2").stdout
+    assert "heavy: []" in sweep("hydra.sweeper.n_trials=2", "lr=0.1").stdout
 
 
 @pytest.mark.slow
@@ -77,10 +77,30 @@ def test_several_values_are_a_front_and_too_many_failures_end_the_search_with_it
 
 
 @pytest.mark.slow
+def test_a_search_in_which_all_crashed_exits_with_1_however_short_it_was(sweep):
+    failing = sweep("lr=0.01", "hydra.sweeper.n_trials=2")
+    assert failing.returncode == 1
+    assert "2 of 2 trials crashed" in failing.stderr
+    assert "RuntimeError: too small a rate" in failing.stdout
+
+
+@pytest.mark.slow
+def test_a_study_of_another_space_is_one_error_a_key(sweep):
+    assert sweep("hydra.sweeper.n_trials=1", "lr=0.1").returncode == 0
+    other = sweep("hydra.sweeper.n_trials=1", "lr=0.1", "depth=2")
+    assert other.returncode == 2
+    assert other.stderr.startswith("1 error; ")
+    assert "depth=2: the study mine was begun with 1, 2, 3. Type hydra.sweeper.study_name=mine-2" in other.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "said"),
     [
         ("hydra.sweeper.direction=up", "minimize or maximize, one per objective"),
+        ("hydra.sweeper.direction=[minimize,up]", "Type 'hydra.sweeper.direction=[minimize,minimize]'"),
+        ("hydra.sweeper.study_name=", "1 error; nothing was run, nothing was written.\n  hydra.sweeper.study_name"),
+        ("hydra.sweeper.study_name=", "Type hydra.sweeper.study_name=app"),
         ("hydra.sweeper.sampler.sed=1", "Type hydra.sweeper.sampler.seed=1"),
         (
             "hydra.sweeper.storage=postgresql+psycopg://me:secret@127.0.0.1:9/x",

@@ -164,7 +164,7 @@ ARGUMENTS = (
     _argument("*.traits", "what an option declares of itself (config/traits.py)", dict, None, NOTHING),
     _argument("data.*", "argument of the loader", str, None, STEP),
     _argument("data.root", "folder of the data set's files", str, None, MEMORY),
-    _argument("data.path", "file or folder of your own data", str, None, MEMORY),
+    _argument("data.path", "file or folder of your own data", str, None, MEMORY, fix="table.csv"),
     _argument("data.download", "whether files that are missing are fetched", bool, None, NOTHING),
     _argument("data.resident", "whether the data stay on the device", bool, ("auto", True, False), STEP, fix="auto"),
     _argument("model.*", "argument of the model", str, None, STEP, coarse=STEP_TIME),  # which knows it by its shapes

@@ -2,12 +2,13 @@
 
 import ast
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from batchlab.config.override_text import override_text
-from batchlab.errors import config_error, nearest
+from batchlab.errors import ConfigErrors, config_error, nearest
 
 ALLOWED = (
     *(ast.Expression, ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple),
@@ -15,7 +16,6 @@ ALLOWED = (
     *(ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.BitAnd, ast.BitOr),
 )
 KINDS = "comparisons, arithmetic, & | ~ and or not in, column names (`two words` in backticks) and constants"
-MEND = """'data.target="ArrDelay > 15"' or another column or expression"""
 
 
 def evaluate_target(frame: pd.DataFrame, target: object) -> tuple[pd.Series, list[str]]:
@@ -38,9 +38,7 @@ def evaluate_target(frame: pd.DataFrame, target: object) -> tuple[pd.Series, lis
         target = str(target)  # a column called 3
     if not isinstance(target, str) or not target.strip():
         names = ", ".join(frame.columns[:30])
-        raise config_error(
-            "data.target", target, f"a column or an expression of columns is needed; columns: {names}", MEND
-        )
+        raise _refusal(target, f"a column or an expression of columns is needed; columns: {names}", frame.columns)
     if target in frame.columns:
         column: Any = frame[target]
         return column, [target]
@@ -49,9 +47,9 @@ def evaluate_target(frame: pd.DataFrame, target: object) -> tuple[pd.Series, lis
     try:
         values: Any = columns.eval(source, engine="python")
     except Exception as error:  # pandas raises whatever the operands of the expression do
-        raise config_error("data.target", target, f"the expression cannot be evaluated ({error})", MEND) from None
+        raise _refusal(target, f"the expression cannot be evaluated ({error})", frame.columns) from None
     if not isinstance(values, pd.Series) or len(values) != len(frame):
-        raise config_error("data.target", target, "the expression must give one value for each row", MEND)
+        raise _refusal(target, "the expression must give one value for each row", frame.columns)
     known: Any = values.where(columns.notna().all(axis=1))
     return known, list(used.values())
 
@@ -66,25 +64,24 @@ def _parse_names(target: str, known: list[str]) -> tuple[str, dict[str, str]]:
         tree = ast.parse(source, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         guess = nearest(target, known)
-        fix = override_text("data.target", guess) if guess else MEND
-        raise config_error(
-            "data.target", target, "this is neither a column nor an expression of columns", fix
-        ) from None
+        raise _refusal(target, "this is neither a column nor an expression of columns", known, guess) from None
     for node in ast.walk(tree):
         if not isinstance(node, ALLOWED):
             what = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
-            raise config_error(
-                "data.target", target, f"'{what}' is not allowed in an expression; allowed: {KINDS}", MEND
-            )
+            raise _refusal(target, f"'{what}' is not allowed in an expression; allowed: {KINDS}", known)
     found = dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
     used = {identifier: quoted.get(identifier, identifier) for identifier in found}
     for name in used.values():
         if name not in known:
-            guess = nearest(name, known)
-            fix = override_text("data.target", target.replace(name, guess)) if guess else MEND
-            raise config_error(
-                "data.target", target, f"there is no column '{name}'; columns: {', '.join(known[:30])}", fix
-            )
+            guess = target.replace(name, close) if (close := nearest(name, known)) else None
+            raise _refusal(target, f"there is no column '{name}'; columns: {', '.join(known[:30])}", known, guess)
     if not used:
-        raise config_error("data.target", target, "the expression uses no column", MEND)
+        raise _refusal(target, "the expression uses no column", known)
     return source, used
+
+
+def _refusal(target: object, allowed: str, columns: Iterable[str], guess: str | None = None) -> ConfigErrors:
+    """Make the error of a target; without a guess it offers the last column, where targets mostly stand."""
+    *_, last = columns
+    fix = override_text("data.target", guess or last) + ("" if guess else ", or another column or expression")
+    return config_error("data.target", target, allowed, fix)
