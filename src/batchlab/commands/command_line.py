@@ -14,10 +14,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from batchlab.config.command_keys import KEYS
-from batchlab.config.compose import compose, without_hydra
+from batchlab.config.command_keys import KEYS, key_errors
+from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
 from batchlab.config.installation import CONF, program
-from batchlab.config.keys import keys_of
 from batchlab.config.registration import register_schema
 from batchlab.config.schema import Config
 from batchlab.config.trusted_targets import untrusted_jobs
@@ -105,11 +104,14 @@ def read_command(name: str, arguments: Sequence[str]) -> Request:
             sys.exit(0)
         configs, errors = grid(name, overrides, extra, is_multirun=True, typed=args.overrides)
         errors += _without_effect(name, configs) + (untrusted_jobs(configs, args.overrides) if folders else [])
-        if errors:
+        try:
+            composed = compose(name, [*extra, *(each for each in overrides if each.partition("=")[0] in own)])
+        except COMPOSE_ERRORS:
             stop(errors)
-        composed = compose(name, [*extra, *(each for each in overrides if each.partition("=")[0] in own)])
         values: Any = OmegaConf.to_container(OmegaConf.masked_copy(composed, own), resolve=True)
         keys = KEYS[name](**values)
+        if errors:
+            stop([*errors, *key_errors(name, keys)])
     if errors := check_stores(configs[0].mlruns):
         stop(errors)
     send_at_start(configs[0].mlruns)  # a check may look for a study whose runs were left behind
@@ -120,8 +122,7 @@ def read_command(name: str, arguments: Sequence[str]) -> Request:
 
 def _errors(name: str, keys: Any, configs: list[Config]) -> list[ConfigError]:
     """Find values that the declarations of a command's keys do not allow; then what the first of its checks finds."""
-    found = (each.error(getattr(keys, each.name)) for each in keys_of(KEYS[name]))
-    errors = {error.key: error for error in found if error}
+    errors = {error.key: error for error in key_errors(name, keys)}
     try:
         for check in _module(name).CHECKS:
             more = [error for error in check(keys, configs) if error.key not in errors]

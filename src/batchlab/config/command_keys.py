@@ -5,8 +5,9 @@ from typing import Any
 
 from annotated_types import Interval
 
-from batchlab.config.keys import COUNT, MOST, POSITIVE, key
+from batchlab.config.keys import COUNT, MOST, POSITIVE, key, keys_of
 from batchlab.config.schema import DEVICE, WEIGHT
+from batchlab.errors import ConfigError
 
 FROM_ZERO = Interval(ge=0, le=MOST)
 OUTPUT = "how the answer is printed", ("text", "json")
@@ -115,3 +116,9 @@ KEYS: dict[str, type] = {
     "advise": Advise, "benchmark": Benchmark, "noise": Noise, "report": Report, "claims": Claims
 }  # fmt: skip
 """By the command's name, which is that of its file in conf/ too."""
+
+
+def key_errors(name: str, values: Any) -> list[ConfigError]:
+    """Find values that the declarations of a command's keys do not allow; none for `train`, which has none."""
+    declared = keys_of(KEYS[name]) if name in KEYS else []
+    return [error for each in declared if (error := each.error(getattr(values, each.name)))]

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
-from batchlab.config.command_keys import KEYS
+from batchlab.config.command_keys import KEYS, key_errors
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
 from batchlab.config.hydra_internals import keys_of
 from batchlab.config.installation import program
@@ -68,7 +68,7 @@ def diagnose(config_name: str, overrides: list[str], extra: list[str], message: 
     try:
         rest = compose(config_name, [*extra, *good])
         HydraConfig.instance().set_config(rest)
-        errors += check_config(resolved(without_hydra(rest)))
+        errors += [*key_errors(config_name, rest), *check_config(resolved(without_hydra(rest)))]
     except ConfigErrors as error:
         errors += error.errors
     except COMPOSE_ERRORS:
