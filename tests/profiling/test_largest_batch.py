@@ -91,7 +91,7 @@ def test_the_found_size_fits_a_clearly_larger_one_does_not_and_nothing_stays_all
     assert probe.capped_by == "memory"
     assert probe.size in {each.size for each in probe.tested if each.fits}
     assert all(each.fits == (each.bytes <= 0.9 * probe.limit_bytes) for each in probe.tested if not each.cause)
-    law = linregress([(each.size, each.bytes) for each in probe.tested if not each.cause])
+    law = linregress(*zip(*((each.size, each.bytes) for each in probe.tested if not each.cause), strict=True))
     assert 2**21 < law.slope < 2**23  # 2 MiB kept, and what forward and backward pass in between
     assert law.rvalue**2 > 0.9
     task = memory.ProbeRequest(

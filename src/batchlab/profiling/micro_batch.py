@@ -94,7 +94,7 @@ def _memory_errors(run: ResolvedRun) -> Iterator[ConfigError]:
             yield ConfigError("micro_batch_size", "auto", str(error), "a smaller model, or micro_batch_size=none")
             return
         needed = 2 * limit if math.isnan(error.needed_bytes) else error.needed_bytes
-        enough = math.ceil(needed / (1 - headroom) / 1e8) * 10**8
+        enough = math.ceil(1.03 * needed / (1 - headroom) / 1e8) * 10**8  # no two processes take the same
         yield ConfigError("memory.limit_bytes", limit, str(error), f"memory.limit_bytes={enough}")
 
 
