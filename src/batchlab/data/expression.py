@@ -24,23 +24,14 @@ def evaluate_target(frame: pd.DataFrame, target: object) -> tuple[pd.Series, lis
     A row in which any of these columns is missing has no target: pandas calls ``NaN > 15`` False, which would
     turn the missing into examples of a class.
 
-    Args:
-        frame: the table, N rows.
-        target: name of a column, or an expression of columns, e.g. ``ArrDelay > 15``.
-
-    Returns:
-        The target [N], missing where a used column is, and the used columns.
-
     Raises:
         ConfigErrors: where a column is unknown or the expression is not allowed.
     """
     if isinstance(target, int | float) and str(target) in frame.columns:
         target = str(target)  # a column called 3
     if not isinstance(target, str) or not target.strip():
-        names = ", ".join(frame.columns[:30])
-        raise config_error(
-            "data.target", target, f"a column or an expression of columns is needed; columns: {names}", MEND
-        )
+        allowed = f"a column or an expression of columns is needed; columns: {', '.join(frame.columns[:30])}"
+        raise config_error("data.target", target, allowed, MEND)
     if target in frame.columns:
         column: Any = frame[target]
         return column, [target]
@@ -65,26 +56,22 @@ def _parse_names(target: str, known: list[str]) -> tuple[str, dict[str, str]]:
     try:
         tree = ast.parse(source, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        guess = nearest(target, known)
+        guess, allowed = nearest(target, known), "this is neither a column nor an expression of columns"
         fix = override_text("data.target", guess) if guess else MEND
-        raise config_error(
-            "data.target", target, "this is neither a column nor an expression of columns", fix
-        ) from None
+        raise config_error("data.target", target, allowed, fix) from None
     for node in ast.walk(tree):
         if not isinstance(node, ALLOWED):
             what = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
-            raise config_error(
-                "data.target", target, f"'{what}' is not allowed in an expression; allowed: {KINDS}", MEND
-            )
+            allowed = f"'{what}' is not allowed in an expression; allowed: {KINDS}"
+            raise config_error("data.target", target, allowed, MEND)
     found = dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
     used = {identifier: quoted.get(identifier, identifier) for identifier in found}
     for name in used.values():
         if name not in known:
             guess = nearest(name, known)
             fix = override_text("data.target", target.replace(name, guess)) if guess else MEND
-            raise config_error(
-                "data.target", target, f"there is no column '{name}'; columns: {', '.join(known[:30])}", fix
-            )
+            allowed = f"there is no column '{name}'; columns: {', '.join(known[:30])}"
+            raise config_error("data.target", target, allowed, fix)
     if not used:
         raise config_error("data.target", target, "the expression uses no column", MEND)
     return source, used

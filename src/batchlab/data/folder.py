@@ -21,22 +21,14 @@ MAX_SHOWN = 8
 class ImageFiles:
     """Images that are decoded when they are asked for: uint8 [N, 3, size, size], as `dataset.Inputs`."""
 
+    dtype = torch.uint8
+
     def __init__(self, paths: np.ndarray, image_size: int) -> None:
-        self._paths = paths
-        self._image_size = image_size
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """N, 3, height, width."""
-        return (len(self._paths), 3, self._image_size, self._image_size)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """uint8."""
-        return torch.uint8
+        self._paths, self._image_size = paths, image_size
+        self.shape = (len(paths), 3, image_size, image_size)
 
     def __getitem__(self, indices: Tensor, /) -> Tensor:
-        """Images [len(indices), 3, size, size].
+        """Return images [len(indices), 3, size, size].
 
         Raises:
             ConfigErrors: where a file cannot be decoded; the message names it.

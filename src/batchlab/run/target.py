@@ -16,10 +16,8 @@ def reached(accuracies: Sequence[float | None], target: float | None) -> bool:
 def target_metrics(evaluations: Sequence[Evaluation], target: float | None) -> dict[str, float]:
     """Return seconds, epochs, steps and examples to the target: the first of two consecutive evaluations above it.
 
-    Linear between that evaluation and the one before; at the first evaluation its own numbers.
-
-    Returns:
-        ``target/...``, NaN where the target was not reached (right-censored); nothing without a target.
+    Linear between that evaluation and the one before; at the first evaluation its own numbers. NaN where the target
+    was not reached (right-censored); nothing without a target.
     """
     if target is None:
         return {}
