@@ -89,9 +89,8 @@ def load_folder(
     files = ImageFiles(paths, image_size)
     decode_now = math.prod(files.shape) < MAX_DECODED_BYTES
     images = files[torch.arange(len(paths))] if decode_now else None
-    splits = (
-        Split(ImageFiles(paths[part], image_size) if images is None else images[part], targets[part]) for part in chosen
-    )
+    inputs = (ImageFiles(paths[part], image_size) if images is None else images[part] for part in chosen)
+    splits = map(Split, inputs, (targets[part] for part in chosen))
     augment = Augment(augment_flip, augment_crop) if augment_flip or augment_crop else None
     digest = _digest(root, image_size, [(paths[part], targets[part]) for part in chosen])
     shown = ", ".join(names[:MAX_SHOWN]) + (" ..." if len(names) > MAX_SHOWN else "")

@@ -23,9 +23,8 @@ def target_metrics(evaluations: Sequence[Evaluation], target: float | None) -> d
         return {}
 
     def numbers(evaluation: Evaluation) -> dict[str, float]:
-        counts = evaluation.point.counts
-        values = (counts.seconds, evaluation.point.epochs, counts.steps, counts.processed)
-        return dict(zip(("seconds", "epochs", "steps", "examples"), values, strict=True))
+        point, counts = evaluation.point, evaluation.point.counts
+        return {"seconds": counts.seconds, "epochs": point.epochs, "steps": counts.steps, "examples": counts.processed}
 
     if not reached([each.val_accuracy for each in evaluations], target):
         return {f"target/{name}": NOT_A_NUMBER for name in ("seconds", "epochs", "steps", "examples")}

@@ -5,7 +5,6 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -77,11 +76,6 @@ class Recorder:
     def run_id(self) -> str:
         """Return the run's id in MLflow; ``spool:<our own>`` as long as MLflow does not have it."""
         return self._spool.run_id or f"spool:{self._spool.header.id}"
-
-    @property
-    def spool_path(self) -> Path:
-        """Return the run's file, until MLflow has all of it."""
-        return self._spool.path
 
     def __enter__(self) -> "Recorder":
         return self

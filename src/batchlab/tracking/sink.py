@@ -30,20 +30,19 @@ class Sink:
     def __init__(self, mlruns: str) -> None:
         self._mlruns, self._pause, self._not_before = mlruns, PAUSE, 0.0
 
-    def drain(self, spool: Spool) -> bool:
-        """Send what waits in a run's file, unless MLflow was away just now; return whether it was sent."""
+    def drain(self, spool: Spool) -> None:
+        """Send what waits in a run's file, unless MLflow was away just now."""
         began = time.monotonic()
         if began < self._not_before:
-            return False
+            return
         try:
             send(self._mlruns, spool)
         except TrackingUnavailable:
             now = time.monotonic()  # at least four times as long as the try has taken: a run is slowed by a fifth
             self._not_before = now + min(LONGEST_PAUSE, max(self._pause, 4 * (now - began)))
             self._pause = min(LONGEST_PAUSE, 2 * self._pause)
-            return False
-        self._pause = PAUSE
-        return True
+        else:
+            self._pause = PAUSE
 
 
 @lru_cache(maxsize=8)

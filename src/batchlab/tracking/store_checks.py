@@ -59,7 +59,11 @@ OPTUNA = Owner(
 def check_stores(mlruns: str) -> list[ConfigError]:
     """Return every error of the places where results go; nothing is written, and no server is asked."""
     address, folder = os.environ.get(TRACKING, ""), Path(mlruns).absolute()
-    if errors := [*unwritable(mlruns), *_address(address)]:
+    errors = list(unwritable(mlruns))
+    if reason := _address_fault(address):
+        fix = f"{TRACKING}=http://127.0.0.1:5000, or none for mlflow.db in mlruns"
+        errors.append(ConfigError(TRACKING, masked(address), reason, fix))
+    if errors:
         return errors
     named = ConfigError("mlruns", mlruns, "", "mlruns=/another/folder")
     if not address:
@@ -88,25 +92,19 @@ def unwritable(folder: str) -> Iterator[ConfigError]:
             yield ConfigError("mlruns", folder, f"a folder for results; {own} is not writable", ANOTHER)
 
 
-def _address(address: str) -> Iterator[ConfigError]:
-    """Yield an error where MLflow cannot be at an address."""
-    if not address:
-        return
-    fix = f"{TRACKING}=http://127.0.0.1:5000, or none for mlflow.db in mlruns"
+def _address_fault(address: str) -> str:
+    """Return why MLflow cannot be at an address; empty where it can, or none is given."""
     try:
         parts = urlsplit(address)
         scheme, host, _ = parts.scheme.partition("+")[0], parts.hostname, parts.port
     except ValueError:
-        yield ConfigError(TRACKING, masked(address), "cannot be read as scheme://host:port", fix)
-        return
-    allowed = f"an address that begins with {', '.join(f'{each}://' for each in (*SERVERS, *DATABASES))}"
+        return "cannot be read as scheme://host:port"
     is_file = scheme in ("", "file") and os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() == "true"
-    if scheme not in (*SERVERS, *DATABASES, "databricks") and not is_file:
-        yield ConfigError(TRACKING, masked(address), allowed, fix)
-    elif scheme in SERVERS and not host:
-        yield ConfigError(TRACKING, masked(address), "names no host", fix)
-    elif scheme in DATABASES and (reason := _no_driver(address)):
-        yield ConfigError(TRACKING, masked(address), reason, fix)
+    if address and scheme not in (*SERVERS, *DATABASES, "databricks") and not is_file:
+        return f"an address that begins with {', '.join(f'{each}://' for each in (*SERVERS, *DATABASES))}"
+    if scheme in SERVERS and not host:
+        return "names no host"
+    return _no_driver(address) if scheme in DATABASES else ""
 
 
 def _no_driver(address: str) -> str:
