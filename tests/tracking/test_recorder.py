@@ -16,6 +16,7 @@ from batchlab.tracking.mlflow_store import client_of, open_store
 from batchlab.tracking.recorder import Recorder
 from batchlab.tracking.stores import tracking_uri
 from batchlab.tracking.study_reader import recorded_runs
+from batchlab.tracking.unsent_runs import run_files
 from batchlab.training.build import build
 from batchlab.training.evaluation import Evaluation
 
@@ -151,8 +152,9 @@ def test_a_password_reaches_neither_spool_nor_mlflow(config_of, monkeypatch):
     environment.cache_clear()
     config = config_of("epochs=1")
     tags = {"note": "redis://me:secret@host"}
-    with Recorder(build(config, seed=0), "sweep", tags) as recorder:
-        text = recorder.spool_path.read_text()
+    with Recorder(build(config, seed=0), "sweep", tags):
+        [file] = run_files(config.mlruns)
+        text = file.read_text()
     environment.cache_clear()
     [child] = children(config.mlruns)
     assert "secret" not in text + str(child.data.tags) + str(child.data.params)

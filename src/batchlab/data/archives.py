@@ -29,25 +29,22 @@ class Part:
 
 @contextmanager
 def readable_root(kind: Any, root: str | Path, download: bool) -> Iterator[Path]:
-    """A folder from which torchvision's class can read: the root, or a temporary one with unpacked files.
+    """Yield a temporary folder from which torchvision's class can read: links into the root, and unpacked files.
 
     Args:
         kind: torchvision's class.
         root: the folder that a person named; it may be read-only.
         download: fetch the files into the root where some are missing or damaged.
 
-    Yields:
-        The folder; a temporary one is gone afterwards.
-
     Raises:
         ConfigErrors: where files are missing or damaged, or the download fails.
     """
     folder = Path(root).expanduser().absolute()
     parts = parts_of(kind)
-    faults = [fault for part in parts if (fault := _fault(folder, part))]
+    faults = list(filter(None, (_fault(folder, part) for part in parts)))
     if faults and download:
         _download(kind, root, folder, parts)
-        faults = [fault for part in parts if (fault := _fault(folder, part))]
+        faults = list(filter(None, (_fault(folder, part) for part in parts)))
     if faults:
         raise _refusal(root, folder, parts, "; ".join(faults))
     with TemporaryDirectory(prefix="batchlab-") as temporary:
@@ -66,7 +63,7 @@ def readable_root(kind: Any, root: str | Path, download: bool) -> Iterator[Path]
 
 
 def parts_of(kind: Any) -> list[Part]:
-    """The files that torchvision's class names, with its checksums and addresses."""
+    """Return the files that torchvision's class names, with its checksums and addresses."""
     if issubclass(kind, MNIST):
         raw = f"{kind.__name__}/raw"
         return [

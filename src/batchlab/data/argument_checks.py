@@ -37,18 +37,11 @@ def number(key: str, value: object, numbers: Interval, example: float, kind: typ
 
 def flag(key: str, value: object) -> list[ConfigError]:
     """Return an error where `value` is not true or false."""
-    if isinstance(value, bool):
-        return []
-    return [ConfigError(key, value, "true or false is allowed", f"{key}=true")]
+    return [] if isinstance(value, bool) else [ConfigError(key, value, "true or false is allowed", f"{key}=true")]
 
 
 def image_shape(model: str, input_shape: Sequence[int], min_size: int) -> tuple[int, int, int]:
-    """Return channels, height and width of an image input.
-
-    Args:
-        model: its name, for the message.
-        input_shape: shape of one example, without batch.
-        min_size: smallest height and width in pixels.
+    """Return channels, height and width of an image input of a shape without batch; `min_size` is in pixels.
 
     Raises:
         ConfigErrors: where the input is no image, or one that is too small.
@@ -66,10 +59,7 @@ def image_shape(model: str, input_shape: Sequence[int], min_size: int) -> tuple[
 def split_settings(val_fraction: object, test_fraction: object | None, split_seed: object) -> list[ConfigError]:
     """Return an error for each wrong setting of the split, or one for two fractions that leave nothing to train.
 
-    Args:
-        val_fraction: share that goes to val.
-        test_fraction: share that goes to test; None where the data brings its own test split.
-        split_seed: the split's own seed, an integer from 0.
+    `test_fraction` is None where the data brings its own test split.
     """
     found = number("data.val_fraction", val_fraction, SHARE, 0.15)
     if test_fraction is not None:
@@ -105,9 +95,7 @@ def class_counts(key: str, value: object, targets: Tensor, names: Sequence[str],
 def not_numbers(loader: str, dataset: Dataset) -> list[ConfigError]:
     """Return an error for each split that has NaN or infinite inputs or targets; one would make every weight NaN.
 
-    Args:
-        loader: what made the data set.
-        dataset: of any kind; what is decoded on demand is not looked at.
+    What is decoded on demand is not looked at.
     """
     found = []
     for name in ("train", "val", "test"):

@@ -18,12 +18,12 @@ class Inputs(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """N, and the shape of one example."""
+        """Return N, and the shape of one example."""
         ...
 
     @property
     def dtype(self) -> torch.dtype:
-        """uint8 for images, float32 for everything else."""
+        """Return uint8 for images, float32 for everything else."""
         ...
 
     def __getitem__(self, indices: Tensor, /) -> Tensor: ...
@@ -65,14 +65,14 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one example's input."""
+        """Return the shape of one example's input."""
         return tuple(self.train.inputs.shape[1:])
 
 
 def split_indices(
     targets: Tensor, val_fraction: float, test_fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Train, val and test indices; stratified by class for int64 targets.
+    """Return train, val and test indices; stratified by class for int64 targets.
 
     Args:
         targets: [N] class numbers (int64) or values (float32).
@@ -103,7 +103,7 @@ def split_indices(
 
 
 def image_statistics(images: Inputs | Tensor, num_sampled: int = 50_000) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel of uint8 images, from the histogram of its pixels.
+    """Return mean and standard deviation of each channel of uint8 images, from the histogram of its pixels.
 
     Args:
         images: [N, C, H, W] uint8, the training split only.
@@ -126,7 +126,7 @@ def image_statistics(images: Inputs | Tensor, num_sampled: int = 50_000) -> tupl
 
 
 def digest_of(*tensors: Tensor) -> str:
-    """sha256 over dtype, shape and bytes of the tensors, as hexadecimal."""
+    """Return the sha256 over dtype, shape and bytes of the tensors, as hexadecimal."""
     sha = hashlib.sha256()
     for tensor in tensors:
         sha.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
@@ -142,15 +142,9 @@ def make_dataset(
     augment: Augment | None = None,
     digest: str | None = None,
 ) -> Dataset:
-    """Describe three splits: uint8 images get the training split's statistics, float inputs stay as they are.
+    """Return the `Dataset` of train, val and test: uint8 images get the training split's statistics, floats none.
 
-    Args:
-        name: short name of the data set.
-        splits: train, val and test.
-        num_classes: None for numbers as targets.
-        facts: lines to show to the person.
-        augment: random changes of the training images, or None.
-        digest: of the content; None = that of the splits' tensors.
+    Without a digest of the content, it is that of the splits' tensors.
     """
     train, val, test = splits
     if train.inputs.dtype == torch.uint8:

@@ -97,15 +97,10 @@ def encode(columns: pd.DataFrame, rows: tuple[np.ndarray, np.ndarray, np.ndarray
             for block, part in zip(blocks, rows, strict=True):
                 block.append(_transform(transform, columns[names].iloc[part]))
     num_one_hot = blocks[0][-1].shape[1] if texts else 0
-    splits = [torch.from_numpy(np.hstack(block)) for block in blocks]
-    return Features(
-        splits=(splits[0], splits[1], splits[2]),
-        numbers=tuple(numbers),
-        texts=tuple(texts),
-        constant=constant,
-        num_one_hot=num_one_hot,
-        num_indicators=splits[0].shape[1] - num_one_hot - len(numbers),
-    )
+    train_split, val, test = (torch.from_numpy(np.hstack(block)) for block in blocks)
+    num_indicators = train_split.shape[1] - num_one_hot - len(numbers)
+    splits = train_split, val, test
+    return Features(splits, tuple(numbers), tuple(texts), constant, num_one_hot, num_indicators)
 
 
 def _transform(transform, columns: pd.DataFrame) -> np.ndarray:

@@ -21,22 +21,14 @@ MAX_SHOWN = 8
 class ImageFiles:
     """Images that are decoded when they are asked for: uint8 [N, 3, size, size], as `dataset.Inputs`."""
 
+    dtype = torch.uint8
+
     def __init__(self, paths: np.ndarray, image_size: int) -> None:
-        self._paths = paths
-        self._image_size = image_size
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """N, 3, height, width."""
-        return (len(self._paths), 3, self._image_size, self._image_size)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """uint8."""
-        return torch.uint8
+        self._paths, self._image_size = paths, image_size
+        self.shape = (len(paths), 3, image_size, image_size)
 
     def __getitem__(self, indices: Tensor, /) -> Tensor:
-        """Images [len(indices), 3, size, size].
+        """Return images [len(indices), 3, size, size].
 
         Raises:
             ConfigErrors: where a file cannot be decoded; the message names it.
@@ -97,9 +89,8 @@ def load_folder(
     files = ImageFiles(paths, image_size)
     decode_now = math.prod(files.shape) < MAX_DECODED_BYTES
     images = files[torch.arange(len(paths))] if decode_now else None
-    splits = (
-        Split(ImageFiles(paths[part], image_size) if images is None else images[part], targets[part]) for part in chosen
-    )
+    inputs = (ImageFiles(paths[part], image_size) if images is None else images[part] for part in chosen)
+    splits = map(Split, inputs, (targets[part] for part in chosen))
     augment = Augment(augment_flip, augment_crop) if augment_flip or augment_crop else None
     digest = _digest(root, image_size, [(paths[part], targets[part]) for part in chosen])
     shown = ", ".join(names[:MAX_SHOWN]) + (" ..." if len(names) > MAX_SHOWN else "")

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_convert
 
 from batchlab.data.dataset import Dataset, Split
 from batchlab.data.transforms import Prepare
@@ -54,12 +54,11 @@ class Order:
         return self._rows(pass_draws, start, count)
 
     def _rows(self, rows_of: Callable[[int, int, int], Tensor], start: int, count: int) -> Tensor:
-        parts = []
+        parts = list[Tensor]()
         while count > 0:
             epoch, offset = divmod(start, self.num_examples)
-            rows = rows_of(self.num_examples, self.seed, epoch)[offset : offset + count]
-            parts.append(rows)
-            start, count = start + len(rows), count - len(rows)
+            parts.append(rows_of(self.num_examples, self.seed, epoch)[offset : offset + count])
+            start, count = start + len(parts[-1]), count - len(parts[-1])
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
@@ -106,7 +105,7 @@ class BatchStream:
         return self._inputs[offset : offset + count], self._targets[offset : offset + count]
 
     def state_dict(self) -> dict[str, int]:
-        """Which examples are gathered now; nothing else of a stream moves."""
+        """Return which examples are gathered now; nothing else of a stream moves."""
         return {"start": self._start, "count": len(self._targets)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
@@ -133,7 +132,7 @@ def gather(split: Split, order: Order) -> Reader:
     buffer = torch.empty(0, dtype=inputs.dtype, device=inputs.device)
 
     def read(start: int, count: int) -> tuple[Tensor, Tensor]:
-        """Raw inputs, in the buffer, and targets at these positions."""
+        """Return raw inputs, in the buffer, and targets at these positions."""
         nonlocal buffer
         index = order.indices(start, count).to(inputs.device)
         if len(buffer) != count:
@@ -165,19 +164,8 @@ def shares(start: int, count: int, stride: int, chunk_size: int) -> Iterator[lis
         start += stride
 
 
-def unchanged(chunk: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """The chunk as it was read: it is a batch already."""
-    return chunk
-
-
 class LoadedChunks:
-    """The stream in chunks, read ahead by a DataLoader, cut as asked.
-
-    Args:
-        split: training split.
-        order: of the stream.
-        chunk_size: examples read at a time.
-    """
+    """The training split's stream, read ahead by a DataLoader in chunks of so many examples, cut as asked."""
 
     def __init__(self, split: Split, order: Order, chunk_size: int = 512) -> None:
         self._rows, self._chunk_size = PositionRows(split, order), chunk_size
@@ -186,14 +174,14 @@ class LoadedChunks:
         self._restart(0, shares(0, chunk_size, chunk_size, chunk_size))
 
     def expect(self, start: int, count: int, stride: int) -> None:
-        """What is asked for next lies within start to start + count, then as far on from start + stride."""
+        """Read ahead as asked for next: within start to start + count, then as far on from start + stride."""
         if self._expected != (start, count, stride):
             self._restart(start, shares(start, count, stride, self._chunk_size))
         self._hold_nothing(start)
         self._expected = (start + stride, count, stride)
 
     def __call__(self, start: int, count: int) -> tuple[Tensor, Tensor]:
-        """Raw inputs and targets [count, ...] at positions start to start + count."""
+        """Return raw inputs and targets [count, ...] at positions start to start + count."""
         size = self._chunk_size
         if not self._begin <= start <= self._begin + len(self._targets):
             self._restart(start, shares(start, size, size, size))
@@ -209,7 +197,7 @@ class LoadedChunks:
         loader = DataLoader(
             self._rows,  # pyright: ignore[reportArgumentType]
             batch_sampler=positions,  # pyright: ignore[reportArgumentType]
-            collate_fn=unchanged,  # pyright: ignore[reportArgumentType]
+            collate_fn=default_convert,  # a chunk is a batch already
             num_workers=self._num_workers,
         )
         self._chunks: Iterator[tuple[Tensor, Tensor]] = iter(loader)

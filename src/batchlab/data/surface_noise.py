@@ -71,8 +71,7 @@ def _sizes(num_examples: int, num_features: int) -> list[ConfigError]:
         allowed, example = "a power of two is allowed: the pushes sum to nothing", 2 ** (num_examples.bit_length() - 1)
         return [ConfigError("data.num_examples", num_examples, allowed, f"data.num_examples={example}")]
     if num_features % 2 or num_features >= num_examples:
-        allowed = (
-            f"an even number below data.num_examples={num_examples} is allowed: two weights for each pair of wells"
-        )
-        return [ConfigError("data.num_features", num_features, allowed, "data.num_features=2")]
+        allowed = f"an even number below data.num_examples={num_examples} is allowed"
+        why = "two weights for each pair of wells"
+        return [ConfigError("data.num_features", num_features, f"{allowed}: {why}", "data.num_features=2")]
     return []

@@ -79,13 +79,10 @@ def load_table(
         what = f"one value in all training rows: {names}" if names else "no column is left"
         raise config_error("data.drop", drop, f"no features are left: {what}", "data.drop=[] or fewer columns")
     splits = [Split(x, goal.values[part]) for x, part in zip(features.splits, rows, strict=True)]
-    facts = (
-        *_target_facts(target, used, task, goal, splits[0].targets),
-        *_feature_facts(features),
-        *_gap_facts(columns, features),
-    )
+    facts = _target_facts(target, used, task, goal, splits[0].targets) + _feature_facts(features)
+    facts += _gap_facts(columns, features)
     num_classes = None if goal.names is None else len(goal.names)
-    return make_dataset(Path(str(path)).name.split(".")[0], splits, num_classes, facts)
+    return make_dataset(Path(str(path)).name.split(".")[0], splits, num_classes, tuple(facts))
 
 
 def _setting_errors(task: object, drop: object) -> list[ConfigError]:
@@ -94,11 +91,8 @@ def _setting_errors(task: object, drop: object) -> list[ConfigError]:
         guess = nearest(str(task), TASKS) or "auto"
         found.append(ConfigError("data.task", task, f"one of {', '.join(TASKS)} is allowed", f"data.task={guess}"))
     if isinstance(drop, str) or not isinstance(drop, Sequence):
-        found.append(
-            ConfigError(
-                "data.drop", drop, "a list of columns is allowed", override_text("data.drop", [drop] if drop else [])
-            )
-        )
+        fix = override_text("data.drop", [drop] if drop else [])
+        found.append(ConfigError("data.drop", drop, "a list of columns is allowed", fix))
     return found
 
 
@@ -167,12 +161,8 @@ def _target_facts(target: str | None, used: list[str], task: str, goal: Target, 
         spread = f"mean {train_targets.mean():.4g}, std {train_targets.std():.4g} in the training rows"
         return [*facts, f"regression{why} of {target}: {spread}"]
     rate = goal.values.bincount().max().item() / num_kept
-    names = f"{len(goal.names)} classes {', '.join(goal.names)}"
-    return [
-        *facts,
-        *_wrap(f"classification{why} of {target}: {names}"),
-        f"majority class rate {rate:.4f}".replace("0.", "."),
-    ]
+    facts += _wrap(f"classification{why} of {target}: {len(goal.names)} classes {', '.join(goal.names)}")
+    return [*facts, f"majority class rate {rate:.4f}".replace("0.", ".")]
 
 
 def _feature_facts(features: Features) -> list[str]:
@@ -190,7 +180,7 @@ def _feature_facts(features: Features) -> list[str]:
 
 
 def _gap_facts(columns: pd.DataFrame, features: Features) -> list[str]:
-    """Where numbers are missing or infinite; the rows of a frame have the file's places."""
+    """Return where numbers are missing or infinite; the rows of a frame have the file's places."""
     missing = {name: np.flatnonzero(columns[name].isna().to_numpy()) for name in features.numbers}
     counts = {name: len(found) for name, found in missing.items() if len(found)}
     if not counts:

@@ -17,10 +17,7 @@ BYTES_OF_A_LINE = 2**20
 
 
 def read_table(path: str | None) -> pd.DataFrame:
-    """Read the rows of a table file.
-
-    Args:
-        path: .csv, .tsv or .parquet, or one of these followed by .gz.
+    """Read the rows of a table file: .csv, .tsv or .parquet, or one of these followed by .gz.
 
     Raises:
         ConfigErrors: where the file is missing, empty, truncated, of another format, or has no rows.
@@ -30,8 +27,8 @@ def read_table(path: str | None) -> pd.DataFrame:
     file = Path(path).expanduser()
     suffix = Path(file.stem if file.suffix == ".gz" else file.name).suffix
     if suffix not in FORMATS:
-        endings = ", ".join(FORMATS)
-        raise config_error("data.path", path, f"a name that ends in {endings} or one of these and .gz is allowed", MEND)
+        allowed = f"a name that ends in {', '.join(FORMATS)} or one of these and .gz is allowed"
+        raise config_error("data.path", path, allowed, MEND)
     _check_there(path, file)
     try:
         frame = _parse(file, suffix)
@@ -47,9 +44,8 @@ def read_table(path: str | None) -> pd.DataFrame:
         raise config_error("data.path", path, "the file has no rows", MEND)
     _check_whole(path, file, frame)
     if len(frame.columns) == 1 and ";" in str(frame.columns[0]):
-        raise config_error(
-            "data.path", path, "its columns are separated by ';'", "it again when it is saved with commas"
-        )
+        fix = "it again when it is saved with commas"
+        raise config_error("data.path", path, "its columns are separated by ';'", fix)
     frame = frame.rename(columns=str)
     if not frame.columns.is_unique:
         twice = ", ".join(frame.columns[frame.columns.duplicated()].unique())
@@ -79,7 +75,7 @@ def _parse(file: Path, suffix: str) -> pd.DataFrame:
 
 
 def _check_whole(path: str, file: Path, frame: pd.DataFrame) -> None:
-    """A file that was cut in the middle of a line: pandas would take the rest of the row for missing values."""
+    """Refuse a file that was cut in the middle of a line: pandas would take the rest of the row for missing values."""
     if file.suffix not in (".csv", ".tsv"):
         return  # the others know their own length
     with file.open("rb") as stream:

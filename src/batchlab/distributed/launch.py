@@ -11,6 +11,7 @@ import tempfile
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -35,22 +36,17 @@ TIMEOUT = timedelta(days=1)
 def join(folder: Path, rank: int, num_processes: int) -> None:
     """Join the processes that meet in a folder of this host."""
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    address = (folder / "store").as_uri()
-    dist.init_process_group(_backend(), init_method=address, rank=rank, world_size=num_processes, timeout=TIMEOUT)
-    _take_gpu()
+    _join(init_method=(folder / "store").as_uri(), rank=rank, world_size=num_processes)
 
 
 def join_torchrun() -> None:
     """Join the processes that torchrun started; it said in the environment where they meet."""
-    dist.init_process_group(_backend(), timeout=TIMEOUT)
-    _take_gpu()
+    _join()
 
 
-def _backend() -> str:
-    return "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-
-
-def _take_gpu() -> None:
+def _join(**where: Any) -> None:
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, timeout=TIMEOUT, **where)
     if torch.cuda.is_available() and local_rank() < torch.cuda.device_count():
         torch.cuda.set_device(local_rank())
 
@@ -62,11 +58,7 @@ def local_rank() -> int:
 
 
 class Followers:
-    """The other processes of this command's runs, started here.
-
-    Args:
-        num_processes: of a run, this one counted.
-    """
+    """The other processes of this command's runs, started here; `num_processes` of a run counts this one too."""
 
     def __init__(self, num_processes: int) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="batchlab-ranks-")
@@ -85,8 +77,7 @@ class Followers:
     def why_ended(self, seconds: float = 0.0) -> str:
         """Return which of them ended and how, with its last lines; empty where all live.
 
-        Args:
-            seconds: to wait for the first to end: its connections close before it is gone.
+        So many seconds are waited for the first to end: its connections close before it is gone.
         """
         until = time.monotonic() + seconds
         while time.monotonic() < until and all(process.poll() is None for process in self._processes.values()):
@@ -106,12 +97,10 @@ class Followers:
         until = time.monotonic() + SECONDS_TO_START
         while not all((folder / f"{rank}.ready").exists() for rank in self._processes):
             time.sleep(0.02)
-            why = self.why_ended()
-            if why or time.monotonic() > until:
-                self.end()
-                raise RanksFailed(why or f"The processes of the run were not ready after {SECONDS_TO_START:g} s.")
             try:
                 check_stop()
+                if (why := self.why_ended()) or time.monotonic() > until:
+                    raise RanksFailed(why or f"The processes of the run were not ready after {SECONDS_TO_START:g} s.")
             except BaseException:
                 self.end()
                 raise

@@ -2,7 +2,7 @@
 
 import atexit
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 
 import torch.distributed as dist
@@ -23,10 +23,7 @@ _has_met = False
 
 @contextmanager
 def shared(built: Built) -> Iterator[Built]:
-    """Share the batches of a run with config.num_processes processes; nothing for one.
-
-    Args:
-        built: by this process, the leader.
+    """Share the batches of a run, built by the leader, with config.num_processes processes; nothing for one.
 
     Yields:
         What `run` drives; when the caller is done with it, in whatever way, the other processes are, too.
@@ -81,11 +78,7 @@ def disband(error: BaseException) -> None:
 
 
 class Team:
-    """The other processes of this command's runs; they stay from run to run.
-
-    Args:
-        num_processes: of a run, this one counted.
-    """
+    """The other processes of this command's runs, which stay from run to run; `num_processes` counts this one too."""
 
     def __init__(self, num_processes: int) -> None:
         global _has_met
@@ -110,20 +103,14 @@ class Team:
 
     def dismiss(self) -> None:
         """Tell them that no run follows; they end by themselves."""
-        try:
+        with suppress(RuntimeError):  # one of them is gone already; so is the reason to tell it
             send(None)
             dist.destroy_process_group()
-        except RuntimeError:
-            pass  # one of them is gone already; so is the reason to tell it
         if self._followers is not None:
             self._followers.end(SECONDS_TO_END)
 
     def disband(self, is_lost: bool) -> str:
-        """End them where they stand; says which had ended before, and how.
-
-        Args:
-            is_lost: one of them does not answer.
-        """
+        """End them where they stand, one of which does not answer where `is_lost`; say which had ended, and how."""
         if self._followers is None:
             return "Another process of the run ended; torchrun has its words."
         why = self._followers.why_ended(SECONDS_TO_DIE if is_lost else 0.0)

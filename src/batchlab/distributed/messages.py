@@ -7,7 +7,7 @@ decide nothing on their own.
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import IntEnum
 from typing import Any
 
@@ -36,10 +36,7 @@ class LeaderCommand(IntEnum):
 
 
 class Ranks:
-    """One process's side of a run that several processes make together.
-
-    Args:
-        built: the run in this process; its model is the same in all of them.
+    """One process's side of a run that several processes make together; its model is the same in all of them.
 
     Attributes:
         has_failed: the memory of a process did not do; all of them know, and wait for the end of the run.
@@ -77,7 +74,7 @@ class Ranks:
     def state_dict(self) -> dict[str, Any]:
         """Return what the other processes have for themselves; see `rank_state`."""
         self._say(LeaderCommand.SEND_STATE)
-        return {"own": gather_states()}
+        return {"own": gather_states(self._built)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Keep it until `broadcast_state`, when this process has loaded the checkpoint."""
@@ -117,17 +114,15 @@ class Ranks:
                 raise
             failed = str(error).splitlines()[0]
         square_weight = (batch_size / size) ** 2 / self.num_processes if self._wants_norms else 0.0
-        total = self._sum(loss, bool(failed), square_weight)
-        if total.num_failed:
+        mean_loss, mean_square, num_failed = self._sum(loss, square_weight)
+        if num_failed:
             self.has_failed = True
-            where = f"{total.num_failed} of {self.num_processes} processes" if not failed else f"process {self.rank}"
+            where = f"process {self.rank}" if failed else f"{num_failed} of {self.num_processes} processes"
             raise torch.OutOfMemoryError(f"out of memory in {where}{': ' if failed else ''}{failed}")
         if train_step.grad_norms is not None:
             sizes = (share_of(batch_size, rank, self.num_processes)[1] for rank in range(self.num_processes))
-            train_step.grad_norms.add_shares(
-                total.mean_square, self.num_processes / sum(1 / n for n in sizes), batch_size
-            )
-        return total.loss
+            train_step.grad_norms.add_shares(mean_square, self.num_processes / sum(1 / n for n in sizes), batch_size)
+        return mean_loss
 
 
 class GradientSum:
@@ -135,9 +130,6 @@ class GradientSum:
 
     Behind the gradients stand: the loss, how many processes ran out of memory, the squared norms, and for each
     parameter how many processes have a gradient of it; one that has none anywhere keeps None, as in one process.
-
-    Args:
-        model: whose gradients are summed; float32 parameters that are trained.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -149,16 +141,19 @@ class GradientSum:
         shaped = zip(gradients, self._parameters, strict=True)
         self._gradients = [gradient.view_as(parameter) for gradient, parameter in shaped]
 
-    def __call__(self, loss: Tensor | None, has_failed: bool, square_weight: float) -> "Total":
+    def __call__(self, loss: Tensor | None, square_weight: float) -> tuple[Tensor, Tensor, int]:
         """Sum over all processes; every process calls it once per gradient.
 
         Args:
-            loss: this process's share of the mean loss; None where it has failed.
-            has_failed: it ran out of memory, and has nothing to add.
+            loss: this process's share of the mean loss; None where it ran out of memory, and has nothing to add.
             square_weight: factor on the squared norm of its gradient; 0 = the norm is not wanted.
+
+        Returns:
+            Mean loss of the whole batch and `mean_square` of `GradNormAccumulator.add_shares` (0 where not wanted), on
+            the device; how many processes ran out of memory.
         """
         self._buffer.zero_()
-        if has_failed or loss is None:
+        if loss is None:
             self._facts[1] = 1.0
         else:
             self._write(loss, square_weight)
@@ -166,7 +161,7 @@ class GradientSum:
         num_failed = int(self._facts[1].item())
         if not num_failed:
             self._read()
-        return Total(self._facts[0].clone(), num_failed, self._facts[2].clone())
+        return self._facts[0].clone(), self._facts[2].clone(), num_failed
 
     def _write(self, loss: Tensor, square_weight: float) -> None:
         has_gradient = [parameter.grad is not None for parameter in self._parameters]
@@ -185,15 +180,6 @@ class GradientSum:
             is_used = (self._used > 0).tolist()  # those that have all gradients themselves know it without waiting
         for parameter, view, used in zip(self._parameters, self._gradients, is_used, strict=True):
             parameter.grad = view if used else None
-
-
-@dataclass(frozen=True)
-class Total:
-    """What all processes said together."""
-
-    loss: Tensor  # mean loss of the whole batch, on the device
-    num_failed: int  # processes that ran out of memory
-    mean_square: Tensor  # see `GradNormAccumulator.add_shares`; 0 where it was not wanted
 
 
 def joined(built: Built) -> Built:

@@ -18,62 +18,48 @@ SAME = ("weights", "optimizer", "scaler")
 """Parts that are equal in all processes after every step."""
 
 
-def own_parts(built: Built) -> dict[str, Stateful]:
-    """Return the parts that a process has for itself; random numbers last, see `parts_of`."""
-    return {"stream": built.stream, "random": RandomNumbers(built.device)}
-
-
-def states_of(parts: Mapping[str, Stateful]) -> dict[str, Any]:
-    """Return the parts' states, on the host."""
-    return {name: plain(part.state_dict()) for name, part in parts.items()}
-
-
-def send_own_state(built: Built) -> None:
-    """Send the leader what this process has for itself; the leader calls `gather_states`."""
-    packed = torch.frombuffer(bytearray(_packed(states_of(own_parts(built)))), dtype=torch.uint8)
-    dist.send(torch.tensor([len(packed)]), dst=0)
-    dist.send(packed, dst=0)
-
-
-def gather_states() -> list[dict[str, Any]]:
-    """Return what every other process has for itself, by rank from 1."""
-    found = []
-    for rank in range(1, dist.get_world_size()):
-        length = torch.zeros(1, dtype=torch.int64)
-        dist.recv(length, src=rank)
-        packed = torch.zeros(int(length.item()), dtype=torch.uint8)
-        dist.recv(packed, src=rank)
-        found.append(_unpacked(packed.numpy().tobytes()))
-    return found
+def gather_states(built: Built) -> list[dict[str, Any]]:
+    """Return what every process but the leader has for itself, by rank from 1; all of them call it at the same time."""
+    rank, others = dist.get_rank(), range(1, dist.get_world_size())
+    own = _packed(_states(_own_parts(built))) if rank else b""
+    return [_unpacked(broadcast_bytes(own if rank == other else b"", other)) for other in others]
 
 
 def broadcast_state(built: Built, own: list[dict[str, Any]]) -> None:
-    """Send the leader's state to every other process; each of them calls `load_broadcast_state`.
+    """Send the leader's state, taken up from a checkpoint, to the others, which call `load_broadcast_state`.
 
-    Args:
-        built: the leader's, taken up from a checkpoint.
-        own: what `gather_states` found when that was written.
+    With it goes what `gather_states` returned when the checkpoint was written.
     """
-    same = states_of({name: part for name, part in parts_of(built).items() if name in SAME})
-    broadcast_bytes(_packed({"same": same, "own": own}))
+    broadcast_bytes(_packed({"same": _states(_same_parts(built)), "own": own}))
 
 
 def load_broadcast_state(built: Built) -> None:
     """Load the state that the leader sends."""
     states = _unpacked(broadcast_bytes())
-    load({name: part for name, part in parts_of(built).items() if name in SAME}, states["same"])
-    load(own_parts(built), states["own"][dist.get_rank() - 1])
+    load(_same_parts(built), states["same"])
+    load(_own_parts(built), states["own"][dist.get_rank() - 1])
 
 
-def broadcast_bytes(content: bytes = b"") -> bytes:
-    """Send the leader's content to every other process, which calls it without; returns it in all of them."""
+def broadcast_bytes(content: bytes = b"", src: int = 0) -> bytes:
+    """Send one process's content to every other, which calls it without; returns it in all of them."""
     length = torch.tensor([len(content)])
-    dist.broadcast(length, src=0)
-    buffer = torch.zeros(int(length.item()), dtype=torch.uint8)
-    if content:
-        buffer = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-    dist.broadcast(buffer, src=0)
+    dist.broadcast(length, src)
+    buffer = torch.frombuffer(bytearray(content or int(length.item())), dtype=torch.uint8)
+    dist.broadcast(buffer, src)
     return buffer.numpy().tobytes()
+
+
+def _own_parts(built: Built) -> dict[str, Stateful]:
+    """Return the parts that a process has for itself; random numbers last, see `parts_of`."""
+    return {"stream": built.stream, "random": RandomNumbers(built.device)}
+
+
+def _same_parts(built: Built) -> dict[str, Stateful]:
+    return {name: part for name, part in parts_of(built).items() if name in SAME}
+
+
+def _states(parts: Mapping[str, Stateful]) -> dict[str, Any]:
+    return {name: plain(part.state_dict()) for name, part in parts.items()}
 
 
 def _packed(states: dict[str, Any]) -> bytes:

@@ -25,11 +25,7 @@ FINAL_TRAIN_SAMPLE = 10_000
 
 
 class Evaluator:
-    """Makes the evaluations and the final metrics of one run, and counts the seconds that takes.
-
-    Args:
-        built: the run.
-    """
+    """Makes the evaluations and the final metrics of one run, and counts the seconds that takes."""
 
     def __init__(self, built: Built) -> None:
         self._built, self._seconds, self._target = built, 0.0, built.plan.target_accuracy
@@ -42,12 +38,7 @@ class Evaluator:
         self._sample = self._train_sample(TRAIN_SAMPLE)
 
     def __call__(self, point: LoopPoint, earlier: Sequence[Evaluation]) -> Evaluation:
-        """Evaluate the model where the loop stands.
-
-        Args:
-            point: at which an evaluation is due.
-            earlier: evaluations of the run, which decide with this one whether a target is reached.
-        """
+        """Evaluate the model where the loop stands; with earlier evaluations it decides if a target is reached."""
         is_finite = math.isfinite(point.train_loss)
         scores = self._scores() if is_finite else {}
         accuracies = [*(each.val_accuracy for each in earlier[-1:]), scores.get(VAL_ACCURACY)]
@@ -58,10 +49,7 @@ class Evaluator:
     def finals(self, evaluations: Sequence[Evaluation], is_usable: bool, with_test: bool) -> dict[str, float]:
         """Return the final metrics of a run, NaN where it ended without a usable model, and the seconds of evaluating.
 
-        Args:
-            evaluations: of the run.
-            is_usable: the weights are those at the end of the budget.
-            with_test: whether to measure the test split.
+        `is_usable` says that the weights are those at the end of the budget.
         """
         finals = target_metrics(evaluations, self._target) | self._final_scores(is_usable, with_test)
         finals |= self._measurer.finals(is_usable) | self._meter.finals(is_usable)

@@ -16,18 +16,15 @@ def reached(accuracies: Sequence[float | None], target: float | None) -> bool:
 def target_metrics(evaluations: Sequence[Evaluation], target: float | None) -> dict[str, float]:
     """Return seconds, epochs, steps and examples to the target: the first of two consecutive evaluations above it.
 
-    Linear between that evaluation and the one before; at the first evaluation its own numbers.
-
-    Returns:
-        ``target/...``, NaN where the target was not reached (right-censored); nothing without a target.
+    Linear between that evaluation and the one before; at the first evaluation its own numbers. NaN where the target
+    was not reached (right-censored); nothing without a target.
     """
     if target is None:
         return {}
 
     def numbers(evaluation: Evaluation) -> dict[str, float]:
-        counts = evaluation.point.counts
-        values = (counts.seconds, evaluation.point.epochs, counts.steps, counts.processed)
-        return dict(zip(("seconds", "epochs", "steps", "examples"), values, strict=True))
+        point, counts = evaluation.point, evaluation.point.counts
+        return {"seconds": counts.seconds, "epochs": point.epochs, "steps": counts.steps, "examples": counts.processed}
 
     if not reached([each.val_accuracy for each in evaluations], target):
         return {f"target/{name}": NOT_A_NUMBER for name in ("seconds", "epochs", "steps", "examples")}

@@ -101,12 +101,7 @@ def run_to_end(
     training: Generator[LoopPoint | Evaluation, None, RunResult],
     see: Callable[[LoopPoint | Evaluation], object] = lambda point: None,
 ) -> RunResult:
-    """Drive a run to its end and return its result.
-
-    Args:
-        training: what `run` returned.
-        see: gets every point and evaluation, while the clock is stopped.
-    """
+    """Drive what `run` returned to its end, `see` every point while the clock is stopped, and return the result."""
     while True:
         check_stop()
         try:
@@ -119,10 +114,7 @@ def run_to_end(
 def stopped_result(built: Built, at: LoopPoint | Evaluation, reason: str) -> RunResult:
     """Return the result of a run that its caller stopped: what it cost, and where it stood, which is no final value.
 
-    Args:
-        built: what ran.
-        at: its last point.
-        reason: ``pruned`` or ``stopped``.
+    The reason is ``pruned`` or ``stopped``.
     """
     metrics, point = (at.metrics, at.point) if isinstance(at, Evaluation) else ({}, at)
     finals = cost_metrics(built, point) | {"cost/peak_memory_bytes": peak_bytes(built.device)}
@@ -165,9 +157,7 @@ def pass_once(built: Built) -> None:
 def cost_metrics(built: Built, last: LoopPoint | None) -> dict[str, float]:
     """Return what the training itself took: seconds measured and, where it counts them, as if alone; steps, examples.
 
-    Args:
-        built: what ran.
-        last: point of the loop; None where there was none, and steps and examples are NaN.
+    Without a last point of the loop steps and examples are NaN.
     """
     seconds = built.clock.measured
     calibrated = {CALIBRATED: built.clock.seconds} if built.clock.is_calibrated else {}

@@ -27,14 +27,14 @@ def reset_peak(device: torch.device) -> None:
 
 
 def peak_bytes(device: torch.device) -> float:
-    """Peak since `reset_peak`, in bytes; NaN where this system does not say."""
+    """Return the peak since `reset_peak`, in bytes; NaN where this system does not say."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device))
     return status_bytes("VmHWM") if device.type == "cpu" else float("nan")
 
 
 def status_bytes(name: str) -> float:
-    """A size of this process as Linux states it, e.g. VmRSS or VmData, in bytes; NaN on other systems."""
+    """Return a size of this process as Linux states it, e.g. VmRSS or VmData, in bytes; NaN on other systems."""
     if STATUS.exists():
         for line in STATUS.read_text().splitlines():
             if line.startswith(f"{name}:"):
@@ -43,7 +43,7 @@ def status_bytes(name: str) -> float:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free for data on the device, in bytes; on a CPU no more than the container allows."""
+    """Return the memory that is free for data on the device, in bytes; on a CPU no more than the container allows."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     import psutil
@@ -57,6 +57,6 @@ def free_bytes(device: torch.device) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch says that memory ran out, on any device."""
+    """Return whether an error of torch says that memory ran out, on any device."""
     text = str(error)
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text

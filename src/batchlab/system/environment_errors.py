@@ -16,25 +16,19 @@ class EnvironmentFailure(RuntimeError):
 
 
 def cannot_write(path: Path, error: OSError, lost: str) -> EnvironmentFailure:
-    """The fault of a file that cannot be written.
-
-    Args:
-        path: of the file.
-        error: what the system said.
-        lost: a sentence: what is lost.
-    """
+    """Return the failure of a file that cannot be written; `lost` is a sentence that says what is lost."""
     return EnvironmentFailure(f"{path}: {os.strerror(error.errno or errno.EIO)}. {lost}")
 
 
 def in_words(error: BaseException) -> str:
-    """What stands in the way and what is kept, where an exception says so; else an empty string."""
+    """Return what stands in the way and what is kept, where an exception says so; else an empty string."""
     reason = reason_of(error)
     is_whole = not reason or any(isinstance(each, EnvironmentFailure) for each in _causes(error))
     return reason if is_whole else f"{reason}. {KEPT}"
 
 
 def reason_of(error: BaseException) -> str:
-    """What stands in the way, where that is what an exception or one of its causes says; else an empty string."""
+    """Return what stands in the way, where an exception or one of its causes says so; else an empty string."""
     for each in _causes(error):
         if isinstance(each, EnvironmentFailure):
             return str(each)
@@ -46,13 +40,13 @@ def reason_of(error: BaseException) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The exception and what it was raised from; not what was being handled by chance, which may be unrelated."""
+    """Yield the exception and what it was raised from; not what was being handled by chance, which may be unrelated."""
     while error is not None:
         yield error
         error = error.__cause__
 
 
 def masked(text: str) -> str:
-    """Text without the passwords of addresses in it: ``://user:password@`` becomes ``://user:***@``."""
+    """Return a text without the passwords of addresses in it: ``://user:password@`` becomes ``://user:***@``."""
     text = re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text)  # up to the last @: a password may hold one
     return re.sub(r"(?i)([?&]password=)[^&\s'\"]+", r"\1***", text)

@@ -1,6 +1,5 @@
 """How a program of ours ends: its exit code, and a traceback only where an exception is the program's own."""
 
-import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -12,19 +11,13 @@ from hydra.errors import CompactHydraException, ConfigCompositionException, Over
 from batchlab.system.environment_errors import in_words
 from batchlab.system.signals import check_stop, stop_code
 
-FULL_ERROR = "HYDRA_FULL_ERROR"
-"""Environment variable that has Hydra raise what a job raised instead of printing it and exiting with 1."""
-
 
 def exit_code(work: Callable[[], object]) -> int:
     """Do the work and say why it failed, if it did.
 
-    Args:
-        work: returns the exit code, or something that is no number where all went well.
-
     Returns:
-        What `work` returned; 1 where an exception or a fault ended it, 2 where Hydra cannot compose what was typed;
-        130 or 143 where a signal was received, whatever the store or library that it hit has made of it.
+        What `work` returned if that is an integer, else 0; 1 where an exception or a fault ended it, 2 where Hydra
+        cannot compose what was typed; 130 or 143 where a signal was received, whatever a store has made of it.
     """
     try:
         done = work()
@@ -51,7 +44,7 @@ def _say(error: Exception) -> None:
 
 
 def _from_job_on(trace: TracebackType | None) -> TracebackType | None:
-    """A traceback without Hydra's frames above the job, which say nothing of it."""
+    """Return a traceback without Hydra's frames above the job, which say nothing of it."""
     found, each = trace, trace
     while each is not None:
         found = each.tb_next if each.tb_frame.f_code.co_name == "run_job" else found
@@ -59,14 +52,9 @@ def _from_job_on(trace: TracebackType | None) -> TracebackType | None:
     return found or trace
 
 
-def have_hydra_raise() -> None:
-    """Have Hydra hand over what a job raised; with its own way a full disk could not be told from a bug."""
-    os.environ[FULL_ERROR] = "1"
-
-
 @contextmanager
 def faults_end_the_command() -> Iterator[None]:
-    """A fault inside a job ends the command: it is not the job's, and would meet every other job as well.
+    """End the command at a fault inside a job: it is not the job's, and would meet every other job as well.
 
     Raises:
         KeyboardInterrupt, SystemExit: where a signal was received, and came out of a store as its error.

@@ -8,11 +8,7 @@ from pathlib import Path
 
 
 def only_one(path: Path, owner: str) -> FileIO | None:
-    """Lock a file, made where there is none, for this process, and write a name into it.
-
-    Args:
-        path: of the lock file.
-        owner: what the file says from now on.
+    """Lock a file, made where there is none, for this process, and write its owner's name into it.
 
     Returns:
         The open file; its closing, or that of any other handle on it in this process, ends the lock. None where

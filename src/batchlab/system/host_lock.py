@@ -21,11 +21,7 @@ EVERYBODY = 0o1777
 
 
 class HostShare:
-    """A training's place among those on its host.
-
-    Args:
-        folder: of the locks; None where none can be made, so that nothing is known of others.
-    """
+    """A training's place among those on its host; without a folder of locks nothing is known of others."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -52,7 +48,7 @@ class HostShare:
                 self.take()
 
     def num_here(self) -> float:
-        """How many processes of ours train on this host now, this one among them; NaN where that is not known."""
+        """Count the processes of ours that train on this host now, this one among them; NaN where that is not known."""
         with suppress(OSError):
             if self._folder is not None and self._slot is not None:
                 return float(sum(map(_is_held, self._folder.glob("slot-*")))) or math.nan
@@ -95,7 +91,7 @@ def host_alone() -> Iterator[bool]:
 
 
 def lock_folder() -> Path:
-    """The folder of the locks, made for all users of this host: BATCHLAB_LOCKS, else in /tmp.
+    """Return the folder of the locks, made for all users of this host: BATCHLAB_LOCKS, else in /tmp.
 
     Not in the folder for temporary files that the environment names: a batch system gives each job its own.
     """
@@ -110,7 +106,7 @@ def lock_folder() -> Path:
 
 
 def _opened(path: Path) -> int:
-    """A file to be locked, whoever made it: reading is enough for a lock, and all that others may do."""
+    """Open a file to be locked, whoever made it: reading is enough for a lock, and all that others may do."""
     while True:
         try:
             return os.open(path, os.O_RDONLY)
@@ -133,11 +129,10 @@ def _held(path: Path) -> Iterator[None]:
 
 
 def _free_slot(folder: Path) -> int:
-    place, file = 0, _opened(folder / "slot-0")
-    while not _is_free(file, fcntl.LOCK_EX):
+    place = 0
+    while not _is_free(file := _opened(folder / f"slot-{place}"), fcntl.LOCK_EX):
         os.close(file)
         place += 1
-        file = _opened(folder / f"slot-{place}")
     return file
 
 
@@ -147,7 +142,7 @@ def _let_go(file: int) -> None:
 
 
 def _is_free(file: int, lock: int) -> bool:
-    """Takes the lock, if nobody holds it."""
+    """Take the lock, if nobody holds it."""
     try:
         fcntl.flock(file, lock | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -156,7 +151,7 @@ def _is_free(file: int, lock: int) -> bool:
 
 
 def _is_held(path: Path) -> bool:
-    """Whether somebody has it locked; looked at with a lock that is let go of at once."""
+    """Return whether somebody has it locked, looked at with a lock that is let go of at once."""
     file = _opened(path)
     try:
         return not _is_free(file, fcntl.LOCK_SH)

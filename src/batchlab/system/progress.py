@@ -2,7 +2,6 @@
 
 import sys
 import time
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +14,7 @@ def make_console() -> Console:
     """Return a console on stdout, wide enough for the table where stdout is a file or a pipe; [x] is shown as it is."""
     console = Console(file=sys.stdout, highlight=False, markup=False)
     if not console.is_terminal:
-        console = Console(file=sys.stdout, width=PLAIN_WIDTH, highlight=False, markup=False)
+        console.width = PLAIN_WIDTH
     return console
 
 
@@ -40,9 +39,10 @@ class Bar:
         is_drawn_when_told: bool = False,
         is_hidden: bool = False,
     ) -> None:
-        shown = (TextColumn("{task.description}"), BarColumn(bar_width=20), *(columns or (TimeElapsedColumn(),)))
         self._progress = Progress(
-            *shown,
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            *(columns or (TimeElapsedColumn(),)),
             TextColumn("{task.fields[state]}"),
             console=console,
             transient=True,
@@ -56,14 +56,12 @@ class Bar:
         self._progress.start()
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._progress.stop()
 
     @property
     def is_drawn(self) -> bool:
-        """Tell whether somebody watches."""
+        """Return whether somebody watches."""
         return not self._progress.disable
 
     def update(self, **shown: Any) -> None:

@@ -22,11 +22,7 @@ TRACKING, PGPASSWORD = "MLFLOW_TRACKING_URI", "PGPASSWORD"
 
 
 def hide_passwords() -> list[ConfigError]:
-    """Take the passwords out of this process's command line and of MLFLOW_TRACKING_URI.
-
-    Returns:
-        An error for each address whose password cannot be handed on.
-    """
+    """Take passwords out of this process's command line and of MLFLOW_TRACKING_URI; return an error for each left."""
     words, errors = hand_on(sys.argv, os.environ)
     replaced = dict(zip(sys.argv, words, strict=True))
     sys.orig_argv[:] = [replaced.get(word, word) for word in sys.orig_argv]  # a search's workers are started from it
@@ -35,14 +31,9 @@ def hide_passwords() -> list[ConfigError]:
 
 
 def hand_on(words: Sequence[str], environment: MutableMapping[str, str]) -> tuple[list[str], list[ConfigError]]:
-    """A command line without passwords; what needs them finds them in the environment.
+    """Return a command line without passwords, and an error for each address whose password cannot be handed on.
 
-    Args:
-        words: of the command line.
-        environment: MLFLOW_TRACKING_URI loses its password, the variables of libpq and MLflow are set.
-
-    Returns:
-        The words, and an error for each address whose password cannot be handed on.
+    In the environment MLFLOW_TRACKING_URI loses its password, and the variables of libpq and MLflow are set.
     """
     tracking = environment.get(TRACKING, "")
     if found := HTTP.match(tracking):
@@ -56,29 +47,21 @@ def hand_on(words: Sequence[str], environment: MutableMapping[str, str]) -> tupl
         if tracking:
             environment[TRACKING] = POSTGRES.sub(r"\1\g<user>@", tracking)
         if len(known | ({environment[PGPASSWORD]} if PGPASSWORD in environment else set())) > 1:
-            allowed = "addresses have different passwords, and libpq reads one variable"
-            errors.append(
-                ConfigError(PGPASSWORD, "***", allowed, "them without passwords: ~/.pgpass has a line for each")
-            )
+            allowed, fix = "addresses have different passwords, and libpq reads one variable", "them without passwords"
+            errors.append(ConfigError(PGPASSWORD, "***", allowed, f"{fix}: ~/.pgpass has a line for each"))
         else:
             environment[PGPASSWORD] = known.pop()
     return kept, errors
 
 
 def in_files(sweeper: DictConfig) -> list[ConfigError]:
-    """A password in the store's address where that stands in a file; an interpolation (oc.env) is written as it is.
-
-    Args:
-        sweeper: the node hydra.sweeper.
-    """
+    """Return an error for a password in hydra.sweeper.storage in a file; an interpolation is written as it is."""
     node = OmegaConf.to_container(sweeper, resolve=False)
     storage = str(node.get("storage")) if isinstance(node, dict) else ""
     if not OTHER.search(storage):
         return []
-    allowed = "a password in a file is copied into the folder of each job"
-    return [
-        ConfigError("hydra.sweeper.storage", storage, allowed, f"{PGPASSWORD}=... in front of python, not in the file")
-    ]
+    allowed, fix = "a password in a file is copied into the folder of each job", f"{PGPASSWORD}=... in front of python"
+    return [ConfigError("hydra.sweeper.storage", storage, allowed, f"{fix}, not in the file")]
 
 
 def _not_handed_on(word: str) -> Iterator[ConfigError]:

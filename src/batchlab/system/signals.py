@@ -33,7 +33,7 @@ def heed_signals() -> None:
 
 
 def ignore_signals() -> None:
-    """For the last moments of a process that has said how it ended."""
+    """Ignore signals in the last moments of a process that has said how it ended."""
     _handle(signal.SIG_IGN)
 
 
@@ -48,11 +48,7 @@ def _note(signum: int, _frame: FrameType | None = None) -> None:
 
 
 def on_signal(signum: int, frame: FrameType | None = None) -> None:
-    """Signal handler: raises, unless what it interrupts must not be cut off; a second signal cuts that off as well.
-
-    Args:
-        signum: the signal.
-        frame: what it interrupts.
+    """Raise for a signal, unless what it interrupts must not be cut off; a second signal cuts that off as well.
 
     Raises:
         KeyboardInterrupt: for Ctrl-C.
@@ -65,7 +61,7 @@ def on_signal(signum: int, frame: FrameType | None = None) -> None:
 
 
 def _is_among(frame: FrameType | None, modules: tuple[str, ...]) -> bool:
-    """Whether a function of one of the modules, or of one inside them, is being called."""
+    """Return whether a function of one of the modules, or of one inside them, is being called."""
     while frame is not None:
         name = frame.f_globals.get("__name__") or ""
         if any(name == module or name.startswith(f"{module}.") for module in modules):
@@ -76,7 +72,7 @@ def _is_among(frame: FrameType | None, modules: tuple[str, ...]) -> bool:
 
 @contextmanager
 def signals_wait() -> Iterator[None]:
-    """Whatever is written in the block is written to its end: every signal is only noted, until a `check_stop`."""
+    """Write to its end what is written in the block: every signal is only noted, until a `check_stop`."""
     global _num_holds
     _num_holds += 1
     try:
@@ -92,11 +88,10 @@ def check_stop() -> None:
         KeyboardInterrupt: where Ctrl-C was received.
         SystemExit: where SIGTERM was.
     """
-    if not _received:
-        return
-    raise KeyboardInterrupt if _received[-1] == signal.SIGINT else SystemExit(stop_code())
+    if _received:
+        raise KeyboardInterrupt if _received[-1] == signal.SIGINT else SystemExit(stop_code())
 
 
 def stop_code() -> int:
-    """The exit code that the last signal asks for, 130 or 143; 0 where none was received."""
+    """Return the exit code that the last signal asks for, 130 or 143; 0 where none was received."""
     return 128 + _received[-1] if _received else 0

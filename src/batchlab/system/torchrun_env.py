@@ -28,24 +28,16 @@ def torchrun_env() -> TorchrunRank | None:
 
 
 def with_torchrun(arguments: list[str], rank: TorchrunRank) -> list[str]:
-    """Return a command line that says how many processes torchrun started.
-
-    Args:
-        arguments: after the program's name.
-        rank: of this process.
+    """Return the arguments of a command line that says how many processes torchrun started.
 
     Raises:
         ConfigErrors: where another number or another launch was typed.
     """
     given = {"launch": "ddp", "num_processes": str(rank.num_processes)}
     typed = {key: value for key, _, value in (word.partition("=") for word in arguments)}
-    errors = [
-        ConfigError(
-            key, typed[key], f"torchrun started {rank.num_processes} processes", f"it without {key}=, or {key}={value}"
-        )
-        for key, value in given.items()
-        if typed.get(key, value) != value
-    ]
-    if errors:
+    started = f"torchrun started {rank.num_processes} processes"
+    wrong = {key: value for key, value in given.items() if typed.get(key, value) != value}
+    if wrong:
+        errors = (ConfigError(key, typed[key], started, f"it without {key}=, or {key}={wrong[key]}") for key in wrong)
         raise ConfigErrors(*errors)
     return [*arguments, *(f"{key}={value}" for key, value in given.items() if key not in typed)]

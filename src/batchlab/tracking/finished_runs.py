@@ -37,7 +37,7 @@ def record_finished(
     Args:
         config: says where, and in which study.
         name: of the run.
-        tags: its identity, and what it is: batchlab.role.
+        tags: its identity, and batchlab.role.
         params: settings by dotted key.
         values: (metric, value, step); those that are not finite are left out.
         artifacts: folder whose files go with it.
@@ -76,7 +76,7 @@ def record_study(
     name: str,
     answer: Any,
 ) -> Path:
-    """Write a script's answer to <report folder>/<name>.json, and record it as one run of the study.
+    """Write a script's answer to <report folder>/<name>.json, record it as one run of the study; return the file.
 
     Args:
         config: says where, and goes with the parameters.
@@ -86,9 +86,6 @@ def record_study(
         curves: metric -> (step, value); the step is what it is a curve over, e.g. the batch size.
         name: of the file.
         answer: what JSON can hold. The files of the report folder become artifacts, this one among them.
-
-    Returns:
-        The file.
     """
     path = report_folder(config.mlruns, config.study) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,12 +93,9 @@ def record_study(
     tags = environment() | {"batchlab.role": role, "load_average": load_average()}
     settings = {key: value for key, value in (flat_params(config) | dict(params)).items() if value is not None}
     named = {key: str(value)[:MAX_PARAM] for key, value in settings.items()}
-    values = [(_metric_name(key), value, 0) for key, value in finals.items()]
-    values += [(_metric_name(key), value, step) for key, points in curves.items() for step, value in points]
+    points = [(key, value, 0) for key, value in finals.items()]
+    points += [(key, value, step) for key, curve in curves.items() for step, value in curve]
+    # MLflow takes letters, digits and _-. / in a name
+    values = [(re.sub(r"[^\w\-. /]", "_", key), value, step) for key, value, step in points]
     record_finished(config, role, tags, named, values, path.parent)
     return path
-
-
-def _metric_name(key: str) -> str:
-    """Return a name that MLflow takes: letters, digits and _-. /."""
-    return re.sub(r"[^\w\-. /]", "_", key)

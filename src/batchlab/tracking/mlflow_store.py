@@ -31,13 +31,9 @@ REFUSALS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST
 
 
 class TrackingUnavailable(EnvironmentFailure):
-    """MLflow does not answer.
+    """MLflow does not answer."""
 
-    Attributes:
-        is_refusal: it answers, but does not take this run.
-    """
-
-    is_refusal = False
+    is_refusal = False  # whether it answers, but does not take this run
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -36,7 +35,7 @@ class RunClock:
         self.began_ms, self._began = int(time.time() * 1000), time.monotonic()
 
     def now(self) -> int:
-        """Now; never before an earlier now."""
+        """Return now; never before an earlier now."""
         return self.began_ms + int((time.monotonic() - self._began) * 1000)
 
 
@@ -52,10 +51,18 @@ class Recorder:
     """
 
     def __init__(self, built: Built, sweep_id: str, tags: dict[str, str] | None = None) -> None:
-        config = self._config = built.config
-        self._clock = RunClock()
-        header = header_of(built, sweep_id, tags or {}, self._clock.began_ms)
-        self._sink, self._last_drain = sink_of(config.mlruns), time.monotonic()
+        config, self._clock = built.config, RunClock()
+        header = Header(
+            uuid4().hex,
+            config.study,
+            f"B{built.plan.batch_size}-lr{built.settings['lr']:.3g}-s{built.seed}",
+            self._clock.began_ms,
+            store_address(config.mlruns),
+            as_text(run_tags(built, sweep_id) | (tags or {})),
+            as_text(run_params(built)),
+            data_set_of(built),
+        )
+        self._config, self._sink, self._last_drain = config, sink_of(config.mlruns), time.monotonic()
         self._curves, self._step = dict[str, float](), 0
         with signals_wait():
             self._spool = begin(spool_folder(config.mlruns), header)
@@ -69,11 +76,6 @@ class Recorder:
     def run_id(self) -> str:
         """Return the run's id in MLflow; ``spool:<our own>`` as long as MLflow does not have it."""
         return self._spool.run_id or f"spool:{self._spool.header.id}"
-
-    @property
-    def spool_path(self) -> Path:
-        """Return the run's file, until MLflow has all of it."""
-        return self._spool.path
 
     def __enter__(self) -> "Recorder":
         return self
@@ -158,21 +160,6 @@ def curve(evaluation: Evaluation) -> dict[str, float]:
     }
 
 
-def header_of(built: Built, sweep_id: str, tags: Mapping[str, str], began_ms: int) -> Header:
-    """Return the header of a run that is part of a command; `began_ms` is in milliseconds since 1970."""
-    config = built.config
-    return Header(
-        uuid4().hex,
-        config.study,
-        f"B{built.plan.batch_size}-lr{built.settings['lr']:.3g}-s{built.seed}",
-        began_ms,
-        store_address(config.mlruns),
-        as_text(run_tags(built, sweep_id) | dict(tags)),
-        as_text(run_params(built)),
-        data_set_of(built),
-    )
-
-
 def as_text(values: Mapping[str, Any]) -> dict[str, str]:
     """Return values as MLflow keeps them, without passwords."""
     return {key: masked(str(value)) for key, value in values.items()}
@@ -180,9 +167,8 @@ def as_text(values: Mapping[str, Any]) -> dict[str, str]:
 
 def run_params(built: Built) -> dict[str, Any]:
     """Return settings by dotted key, with batch size and used lr as numbers, for MLflow's columns and charts."""
-    params = {key: value for key, value in flat_params(built.config).items() if value is not None}
     batch_size = built.plan.batch_size
-    return params | {
+    return {key: value for key, value in flat_params(built.config).items() if value is not None} | {
         "batch_size": batch_size,
         "log2_batch_size": round(math.log2(batch_size), 4),
         "lr_used": built.settings["lr"],
@@ -192,9 +178,9 @@ def run_params(built: Built) -> dict[str, Any]:
 
 def run_tags(built: Built, sweep_id: str) -> dict[str, str]:
     """Return identity, host and load of a run as tags."""
-    device = built.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else environment()["cpu"]
-    return environment() | {
+    device, host = built.device, environment()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else host["cpu"]
+    return host | {
         "batchlab.role": "run",
         "sweep_id": sweep_id,
         "config_key": config_key(built.config),

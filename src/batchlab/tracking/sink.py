@@ -25,43 +25,36 @@ METRICS_PER_WRITE = 1000
 
 
 class Sink:
-    """Sends the runs of this process to MLflow, and leaves it alone for a while where it does not answer.
-
-    Args:
-        mlruns: folder of results.
-    """
+    """Sends the runs of this process to MLflow, and leaves it alone for a while where it does not answer."""
 
     def __init__(self, mlruns: str) -> None:
         self._mlruns, self._pause, self._not_before = mlruns, PAUSE, 0.0
 
-    def drain(self, spool: Spool) -> bool:
-        """Send what waits in a run's file, unless MLflow was away just now; whether it was sent."""
+    def drain(self, spool: Spool) -> None:
+        """Send what waits in a run's file, unless MLflow was away just now."""
         began = time.monotonic()
         if began < self._not_before:
-            return False
+            return
         try:
             send(self._mlruns, spool)
         except TrackingUnavailable:
             now = time.monotonic()  # at least four times as long as the try has taken: a run is slowed by a fifth
             self._not_before = now + min(LONGEST_PAUSE, max(self._pause, 4 * (now - began)))
             self._pause = min(LONGEST_PAUSE, 2 * self._pause)
-            return False
-        self._pause = PAUSE
-        return True
+        else:
+            self._pause = PAUSE
 
 
 @lru_cache(maxsize=8)
 def sink_of(mlruns: str) -> Sink:
-    """The sink of this process: one for all of its runs, so that each does not find out anew that MLflow is away."""
+    """Return the sink of this process: one for all of its runs, so that not each finds out that MLflow is away."""
     return Sink(mlruns)
 
 
 def send(mlruns: str, spool: Spool) -> None:
     """Send what waits in a run's file, and end the run where it has ended; what MLflow has already, it has once.
 
-    Args:
-        mlruns: folder of results.
-        spool: of the run; its file is removed where nothing is left to send.
+    The file is removed where nothing is left to send.
 
     Raises:
         TrackingUnavailable: where MLflow does not take it; what it took before stays.
@@ -85,15 +78,14 @@ def send(mlruns: str, spool: Spool) -> None:
 
 
 def _begun(store: Store, spool: Spool) -> str:
-    """Id of the run in MLflow, made there if it is not; whoever was cut off before noting it finds it by its tag."""
+    """Return the id of the run in MLflow, made if it is not there; one made but not noted is found by its tag."""
     if spool.is_known:
         return spool.run_id
     header, was_new = spool.header, spool.is_new
     spool.is_new = False  # from here on MLflow may have it, whatever becomes of its answer
     found = [] if was_new else runs_where(store.client, store.experiment_id, f"tags.`{RUN_ID}` = '{header.id}'")
-    if found:
-        run_id = found[0]
-    else:
+    run_id = found[0] if found else ""
+    if not found:
         tags = header.tags | {RUN_ID: header.id, "mlflow.parentRunId": store.parent_id}
         run_id = store.client.create_run(store.experiment_id, header.began_ms, tags, header.name).info.run_id
         spool.rewind()

@@ -123,8 +123,7 @@ def reopen(path: Path) -> "Spool | None":
 
 def read(path: Path) -> Content | None:
     """Read a file up to the first line that is not whole; None where it is none of ours."""
-    content: Content | None = None
-    data, num_bytes = path.read_bytes(), 0
+    content, data, num_bytes = None, path.read_bytes(), 0
     for line in data[: data.rfind(b"\n") + 1].splitlines(keepends=True):
         try:
             content = _with(content, json.loads(line))
@@ -148,7 +147,7 @@ def _with(content: Content | None, record: dict[str, Any]) -> Content:
 
 @lru_cache(maxsize=1)
 def _close_in_children() -> None:
-    """A forked child, as a loader of data, would hold the lock of a parent that was killed."""
+    """Close files in forked children: a loader of data, say, would hold the lock of a parent that was killed."""
     os.register_at_fork(after_in_child=lambda: [spool.close() for spool in _open_here])
 
 
@@ -188,12 +187,12 @@ class Spool:
         self.end = end
 
     def sent(self) -> None:
-        """MLflow took all that waited."""
+        """Count what waited as taken by MLflow."""
         self._num_sent += len(self.waiting)
         self.waiting = []
 
     def rewind(self) -> None:
-        """MLflow has nothing of this run: all of it waits, what was sent before to where it is no longer, too."""
+        """Have all of this run wait: MLflow has nothing of it, not even what was sent to where it is no longer."""
         self.has_params = False
         if self._num_sent and (content := read(self.path)) is not None:
             self.waiting, self._num_sent = content.values, 0
@@ -203,7 +202,7 @@ class Spool:
         self._file.close()
 
     def remove(self) -> None:
-        """Everything has reached MLflow."""
+        """Remove the file and the artifacts: everything has reached MLflow."""
         shutil.rmtree(self.artifacts, ignore_errors=True)
         self.path.unlink(missing_ok=True)
         self.close()

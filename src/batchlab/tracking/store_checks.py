@@ -18,7 +18,8 @@ from urllib.parse import quote, urlsplit
 
 from batchlab.errors import ConfigError
 from batchlab.system.environment_errors import masked
-from batchlab.tracking.stores import SERVERS, TRACKING
+from batchlab.system.secrets import TRACKING
+from batchlab.tracking.stores import SERVERS
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 OWN = (".lock", "spool", "artifacts", "artifacts-optuna", "reports", "hydra")
@@ -56,13 +57,13 @@ OPTUNA = Owner(
 
 
 def check_stores(mlruns: str) -> list[ConfigError]:
-    """Every error of the places where results go; nothing is written, and no server is asked.
-
-    Args:
-        mlruns: folder of results, existing or not.
-    """
+    """Return every error of the places where results go; nothing is written, and no server is asked."""
     address, folder = os.environ.get(TRACKING, ""), Path(mlruns).absolute()
-    if errors := [*unwritable(mlruns), *_address(address)]:
+    errors = list(unwritable(mlruns))
+    if reason := _address_fault(address):
+        fix = f"{TRACKING}=http://127.0.0.1:5000, or none for mlflow.db in mlruns"
+        errors.append(ConfigError(TRACKING, masked(address), reason, fix))
+    if errors:
         return errors
     named = ConfigError("mlruns", mlruns, "", "mlruns=/another/folder")
     if not address:
@@ -74,7 +75,7 @@ def check_stores(mlruns: str) -> list[ConfigError]:
 
 
 def unwritable(folder: str) -> Iterator[ConfigError]:
-    """An error where results cannot be written into a folder, existing or not."""
+    """Yield an error where results cannot be written into a folder, existing or not."""
     path = found = Path(folder).absolute()
     try:
         found = next(parent for parent in (path, *path.parents) if parent.exists())
@@ -91,25 +92,19 @@ def unwritable(folder: str) -> Iterator[ConfigError]:
             yield ConfigError("mlruns", folder, f"a folder for results; {own} is not writable", ANOTHER)
 
 
-def _address(address: str) -> Iterator[ConfigError]:
-    """An error where MLflow cannot be at an address."""
-    if not address:
-        return
-    fix = f"{TRACKING}=http://127.0.0.1:5000, or none for mlflow.db in mlruns"
+def _address_fault(address: str) -> str:
+    """Return why MLflow cannot be at an address; empty where it can, or none is given."""
     try:
         parts = urlsplit(address)
         scheme, host, _ = parts.scheme.partition("+")[0], parts.hostname, parts.port
     except ValueError:
-        yield ConfigError(TRACKING, masked(address), "cannot be read as scheme://host:port", fix)
-        return
-    allowed = f"an address that begins with {', '.join(f'{each}://' for each in (*SERVERS, *DATABASES))}"
+        return "cannot be read as scheme://host:port"
     is_file = scheme in ("", "file") and os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() == "true"
-    if scheme not in (*SERVERS, *DATABASES, "databricks") and not is_file:
-        yield ConfigError(TRACKING, masked(address), allowed, fix)
-    elif scheme in SERVERS and not host:
-        yield ConfigError(TRACKING, masked(address), "names no host", fix)
-    elif scheme in DATABASES and (reason := _no_driver(address)):
-        yield ConfigError(TRACKING, masked(address), reason, fix)
+    if address and scheme not in (*SERVERS, *DATABASES, "databricks") and not is_file:
+        return f"an address that begins with {', '.join(f'{each}://' for each in (*SERVERS, *DATABASES))}"
+    if scheme in SERVERS and not host:
+        return "names no host"
+    return _no_driver(address) if scheme in DATABASES else ""
 
 
 def _no_driver(address: str) -> str:
@@ -124,7 +119,7 @@ def _no_driver(address: str) -> str:
 
 
 def _database(path: Path, owner: Owner, named: ConfigError) -> Iterator[ConfigError]:
-    """An error where a file is there and is none of the owner's, or of another release of it; all of it but why."""
+    """Yield an error where a file is there and is none of the owner's, or of another release; `named` lacks why."""
     if not path.exists() or not path.stat().st_size:
         return
     left, fix = "; it was left as it is", named.fix
@@ -147,7 +142,7 @@ def _database(path: Path, owner: Owner, named: ConfigError) -> Iterator[ConfigEr
 
 
 def _look_into(path: Path) -> tuple[set[str], str | None]:
-    """Names of the tables, and the schema's revision where one is noted."""
+    """Return the names of the tables, and the schema's revision where one is noted."""
     is_open = path.with_name(f"{path.name}-wal").exists()
     how = "mode=ro" if is_open else "immutable=1"  # without it SQLite makes the files beside that nobody else has made
     with closing(sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True)) as connection:
@@ -159,7 +154,7 @@ def _look_into(path: Path) -> tuple[set[str], str | None]:
 
 
 def _newest(owner: Owner) -> str | None:
-    """The revision that the installed release makes, read off its migrations without importing it for seconds."""
+    """Return the revision that the installed release makes, read off its migrations: no import that takes seconds."""
     spec = find_spec(owner.package)
     if spec is None or not spec.submodule_search_locations:
         return None

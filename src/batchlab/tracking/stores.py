@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from batchlab.system.environment_errors import KEPT, cannot_write, masked
+from batchlab.system.secrets import TRACKING
 
 SQLITE = "sqlite:///"
-TRACKING, SERVERS = "MLFLOW_TRACKING_URI", ("http", "https")
+SERVERS = ("http", "https")
 SECONDS_TO_ANSWER = 3.0
 FAULTS = ("OperationalError", "DatabaseError", "InterfaceError")
 """What a database raises where it cannot work; its other errors are those of who asked."""

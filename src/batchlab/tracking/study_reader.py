@@ -48,18 +48,14 @@ def pages_of_client(client: MlflowClient, experiment_ids: Sequence[str], where: 
             info = {"id": run.info.run_id, "status": run.info.status}
             info |= {"began": run.info.start_time, "ended": run.info.end_time}
             yield {"params": run.data.params, "metrics": run.data.metrics, "tags": run.data.tags, "info": info}
-        token = page.token
-        if not token:
+        if not (token := page.token):
             return
 
 
 def recorded_runs(config: Config, sweep_id: str, say: Callable[[str], object] = lambda line: None) -> list[RecordedRun]:
-    """Return every run of a command, in the order in which they began; MLflow may be away.
+    """Return every run of a command, in the order in which they began.
 
-    Args:
-        config: says where results are.
-        sweep_id: names the command.
-        say: hears where runs are missing, because MLflow is away and only those in the spool are known.
+    `say` hears where runs are missing, because MLflow is away and only those in the spool are known.
     """
     runs = spooled_runs(config.mlruns, sweep_id)
     known = {run["info"]["id"] for run in runs}
@@ -86,13 +82,13 @@ def study_names(mlruns: str) -> list[str]:
 
 
 def _is_there(mlruns: str) -> bool:
-    """Whether the store can be asked without being made."""
+    """Return whether the store can be asked without being made."""
     path = sqlite_path(tracking_uri(mlruns))
     return path is None or path.exists()
 
 
 def is_searched(mlruns: str, study: str) -> bool:
-    """Whether a run of a study was a trial of a search."""
+    """Return whether a run of a study was a trial of a search."""
     client, where = client_of(mlruns), f"tags.`optuna.study` = '{study}'"
     with tracking_errors(mlruns):
         experiment = client.get_experiment_by_name(study)

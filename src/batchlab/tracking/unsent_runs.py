@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from batchlab.system.environment_errors import masked
-from batchlab.tracking.spool import Content, End, Spool, read, reopen
-from batchlab.tracking.stores import TRACKING, is_server, spool_folder, store_address, why_unavailable
+from batchlab.system.secrets import TRACKING
+from batchlab.tracking.spool import End, Spool, read, reopen
+from batchlab.tracking.stores import is_server, spool_folder, store_address, why_unavailable
 
 DIED = "its process died"
 SECONDS_BETWEEN_TRIES, SECONDS_AT_END = 0.5, 5.0
@@ -45,9 +47,7 @@ def send_at_start(mlruns: str) -> None:
 def send_at_end(mlruns: str) -> int:
     """Send what is left of this command and of processes of it that died, and say what could not be sent.
 
-    Returns:
-        The exit code: 1 where a database of our own could not be written; a server that is away makes no failure of a
-        run that is done.
+    Returns the exit code: 1 where a database of our own could not be written; a server that is away fails no run.
     """
     found = send_unsent_runs(mlruns, SECONDS_AT_END)
     sys.stderr.writelines(f"{line}\n" for line in summary_lines(found, mlruns, is_end=True))
@@ -55,12 +55,7 @@ def send_at_end(mlruns: str) -> int:
 
 
 def send_unsent_runs(mlruns: str, seconds: float = 0.0) -> UnsentRuns:
-    """Send the runs of processes that are gone, and end those that had not ended.
-
-    Args:
-        mlruns: folder of results.
-        seconds: to go on trying for, where MLflow does not answer.
-    """
+    """Send the runs of processes that are gone, trying so many seconds; end those that had not ended."""
     found, until = UnsentRuns(), time.monotonic() + seconds
     for path in run_files(mlruns):
         spool = reopen(path)
@@ -80,7 +75,7 @@ def send_unsent_runs(mlruns: str, seconds: float = 0.0) -> UnsentRuns:
 
 
 def run_files(mlruns: str) -> list[Path]:
-    """Files in the spool with the name of a run: 32 hexadecimal digits."""
+    """Return the files in the spool with the name of a run: 32 hexadecimal digits."""
     return sorted(spool_folder(mlruns).glob(f"{'[0-9a-f]' * 32}.jsonl"))
 
 
@@ -115,13 +110,7 @@ def _send(mlruns: str, spool: Spool, found: UnsentRuns, until: float) -> None:
 
 
 def summary_lines(found: UnsentRuns, mlruns: str, is_end: bool) -> Iterator[str]:
-    """Yield the lines that say what became of the spool.
-
-    Args:
-        found: by `send_unsent_runs`.
-        mlruns: folder of results.
-        is_end: whether the command is over; what it has sent of its own runs is not worth a line.
-    """
+    """Yield the lines that say what became of the spool; at a command's end what it has sent is not worth one."""
     folder = spool_folder(mlruns)
     if found.num_sent and not is_end:
         yield f"{_runs(found.num_sent)} of earlier commands, kept in {folder}: sent to MLflow."
@@ -149,20 +138,14 @@ def spooled_runs(mlruns: str, sweep_id: str) -> list[dict[str, dict[str, Any]]]:
     """Return a command's runs that are in the spool, as `mlflow_tables.RecordedRun` with our own id."""
     runs = []
     for path in run_files(mlruns):
-        content = None
-        with suppress(OSError):  # sent and removed since it was listed
+        try:
             content = read(path)
+        except OSError:  # sent and removed since it was listed
+            continue
         if content is not None and content.header.tags.get("sweep_id") == sweep_id:
             header, end = content.header, content.end
             tags, info = header.tags | (end.tags if end else {}), {"id": header.id, "began": header.began_ms}
-            runs.append({"params": header.params, "metrics": last_values(content), "tags": tags, "info": info})
+            # the value at a metric's largest step, as MLflow shows it
+            metrics = {value.key: value.value for value in sorted(content.values, key=attrgetter("step"))}
+            runs.append({"params": header.params, "metrics": metrics, "tags": tags, "info": info})
     return runs
-
-
-def last_values(content: Content) -> dict[str, float]:
-    """Return each metric's value at its largest step, as MLflow shows it."""
-    latest: dict[str, tuple[int, float]] = {}
-    for value in content.values:
-        if value.step >= latest.get(value.key, (0, 0.0))[0]:
-            latest[value.key] = (value.step, value.value)
-    return {key: value for key, (_, value) in latest.items()}

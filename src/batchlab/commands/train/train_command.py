@@ -16,7 +16,7 @@ from batchlab.config.resolve import resolved
 from batchlab.errors import ConfigErrors
 from batchlab.experiments.arms import arm_probe
 from batchlab.system.child_processes import SWEEP_ID, WORKER
-from batchlab.system.exit_codes import exit_code, faults_end_the_command, have_hydra_raise
+from batchlab.system.exit_codes import exit_code, faults_end_the_command
 from batchlab.system.secrets import hide_passwords
 from batchlab.system.signals import check_stop, heed_signals, stop_code
 from batchlab.system.torchrun_env import torchrun_env, with_torchrun
@@ -65,7 +65,7 @@ def start() -> int:
     folders |= {request.search.settings.mlruns} if request.search else set()
     for folder in folders:
         send_at_start(folder)
-    have_hydra_raise()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what a job raised: a full disk is no bug, and looks like none
     # Hydra finds this function by its name where a launcher runs it in another process
     code = exit_code(hydra.main(config_path=str(CONF), config_name="train", version_base="1.3")(train_job))
     if code >= 128:
