@@ -27,7 +27,7 @@ class ArmsSweeper(Sweeper):
         self._launcher: Launcher | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Hydra hands over what a sweep needs."""
+        """Take what a sweep needs, handed over by Hydra."""
         self._config = config
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
@@ -65,7 +65,7 @@ class ArmsSweeperConf:
     Its key by_arm has settings of single arms; where an arm is called clock, only that one is probed.
     """
     is_alone: bool = False
-    """Whether it is measured while nothing else runs: it is about seconds."""
+    """Tell whether it is measured while nothing else runs: it is about seconds."""
     max_seeds: int = 24
     """No look is taken at more."""
     checks: list[Any] = field(default_factory=list)

@@ -27,7 +27,7 @@ class BatchlabSweeper(Sweeper):
         self._launcher: Launcher | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Hydra hands over what a sweep needs."""
+        """Take what a sweep needs, handed over by Hydra."""
         self._context, self._task, self._config = hydra_context, task_function, config
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config

@@ -54,10 +54,15 @@ def chosen_files(config_name: str, lines: Sequence[str]) -> Iterator[ConfigFile]
             yield ConfigFile(loaded.provider, loaded.path, name, {str(key): each for key, each in settings.items()})
 
 
+def is_basic(target: str) -> bool:
+    """Tell whether the `_target_` of a launcher is that of Hydra's own, which runs jobs in this process."""
+    return target == BASIC_LAUNCHER
+
+
 def is_in_process(launcher: Launcher) -> bool:
     """Tell whether a launcher runs jobs one after the other in this process."""
     kind = type(launcher)  # Hydra imports its plugins anew when it looks for them, so that there are two of this class
-    return f"{kind.__module__}.{kind.__name__}" == BASIC_LAUNCHER
+    return is_basic(f"{kind.__module__}.{kind.__name__}")
 
 
 def job_error(returned: JobReturn) -> BaseException:

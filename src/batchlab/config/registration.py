@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.command_keys import KEYS
+from batchlab.config.hydra_internals import is_basic
 from batchlab.config.installation import REPOSITORY, program, usage
 from batchlab.config.keys import keys_of
 from batchlab.config.objectives import CALIBRATED, MEASURED
@@ -76,8 +77,7 @@ def shares_host() -> bool:
     hydra = HydraConfig.get()
     if not is_search_sweeper(hydra.sweeper):
         return False
-    is_basic = str(hydra.launcher._target_).endswith(".BasicLauncher")
-    return (hydra.sweeper.num_workers if is_basic else hydra.sweeper.n_jobs) > 1
+    return (hydra.sweeper.num_workers if is_basic(hydra.launcher._target_) else hydra.sweeper.n_jobs) > 1
 
 
 def is_search_sweeper(sweeper: DictConfig) -> bool:

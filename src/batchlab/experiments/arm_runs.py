@@ -35,7 +35,7 @@ class ArmRun:
 
     @property
     def key(self) -> tuple[str, int]:
-        """Configuration key of the run, or of the probe, and its seed."""
+        """Return the configuration key of the run, or of the probe, and its seed."""
         return identity(self.config, self.probe), self.seed
 
 

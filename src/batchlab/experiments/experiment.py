@@ -59,7 +59,7 @@ class Check:
 
     @property
     def arms(self) -> list[str]:
-        """Names of the arms it looks at."""
+        """Return the names of the arms it looks at."""
         names = [self.of] if isinstance(self.of, str) else list(self.of)
         return names + [name for name in (self.minus, self.baseline) if name]
 

@@ -179,7 +179,7 @@ class Outcome:
 
     @property
     def can_be_decided(self) -> bool:
-        """Whether more seeds could; not where a check that decides needs a device that this machine lacks."""
+        """Tell whether more seeds could; not where a check that decides needs a device that this machine lacks."""
         arms = {name for each in self.judged if not each.check.is_secondary for name in each.check.arms}
         return all(is_possible(config.device) for name in arms for config in self.experiment.arms[name])
 

@@ -1,4 +1,4 @@
-"""Whether a batch size is out of line with its neighbours: equal, different, or not enough data to say."""
+"""Tell whether a batch size is out of line with its neighbours: equal, different, or not enough data to say."""
 
 import math
 from dataclasses import dataclass

@@ -80,7 +80,7 @@ def fit_step_cost(timed: Sequence[Timed]) -> StepCost | None:
 
 
 def extended(cost: StepCost, known: Sequence[Timed], more: Sequence[Timed]) -> StepCost:
-    """Extend the laws by what lies beyond them: what was told by them before stays told by them.
+    """Extend the laws by what lies beyond them; what they gave before they still give.
 
     Args:
         cost: through `known`.
@@ -135,7 +135,7 @@ def _several(timed: Sequence[Timed]) -> tuple[Estimate, Estimate, Estimate]:
     blocks = blocks_of(timed)
 
     def fitted(seconds: Array) -> Array:
-        """The three numbers; columns of one size, or the solver loses one beside the others."""
+        """Fit the three numbers; columns are scaled to one size, or the solver loses one beside the others."""
         scales = np.array([1.0, counts.max(), sizes.max()])
         columns = np.column_stack([np.ones(len(sizes)), counts, sizes]) / scales
         found, _ = nnls(columns / seconds[:, None], np.ones(len(sizes)))
@@ -149,7 +149,7 @@ def _several(timed: Sequence[Timed]) -> tuple[Estimate, Estimate, Estimate]:
 
 
 def blocks_of(timed: Sequence[Timed]) -> Array:
-    """[num_blocks, n] seconds: as many blocks as every size has; evenly spaced quantiles keep each one's median."""
+    """Return seconds [num_blocks, n]: as many blocks as every size has; evenly spaced quantiles keep the medians."""
     count = min(len(each.seconds) for each in timed)
     shares = (np.arange(count) + 0.5) / count
     rows = [each.seconds if len(each.seconds) == count else np.quantile(each.seconds, shares) for each in timed]

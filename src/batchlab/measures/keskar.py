@@ -18,7 +18,9 @@ def keskar(
     num_restarts: int = 3,
     num_iterations: int = 10,
 ) -> dict[str, float]:
-    """``phi = 100 (max L(w + A z) - L(w)) / (1 + L(w))`` over ``abs(z_i) <= epsilon (abs((A+ w)_i) + 1)``.
+    """Measure Keskar's sharpness of a minimum.
+
+    ``phi = 100 (max L(w + A z) - L(w)) / (1 + L(w))`` over ``abs(z_i) <= epsilon (abs((A+ w)_i) + 1)``.
 
     A is the identity, or [p, num_dimensions] of independent standard normal numbers (the source leaves their scale
     open), A+ its pseudo-inverse. The maximum is that of bounded L-BFGS with the source's 10 iterations from each of

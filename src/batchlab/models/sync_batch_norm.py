@@ -112,7 +112,7 @@ def synchronise(model: nn.Module) -> None:
 
 @contextmanager
 def shared_norms(norms: Sequence[SyncBatchNorm]) -> Iterator[None]:
-    """Inside, every process sends its share of one batch forward and backward at the same time."""
+    """Share batch statistics in the block: every process sends its part of one batch through at the same time."""
     for norm in norms:
         norm.is_shared = True
     try:

@@ -68,7 +68,7 @@ def _classifier(name: str, num_classes: int) -> nn.Module:
 
 
 def _takes(net: nn.Module, height: int, width: int) -> bool:
-    """Whether one image goes through (the exceptions are those of layers and of torchvision's own checks)."""
+    """Tell whether one image goes through (the exceptions are those of layers and of torchvision's own checks)."""
     weight = next(net.parameters())
     net.eval()
     try:

@@ -58,7 +58,7 @@ def _mean_curve(
     row: Row, runs: Sequence[Run], metric: str, curves: Mapping[tuple[str, str], Curve]
 ) -> CurvePoints | None:
     def mean(key: str) -> dict[int, float]:
-        """At each step that all runs have with a number."""
+        """Average the runs at each step that all of them have with a number."""
         found = [curves.get((run["info"]["id"], key), {}) for run in runs]
         shared = set.intersection(*map(set, found)) if found else set()
         means = {step: sum(curve[step] for curve in found) / len(found) for step in shared}

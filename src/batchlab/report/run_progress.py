@@ -1,7 +1,7 @@
 """Progress of a run: a bar on a terminal, plain lines elsewhere."""
 
 import math
-from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import TextColumn, TimeRemainingColumn
@@ -30,11 +30,9 @@ class RunProgress:
         self._bar.__enter__()
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self._bar.__exit__(_kind, error, _trace)
-        if isinstance(error, Exception):
+    def __exit__(self, *ended: Any) -> None:
+        self._bar.__exit__(*ended)
+        if isinstance(error := ended[1], Exception):
             self._console.print(f"{self._label}: failed: {type(error).__name__}: {error}")
 
     def show(self, at: LoopPoint | Evaluation) -> None:

@@ -52,12 +52,12 @@ class Study:
 
     @cached_property
     def is_regression(self) -> bool:
-        """Whether there is no accuracy, so that the loss on val decides."""
+        """Tell whether there is no accuracy, so that the loss on val decides."""
         return all(math.isnan(row.accuracy.value) for row in self.rows)
 
     @cached_property
     def has_target(self) -> bool:
-        """Whether the runs went to a target, so that the time to it decides."""
+        """Tell whether the runs went to a target, so that the time to it decides."""
         return any(row.target_seconds for row in self.rows) and all(
             row.target_seconds for row in self.rows if not row.outcomes
         )

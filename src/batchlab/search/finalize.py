@@ -90,6 +90,6 @@ def _give_back(study: Study, trial: FrozenTrial, trial_id: int, is_loss: bool) -
 
 
 def has_values(study: Study, ending: JobOutcome) -> bool:
-    """Whether a job returned a finite number for each objective; then it is done, whatever else it wrote."""
+    """Tell whether a job returned a finite number for each objective; then it is done, whatever else it wrote."""
     are_finite = (isinstance(value, int | float) and math.isfinite(value) for value in ending.values)
     return ending.kind == "returned" and len(ending.values) == len(study.directions) and all(are_finite)

@@ -19,22 +19,22 @@ __all__ = ["make_server", "models", "scoped_session"]
 
 
 def storage_of(study: Study) -> BaseStorage:
-    """Storage that a study was opened with."""
+    """Return the storage that a study was opened with."""
     return study._storage
 
 
 def study_id_of(study: Study) -> int:
-    """Id of a study in its storage."""
+    """Return the id of a study in its storage."""
     return study._study_id
 
 
 def trial_id_of(trial: Trial | FrozenTrial) -> int:
-    """Id of a trial in its storage; `number` counts within the study."""
+    """Return the id of a trial in its storage; `number` counts within the study."""
     return trial._trial_id
 
 
 def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
-    """Value of a parameter of any distribution, as `Trial.suggest_float` and the others ask for theirs."""
+    """Suggest a value of any distribution, as `Trial.suggest_float` and the others do for theirs."""
     return trial._suggest(name, distribution)
 
 
@@ -44,7 +44,7 @@ def set_known_trials(study: Study, trials: list[FrozenTrial]) -> None:
 
 
 def frozen(trial: Trial) -> FrozenTrial:
-    """A running trial as samplers get it, with what was suggested so far."""
+    """Return a running trial as samplers get it, with what was suggested so far."""
     return trial._cached_frozen_trial
 
 
@@ -56,7 +56,7 @@ def completed(trial: Trial, values: Sequence[float]) -> FrozenTrial:
 
 
 def is_fixed(trial: Trial, name: str) -> bool:
-    """Whether a parameter of a trial is enqueued, so that no sampler is asked for it."""
+    """Tell whether a parameter of a trial is enqueued, so that no sampler is asked for it."""
     return name in trial._fixed_params
 
 

@@ -45,7 +45,7 @@ class Curve:
     accuracy: tuple[float, ...]  # on the validation split
 
     def as_attribute(self) -> dict[str, list[float]]:
-        """As it is kept in a trial's user attributes."""
+        """Return what is kept in a trial's user attributes."""
         return {
             "progress": [round(value, 5) for value in self.progress],
             "seconds": [round(value, 6) for value in self.seconds],
@@ -54,11 +54,11 @@ class Curve:
 
     @classmethod
     def of(cls, attribute: dict[str, Any]) -> "Curve":
-        """The curve of an attribute."""
+        """Read the curve of an attribute."""
         return cls(tuple(attribute["progress"]), tuple(attribute["seconds"]), tuple(attribute["accuracy"]))
 
     def features(self, progress: float) -> tuple[float, float, float] | None:
-        """Logs of error now, lowest error so far, and lowest error earlier; None before the first evaluation."""
+        """Return logs of error now, lowest so far, and lowest earlier; None before the first evaluation."""
         now = self._at(self._errors, progress)
         if now is None:
             return None
@@ -97,7 +97,7 @@ class Front:
 
 
 def is_dominated(front: Front, curve: Curve) -> bool:
-    """Whether the optimistic end of a running trial's curve is dominated by a finished trial.
+    """Tell whether the optimistic end of a running trial's curve is dominated by a finished trial.
 
     False where an objective has no bound: only seconds and validation accuracy have one.
     """

@@ -33,7 +33,7 @@ class StorageUnavailable(RuntimeError):
 
 
 def with_retries(call: Callable[[], T], address: str, again: Callable[[], T] | None = None) -> T:
-    """Call; where the server is away wait for it and call again, for `PATIENCE_SECONDS`.
+    """Call a function; where the server is away, wait for it and call again, for `PATIENCE_SECONDS`.
 
     Args:
         call: one operation on the server.
@@ -91,7 +91,7 @@ def _wait(call: Callable[[], T], address: str, trouble: Exception) -> T:
 
 @contextmanager
 def without_retries() -> Iterator[None]:
-    """Within the block, in this thread, a server that is away is an error at once."""
+    """Make a server that is away an error at once, within the block and in this thread."""
     before = _is_patient.set(False)
     try:
         yield
@@ -101,7 +101,7 @@ def without_retries() -> Iterator[None]:
 
 @contextmanager
 def taken_again(take: Callable[[], None]) -> Iterator[None]:
-    """Within the block `take` is called before anything is tried again: a lock goes with its connection."""
+    """Call `take` within the block before anything is tried again: a lock goes with its connection."""
     _to_take_again.append(take)
     try:
         yield
@@ -110,12 +110,12 @@ def taken_again(take: Callable[[], None]) -> Iterator[None]:
 
 
 def last_trouble() -> float:
-    """When a server was last seen to be away from here, as time.monotonic(); minus infinity where never."""
+    """Return when a server was last seen to be away, as time.monotonic(); minus infinity where never."""
     return _last_trouble[0]
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether an error says that the server is away or has cut the connection, and not that the question was wrong."""
+    """Tell whether an error says that the server is away or cut the connection, not that the question was wrong."""
     seen: BaseException | None = error
     while seen is not None and not isinstance(seen, StorageUnavailable):  # that was waited for already
         if isinstance(seen, DBAPIError):
@@ -137,7 +137,7 @@ def _is_lost(error: DBAPIError) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """What the driver says, in one line and without passwords."""
+    """Return what the driver says, in one line and without passwords."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines() or [type(error).__name__]

@@ -38,7 +38,7 @@ class SearchPlan:
     extra: Sequence[str]  # overrides of our own, e.g. the search path.
 
     def composed(self, trial: FrozenTrial) -> tuple[Config, dict[str, str]]:
-        """The typed configuration of a trial, and the option that was chosen in each group."""
+        """Compose the typed configuration of a trial, and the option that was chosen in each group."""
         overrides = [*self.space.fixed, *self.space.lines(trial.params)]
         with initialize_config_dir(str(CONF), version_base="1.3", job_name="train"):
             config = compose(self.config_name, [*self.extra, *overrides], return_hydra_config=True)
@@ -48,7 +48,7 @@ class SearchPlan:
 
 
 def typed_config(composed: DictConfig) -> Config:
-    """A composed configuration without Hydra's node, typed."""
+    """Return a composed configuration without Hydra's node, typed."""
     return resolved(without_hydra(composed))
 
 

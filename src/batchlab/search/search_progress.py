@@ -1,6 +1,6 @@
 """Progress of a search whose trials run in other processes: a line per trial, one bar."""
 
-from types import TracebackType
+from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -26,10 +26,8 @@ class SearchProgress:
         self._bar.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.__exit__(kind, error, trace)
+    def __exit__(self, *ended: Any) -> None:
+        self._bar.__exit__(*ended)
 
     def show(self) -> int:
         """Bring the terminal up to date; returns how many trials are done."""
@@ -46,12 +44,12 @@ class SearchProgress:
         return len(done)
 
     def say(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         self._console.print(text)
 
 
 def describe(trial: FrozenTrial, metrics: tuple[str, ...], space: Space) -> str:
-    """One line on a finished trial: what was tried, and how it ended."""
+    """Describe a finished trial in a line: what was tried, and how it ended."""
     tried = in_words(space.lines(trial.params))
     if trial.state is TrialState.COMPLETE:
         values = zip(metrics, trial.values, strict=True)

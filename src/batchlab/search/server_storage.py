@@ -32,7 +32,7 @@ LIBPQ = ("psycopg", "psycopg2", "psycopg_async")
 
 
 def engine_settings(address: str, num_connections: int) -> dict[str, Any]:
-    """Settings of an engine: a connection is tested before it is used; what the address says itself counts."""
+    """Return settings of an engine: a connection is tested before use; what the address says itself counts."""
     url = make_url(address)
     is_libpq = url.get_backend_name() == "postgresql" and url.get_driver_name() in LIBPQ
     typed = {key: value for key, value in CONNECTION.items() if key not in url.query} if is_libpq else {}

@@ -82,12 +82,12 @@ class Space:
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
-        """All of them, in the order in which they are asked."""
+        """Return all dimensions, in the order in which they are asked."""
         return self.structural + self.plain
 
     @property
     def is_discrete(self) -> bool:
-        """Whether there are finitely many points."""
+        """Tell whether there are finitely many points."""
         reals = [each.distribution for each in self.dimensions if isinstance(each.distribution, FloatDistribution)]
         return all(real.step is not None or real.single() for real in reals)
 

@@ -28,7 +28,7 @@ class Lease:
     beat: int = 0  # grows while the process lives
 
     def as_attribute(self, beat: int = 0) -> dict[str, Any]:
-        """As it is kept in a trial's user attributes."""
+        """Return what is kept in a trial's user attributes."""
         return asdict(self) | {"beat": beat}
 
 
@@ -66,7 +66,7 @@ class StaleTrialDetector:
         self._seen: dict[tuple[Any, ...], float] = {}
 
     def is_dead(self, attribute: dict[str, Any] | None) -> bool:
-        """Whether the process of a lease is gone.
+        """Tell whether the process of a lease is gone.
 
         Beats that could not be written because the store was away do not count as missing: time begins anew then.
 

@@ -89,7 +89,7 @@ def changed_data(study: Study, digest: str) -> ConfigError:
 
 
 def is_done(trial: FrozenTrial) -> bool:
-    """Whether a trial fills its slot for good: complete, pruned, or failed by a crash of its own."""
+    """Tell whether a trial fills its slot for good: complete, pruned, or failed by a crash of its own."""
     return trial.state in FINISHED and "lost" not in trial.user_attrs
 
 

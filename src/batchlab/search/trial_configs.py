@@ -47,7 +47,7 @@ class Composer:
         return self._bases[key]
 
     def is_active(self, structural: Sequence[str], dimension: Dimension) -> bool:
-        """Whether a plain dimension is asked under structural choices."""
+        """Tell whether a plain dimension is asked under structural choices."""
         return is_active(self.base(structural), dimension)
 
     def job(self, structural: Sequence[str], plain: Sequence[str]) -> DictConfig:
@@ -62,7 +62,7 @@ class Composer:
 
 
 def is_active(base: DictConfig, dimension: Dimension) -> bool:
-    """Whether a plain dimension has its key in a configuration; one of a file also needs a value there.
+    """Tell whether a plain dimension has its key in a configuration; one of a file also needs a value there.
 
     So momentum is searched under SGD alone, and the epochs of conf/search/joint.yaml only with budget=epochs.
     """

@@ -75,7 +75,7 @@ class TrialQueue:
 
     @property
     def known(self) -> list[FrozenTrial]:
-        """Trials that this process has seen end, or that had ended when slots were last queued."""
+        """Return the trials that this process has seen end, or that had ended when slots were last queued."""
         return self._known
 
     def learn(self, trial: Trial, values: Sequence[float]) -> None:

@@ -12,6 +12,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
+from batchlab.config.hydra_internals import is_basic
 from batchlab.config.instantiate import made
 from batchlab.config.keys import Affects
 from batchlab.config.schema import OPEN_GROUPS, Config, declared_key
@@ -107,11 +108,11 @@ def _names(settings: Settings, space: Space, overrides: Sequence[str]) -> Iterat
 
 
 def _launcher(settings: Settings, base: DictConfig) -> Iterator[ConfigError]:
-    is_basic = base.hydra.launcher._target_.endswith("BasicLauncher")
-    if settings.num_workers and not is_basic:
+    is_here = is_basic(base.hydra.launcher._target_)
+    if settings.num_workers and not is_here:
         allowed = "has no effect under a Hydra launcher, which brings its own processes"
         yield ConfigError("hydra.sweeper.num_workers", settings.num_workers, allowed, "hydra.sweeper.n_jobs=2")
-    if (settings.num_workers or not is_basic) and torchrun_env() is not None:
+    if (settings.num_workers or not is_here) and torchrun_env() is not None:
         allowed = "torchrun's processes share one trial at a time"
         fix = "hydra.sweeper.num_workers=0 hydra/launcher=basic, or num_processes=2 without torchrun"
         yield ConfigError("hydra.sweeper.num_workers", settings.num_workers, allowed, fix)

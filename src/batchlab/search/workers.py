@@ -89,7 +89,7 @@ def supervise(
 
 
 def _is_left(study: Study, settings: Settings, queue: TrialQueue) -> bool:
-    """Whether a slot is open that nobody works on."""
+    """Tell whether a slot is open that nobody works on."""
     queue.reap_stale()
     missing = settings.num_trials - len(done_trials(study, settings.num_trials))
     return missing > len(queue.running_elsewhere())
@@ -137,7 +137,7 @@ class WorkerPool:
         return [worker.returncode for worker in ended.values() if worker.returncode]
 
     def is_idle(self) -> bool:
-        """Whether no worker is left."""
+        """Tell whether no worker is left."""
         return not self._workers
 
     def wait(self) -> None:

@@ -29,7 +29,7 @@ class HostShare:
         self.take()
 
     def take(self) -> None:
-        """Come to a slot through the gate; waits while a measurement has the host, or is waiting for it."""
+        """Take a slot through the gate; waits while a measurement has the host, or is waiting for it."""
         if self._folder is not None:
             with _held(self._folder / "gate"):
                 self._slot = _free_slot(self._folder)

@@ -43,7 +43,7 @@ class Clock:
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether steps are counted as they were measured alone."""
+        """Tell whether steps are counted as they were measured alone."""
         return self._step_seconds is not None
 
     @property
