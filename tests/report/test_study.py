@@ -43,6 +43,11 @@ def test_settings_beside_batch_size_and_lr_make_lines_of_their_own(make_run, mak
         for name in names
     ]
     assert set(labelled(make_study(runs))) == {"SGD", "Adam"}
+    both = [
+        make_run(32, **{"optimizer._target_": name, "num_threads": value})
+        for name, value in zip(names, ("", "1"), strict=True)
+    ]
+    assert set(labelled(make_study(both))) == {"optimizer SGD, num_threads null", "optimizer Adam, num_threads 1"}
     many = [make_run(32, **{"model.width": str(width)}) for width in range(9)]
     assert list(labelled(make_study(many))) == [""]
 

@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from batchlab.report.page import log_ticks
 from batchlab.report.step_time_panel import law_lines
 from batchlab.report.step_time_table import Series
 
@@ -21,7 +22,9 @@ def write_figure(series: list[Series], title: str, what: str, path: Path) -> Non
         _add_points(figure, each, colour)
         _add_law(figure, each, colour)
     figure.update_xaxes(type="log", title_text="batch size", dtick=1)
-    figure.update_yaxes(type="log", title_text="seconds", dtick="D2")
+    for column in (1, 2):  # plotly's own say 2 for 0.002
+        shown = log_ticks([value for trace in figure.select_traces(col=column) for value in trace.y])
+        figure.update_yaxes(type="log", title_text="seconds", tickvals=shown or None, tickformat="~g", col=column)
     heading = {"text": title, "subtitle": {"text": what}}
     figure.update_layout(title=heading, template="plotly_white", legend={"orientation": "h", "y": -0.12})
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -106,12 +106,17 @@ def rank(study: Study, row: Row) -> float:
 
 
 def label_of(row: Row) -> str:
-    """Return the settings that tell a row's line from others: those beside batch size, lr and length of training."""
-    return " ".join(_labels(row).values())
+    """Return the settings that tell a row's line from others: those beside batch size, lr and length of training.
+
+    One is its value alone, ``linear``; of several each has its key, ``lr_scaling linear, num_threads 1``.
+    """
+    labels = _labels(row)
+    return others_in_words(row) if len(labels) > 1 else "".join(labels.values())
 
 
 def _labels(row: Row) -> dict[str, str]:
-    return {key: value for key, value in row.varied.items() if declared_key(key).affects & Affects.LABEL}
+    labels = {key: value for key, value in row.varied.items() if declared_key(key).affects & Affects.LABEL}
+    return {key: value or "null" for key, value in labels.items()}
 
 
 def labelled(study: Study) -> dict[str, list[Row]]:
