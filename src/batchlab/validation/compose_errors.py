@@ -117,7 +117,8 @@ def _errors_of(config_name: str, line: str, extra: list[str], default: DictConfi
             better = line.replace(f"{name}(", f"{nearest(name, FUNCTIONS) or 'interval'}(")
             return [ConfigError(key, value, allowed, shlex.quote(better))]
         known = OmegaConf.select(default, key, throw_on_missing=False)
-        fix = override_text(key, known if isinstance(known, int | float) else value)
+        items = value.removeprefix("[").removesuffix("]").split(",") if value.startswith("[") else None
+        fix = override_text(key, known if isinstance(known, int | float) else items or value)
         return [ConfigError(key, value, "cannot be read; text with spaces or signs stands in quotes", fix)]
     found = (_error_of(config_name, each, extra, default) for each in lines)
     return [error for error in found if error]
