@@ -7,6 +7,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.study import Study
 
+from batchlab.search import retry
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
 from batchlab.search.space_parser import make_space
@@ -68,3 +69,11 @@ def make_test_space(*lines: str, params: tuple[str, ...] = ()) -> Space:
         parser.parse_overrides(list(lines)),
         lambda override: override.key_or_group in ("optimizer", "model"),
     )
+
+
+@pytest.fixture
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pauses, and nothing remembered of other tests' servers."""
+    monkeypatch.setattr(retry, "PAUSES", (0.0, 0.01))
+    monkeypatch.setattr(retry, "_given_up", set())
+    monkeypatch.setattr(retry, "_last_trouble", [float("-inf")])

@@ -7,8 +7,8 @@ import pytest
 from batchlab.commands.train.preflight import preflight
 from batchlab.config.registration import register_schema
 from tests.search.test_search import WRONG
-from tests.validation import test_preflight
 from tests.validation.fixes import errors_of, key_of, retyped
+from tests.validation.wrong_commands import WRONG_COMMANDS
 
 NOT_TYPED = ("other settings of ", "PYTHONPATH=. in front of python", "the value itself", "another range of ")
 """What mends where only a person knows the value, or where it is not typed behind the command."""
@@ -27,7 +27,7 @@ TABLES = [
     "data.path=odd.csv data.target=kind data.drop=[when] batch_size=3 micro_batch_size=2 model.norm=batch",
 ]
 CASES = [
-    *test_preflight.test_wrong_input_is_one_message_and_nothing_is_written.pytestmark[0].args[1],
+    *WRONG_COMMANDS,
     *((typed.split(), said) for typed, said in WRONG.items() if "storage" not in typed),
 ]
 

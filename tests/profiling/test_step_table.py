@@ -1,54 +1,27 @@
-"""Step times measured alone, kept in a table, and counted by a run's clock; timings are made up."""
+"""Step times measured alone, once for what moves them, and kept in a table; timings are made up."""
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from torch import nn
 
 from batchlab.config.identity import environment
 from batchlab.config.objectives import CALIBRATED
-from batchlab.config.registration import register_schema
-from batchlab.config.resolve import resolved
-from batchlab.config.schema import REPOSITORY, Budget, Eval, Measure
+from batchlab.config.schema import Budget, Eval, Measure
 from batchlab.laws.estimate import Estimate
 from batchlab.profiling import calibration, step_table
-from batchlab.profiling.calibration import counts_alone, sizes_to_time
+from batchlab.profiling.calibration import sizes_to_time
 from batchlab.profiling.step_table import NAME, read_entry, structure, untimed, write_entry
 from batchlab.profiling.timing import Timings
 from batchlab.run.training_run import run, run_to_end
 from batchlab.system.host_lock import host_shared
-from batchlab.training.build import build, resolve
-from batchlab.training.clock import Clock
-from batchlab.training.loop import fit
+from batchlab.training.build import resolve
 from batchlab.training.plan import part_sizes
 
 ALPHA, BETA = 1e-3, 1e-5
-GROW = {"_target_": "batchlab.optim.batch_schedule.grow", "max_batch_size": None}
-STEP = {"_target_": "batchlab.optim.lr_schedule.step", "milestones": [0.5, 0.75], "factor": 0.1}
-
-
-@pytest.fixture(scope="module")
-def composed():
-    """Composed once: half a second."""
-    register_schema()
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        return resolved(compose("train", ["study=test", "mlruns=none", "device=cpu", "measure=none"]))
-
-
-@pytest.fixture
-def like(composed, tmp_path):
-    """A function: changed settings -> the configuration; model, optimizer and data with some of theirs changed."""
-
-    def make(**changes):
-        groups = {name: getattr(composed, name) | value for name, value in changes.items() if isinstance(value, dict)}
-        return replace(composed, mlruns=str(tmp_path / "mlruns"), **changes | groups)
-
-    return make
 
 
 @pytest.fixture
@@ -214,69 +187,6 @@ def test_real_steps_give_a_law_of_seconds(like):
     assert 0 < seconds(8) <= seconds(64) < 1
 
 
-def test_runs_count_as_alone_where_the_study_optimises_it_and_where_seconds_end_them(like, monkeypatch):
-    assert not counts_alone(like())
-    assert counts_alone(like(objectives=[CALIBRATED, "final/val_accuracy"]))
-    timed = like(epochs=None, budget=Budget("seconds", seconds=1.0), objectives=["final/val_accuracy"])
-    assert not counts_alone(timed)
-    monkeypatch.setattr(calibration, "shares_host", lambda: True)
-    assert counts_alone(timed)
-    assert not counts_alone(like(objectives=["final/val_accuracy"]))
-    assert not counts_alone(replace(timed, optimizer={"_target_": "torch.optim.LBFGS"}))
-
-
-def law(batch_size):
-    return ALPHA + BETA * batch_size
-
-
-def built_with_law(config):
-    built = build(config, seed=0)
-    return replace(built, clock=Clock(built.device, law))
-
-
-def test_a_batch_that_grows_counts_the_step_time_of_each_of_its_sizes(like):
-    config = like(batch_size=16, epochs=3, batch_schedule=GROW, lr_schedule=STEP)
-    built, sizes = built_with_law(config), []
-
-    def noting(progress):
-        size, factor = build_schedule(progress)
-        sizes.append(size)
-        return size, factor
-
-    build_schedule = built.schedule
-    points = list(fit(built.train_step, built.stream, built.plan, noting, built.clock))
-    assert len(set(sizes)) > 1
-    assert points[-1].counts.seconds == pytest.approx(sum(map(law, sizes)))
-    assert built.clock.measured > 0
-
-
-def test_a_limit_of_seconds_is_one_of_seconds_alone(like):
-    """So many steps as fit into it alone, whatever shares the host."""
-    config = like(batch_size=32, epochs=None, budget=Budget("seconds", seconds=0.05))
-    counts = [point.counts for point in fit_of(built_with_law(config))][-1]
-    assert counts.steps == math.ceil(0.05 / law(32))
-    assert counts.seconds == pytest.approx(counts.steps * law(32))
-
-
-def fit_of(built):
-    return fit(built.train_step, built.stream, built.plan, built.schedule, built.clock)
-
-
-def test_both_seconds_are_finals(like):
-    built = built_with_law(like(epochs=1))
-    finals = run_to_end(run(built)).finals
-    assert finals[CALIBRATED] == pytest.approx(finals["cost/num_steps"] * law(128))
-    assert finals["cost/train_seconds"] == built.clock.measured
-    plain = run_to_end(run(build(like(epochs=1), seed=0))).finals
-    assert CALIBRATED not in plain
-
-
-def test_seconds_to_a_target_are_counted_alone_too(like):
-    target = Budget("target", val_accuracy=0.2, max_epochs=20)
-    finals = run_to_end(run(built_with_law(like(epochs=None, budget=target)))).finals
-    assert finals["target/seconds"] == pytest.approx(finals["target/steps"] * law(128))
-
-
 def test_measuring_waits_for_no_training_of_its_own_process(like, timer):
     """The lock of a training is not held while step times are asked for: a run gets its clock before it begins."""
     from batchlab.commands.train.job import build_prepared, prepare
@@ -287,9 +197,3 @@ def test_measuring_waits_for_no_training_of_its_own_process(like, timer):
     assert tags["step_times"].startswith(NAME)
     with host_shared():
         run_to_end(run(built))
-
-
-def test_a_clock_without_a_law_counts_what_it_measures(like):
-    built = build(like(epochs=1), seed=0)
-    points = list(fit_of(built))
-    assert points[-1].counts.seconds == built.clock.seconds == built.clock.measured
