@@ -2,6 +2,7 @@
 
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -23,7 +24,8 @@ def write_figure(series: list[Series], title: str, what: str, path: Path) -> Non
         _add_law(figure, each, colour)
     figure.update_xaxes(type="log", title_text="batch size", dtick=1)
     for column in (1, 2):  # plotly's own say 2 for 0.002
-        shown = log_ticks([value for trace in figure.select_traces(col=column) for value in trace.y])
+        traces: Any = figure.select_traces(col=column)
+        shown = log_ticks([value for trace in traces for value in trace.y])
         figure.update_yaxes(type="log", title_text="seconds", tickvals=shown or None, tickformat="~g", col=column)
     heading = {"text": title, "subtitle": {"text": what}}
     figure.update_layout(title=heading, template="plotly_white", legend={"orientation": "h", "y": -0.12})
