@@ -14,7 +14,8 @@ from batchlab.commands.train.preflight import preflight
 from batchlab.config.objectives import DIRECTIONS
 from batchlab.config.registration import register_schema
 from batchlab.config.schema import OPEN_GROUPS, REPOSITORY, Config
-from scripts.docs_reference import METRICS, pages
+from scripts.docs_metrics import METRICS
+from scripts.docs_reference import pages
 
 DOCS = REPOSITORY / "docs"
 RESULTS = DOCS / "results"
@@ -120,7 +121,7 @@ def test_the_reference_names_every_key_and_every_metric():
     keys, metrics = pages()["reference/keys.md"], pages()["reference/metrics.md"]
     for field in fields(Config):
         assert field.name in OPEN_GROUPS or re.search(rf"`{field.name}[`.]", keys), field.name
-    assert not DIRECTIONS.keys() - METRICS, "METRICS of scripts/docs_reference.py says what each of them is"
+    assert not DIRECTIONS.keys() - METRICS, "METRICS of scripts/docs_metrics.py says what each of them is"
     assert all(f"| `{name}` |" in metrics for name in METRICS)
 
 

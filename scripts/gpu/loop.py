@@ -14,122 +14,124 @@ from day import CUDA, DEVICE, config, error_of, say, sync
 from torch.utils.data import DataLoader, TensorDataset
 
 
-def loops(built, num_train, other):  # other: the same run for Lightning, whose Trainer leaves its model on the CPU
-    from batchlab.training.loop import fit
-    from batchlab.training.plan import Plan
+def loops(built, other):
+    """Return the loops that are timed: name -> function of a count of steps that returns seconds per step.
 
-    train_step, size = built.train_step, built.plan.batch_size
+    Args:
+        built: the run.
+        other: the same run for Lightning, whose Trainer leaves its model on the CPU.
+    """
+    loader, model = loader_of(built), built.train_step.model
+    runs = {"floor": floor(built), "ours": ours(built, built.train_step), "DataLoader": plain(built, loader)}
+    if CUDA:
+        from graphed import graphed
+
+        runs["ours, graphed"] = ours(built, graphed(built.train_step, built.stream, built.plan.batch_size))
+    found = {name: timed(model, run) for name, run in runs.items()}
+    found["ours, budget=seconds"] = by_seconds(built)
+    try:
+        from lightning_trainer import trainer
+
+        found["Lightning"] = trainer(other, loader)
+    except ImportError as error:
+        say("loop", what="Lightning", failed=str(error))
+    return found
+
+
+def loader_of(built):
+    """Return a DataLoader of a run's normalised training examples."""
     split = built.dataset.train
     inputs = split.inputs[:20000].cpu().float().sub(built.dataset.mean.cpu()).div(built.dataset.std.cpu())
-    pairs = TensorDataset(inputs, split.targets[: len(inputs)].cpu())
-    loader = DataLoader(
-        pairs,
-        size,
+    return DataLoader(
+        TensorDataset(inputs, split.targets[: len(inputs)].cpu()),
+        built.plan.batch_size,
         shuffle=True,
         drop_last=True,
         pin_memory=CUDA,
         num_workers=2 if CUDA else 0,
         persistent_workers=CUDA,
     )
-    endless = chain.from_iterable(repeat(loader))
-    resident = tuple(each.clone() for each in built.stream.take(0, size))
 
-    def step(x, y, from_step=train_step):
-        from_step.optimizer.zero_grad()
-        from_step.backward(from_step.compute_loss(x, y))
-        from_step.optimizer.step()
 
-    def timed(run):
-        def measure(count):
-            train_step.model.train()
-            sync()
-            begun = time.perf_counter()
-            run(count)
-            sync()
-            return (time.perf_counter() - begun) / count
+def timed(model, run):
+    """Return a function that measures the seconds per step of a loop of so many steps."""
 
-        return measure
+    def measure(count):
+        model.train()
+        sync()
+        begun = time.perf_counter()
+        run(count)
+        sync()
+        return (time.perf_counter() - begun) / count
 
-    def floor(count):
+    return measure
+
+
+def step(train_step, x, y):
+    """Take an optimizer step on a batch."""
+    train_step.optimizer.zero_grad()
+    train_step.backward(train_step.compute_loss(x, y))
+    train_step.optimizer.step()
+
+
+def floor(built):
+    """Return the loop of steps on one batch that stays in memory."""
+    resident = tuple(each.clone() for each in built.stream.take(0, built.plan.batch_size))
+
+    def run(count):
         for _ in range(count):
-            step(*resident)
+            step(built.train_step, *resident)
 
-    def ours(with_step):
-        def run(count):
-            plan = Plan(size, None, num_train, "steps", count, 10**12)
-            for _ in fit(with_step, built.stream, plan, built.schedule, built.clock):
-                pass
+    return run
 
-        return run
 
-    def seconds(count):
-        plan = Plan(size, None, num_train, "seconds", 0.2, 10**12)
-        before = built.clock.measured
-        *_, last = fit(train_step, built.stream, plan, built.schedule, built.clock)
-        return (built.clock.measured - before) / max(1, last.counts.steps)
+def plain(built, loader):
+    """Return the loop of steps on the batches of a DataLoader."""
+    endless = chain.from_iterable(repeat(loader))
 
-    def plain(count):
+    def run(count):
         for _ in range(count):
             x, y = next(endless)
-            step(x.to(DEVICE, non_blocking=True), y.to(DEVICE, non_blocking=True))
+            step(built.train_step, x.to(DEVICE, non_blocking=True), y.to(DEVICE, non_blocking=True))
 
-    found = {"floor": timed(floor), "ours": timed(ours(train_step)), "DataLoader": timed(plain)}
-    if CUDA:
-        from graphed import graphed
+    return run
 
-        found["ours, graphed"] = timed(ours(graphed(train_step, built.stream, size)))
-    found["ours, budget=seconds"] = seconds
-    try:
-        import lightning
 
-        class Module(lightning.LightningModule):
-            def __init__(self):
-                super().__init__()
-                self.model = other.train_step.model
+def plan_of(built, budget, amount):
+    """Return the plan of a run with another budget, evaluated at its end alone."""
+    from batchlab.training.plan import Plan
 
-            def training_step(self, batch, _):
-                return other.loss_function(self.model(batch[0]), batch[1])
+    return Plan(built.plan.batch_size, None, len(built.dataset.train), budget, amount, 10**12)
 
-            def configure_optimizers(self):
-                return other.train_step.optimizer
 
-        class Timer(lightning.Callback):
-            started = ended = 0.0
+def ours(built, train_step):
+    """Return our loop with a budget of steps."""
+    from batchlab.training.loop import fit
 
-            def on_train_batch_end(self, trainer, *_):
-                if trainer.global_step == 20:
-                    sync()
-                    self.started = time.perf_counter()
+    def run(count):
+        for _ in fit(train_step, built.stream, plan_of(built, "steps", count), built.schedule, built.clock):
+            pass
 
-            def on_train_end(self, *_):
-                sync()
-                self.ended = time.perf_counter()
+    return run
 
-        def trainer(count):
-            timer, count = Timer(), max(count, 20)
-            lightning.Trainer(
-                max_steps=20 + count,
-                callbacks=[timer],
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                accelerator="gpu" if CUDA else "cpu",
-                devices=1,
-            ).fit(Module(), loader)
-            return (timer.ended - timer.started) / count
 
-        found["Lightning"] = trainer
-    except ImportError as error:
-        say("loop", what="Lightning", failed=str(error))
-    return found
+def by_seconds(built):
+    """Return a function that measures our loop with a budget of seconds."""
+    from batchlab.training.loop import fit
+
+    def measure(count):  # the budget says how long
+        before = built.clock.measured
+        *_, last = fit(built.train_step, built.stream, plan_of(built, "seconds", 0.2), built.schedule, built.clock)
+        return (built.clock.measured - before) / max(1, last.counts.steps)
+
+    return measure
 
 
 def of(what, size, *typed):
     from batchlab.training.build import build
 
     built, other = (build(config(*typed, f"batch_size={size}", "measure=none"), 0) for _ in range(2))
-    blocks, runs = (5, 0.25) if CUDA else (2, 0.002), loops(built, len(built.dataset.train), other)
+    blocks, runs = (5, 0.25) if CUDA else (2, 0.002), loops(built, other)
     count = max(2, int(blocks[1] / runs["floor"](5)))
     times = {name: [] for name in runs}
     for block in range(blocks[0]):
@@ -158,7 +160,7 @@ def of(what, size, *typed):
 
 
 def graph_is_right():
-    """Fifty steps replayed against fifty steps eager: the same losses?"""
+    """Say the losses of fifty steps replayed beside those of fifty steps eager: are they the same?"""
     from graphed import graphed
 
     from batchlab.training.build import build

@@ -4,97 +4,13 @@ python options.py GROUP     models, optimizers, precisions, compile, measures, n
 """
 
 import sys
-import time
+import traceback
 from dataclasses import replace
 
 import torch
-from day import CUDA, PATIENCE, Late, config, error_of, say, within
+from attempts import NETS, SHORT, attempt, some, train
+from day import CUDA, config, error_of, say
 
-IMAGES = ["data=synthetic_images", f"data.num_examples={2048 if CUDA else 200}"]
-SHORT = ["budget=steps", "budget.num_steps=20", "batch_size=128", "measure=none"]
-TINY = [] if CUDA else ["batch_size=16", "budget.num_steps=2"]
-
-
-def train(*typed):
-    from batchlab.run.training_run import run, run_to_end
-    from batchlab.training.build import build
-    from batchlab.training.evaluation import Evaluation
-    from batchlab.validation.dry_run import check_data
-
-    here = config(*SHORT, *typed, *TINY)
-    if mistakes := check_data(here):
-        raise ValueError("; ".join(map(str, mistakes)))
-    losses = []
-
-    def note(at):
-        point = at.point if isinstance(at, Evaluation) else at
-        losses.append(point.train_loss)
-
-    result = run_to_end(run(build(here, 0)), note)
-    return result, losses
-
-
-def attempt(group, name, *typed, seconds=60):
-    begun = time.perf_counter()
-    try:
-        with within(seconds * PATIENCE):
-            result, losses = train(*typed)
-        facts = {
-            key.split("/")[1]: round(float(value), 6)
-            for key, value in result.finals.items()
-            if key
-            in (
-                "cost/train_seconds",
-                "cost/peak_memory_bytes",
-                "cost/warmup_seconds",
-                "cost/compile_seconds",
-                "final/train_loss",
-            )
-            or key.startswith(("sharpness", "noise"))
-        }
-        say(
-            "options",
-            group=group,
-            name=name,
-            outcome=result.outcome,
-            cause=result.cause,
-            took=round(time.perf_counter() - begun, 2),
-            loss=losses[-1],
-            missing=result.missing,
-            **facts,
-        )
-        return result
-    except (Exception, Late) as error:
-        say(
-            "options",
-            group=group,
-            name=name,
-            outcome="FAILED",
-            cause=error_of(error),
-            took=round(time.perf_counter() - begun, 2),
-        )
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        if CUDA:
-            torch.cuda.empty_cache()
-
-
-NETS = {
-    "mlp": ["model=mlp"],
-    "mlp6x64": ["model=mlp6x64"],
-    "surface": ["data=surface", "model=surface", "loss=mean_output", "batch_size=16", "optimizer=sgd"],
-    "convnet": [*IMAGES, "model=convnet"],
-    "convnet ghost": [*IMAGES, "model=convnet", "model.norm=ghost_batch", "model.ghost_size=16"],
-    "convnet layer": [*IMAGES, "model=convnet", "model.norm=layer"],
-    "convnet none": [*IMAGES, "model=convnet", "model.norm=none"],
-    "resnet20": [*IMAGES, "model=resnet20"],
-    "vit": [*IMAGES, "model=vit"],
-    "mobilenet": [*IMAGES, "model=torchvision"],
-    "resnet18": [*IMAGES, "model=torchvision", "model.name=resnet18"],
-    "simclr": [*IMAGES, "model=simclr", "loss=contrastive"],
-}
 OPTIMIZERS = [
     "sgd",
     "momentum",
@@ -109,11 +25,6 @@ OPTIMIZERS = [
     "lamb",
     "soap",
 ]
-
-
-def some(names):
-    """Return all names on a GPU, the first in a dry run: `tests/test_options.py` trains with every option on a CPU."""
-    return list(names) if CUDA else list(names)[:1]
 
 
 def models():
@@ -189,44 +100,8 @@ def measures():
 
 def numbers():
     """Compare gradients on the device with float64 on a CPU, parts with the whole, and two runs with each other."""
-    from batchlab.training.build import build
-    from batchlab.training.gradient import accumulate
-    from batchlab.training.plan import part_sizes
-
-    def gradient(built, sizes):
-        built.train_step.model.eval()
-        built.train_step.optimizer.zero_grad()
-        accumulate(built.train_step, built.stream, 0, sizes)
-        return torch.cat(
-            [
-                each.grad.flatten().double().cpu()
-                for each in built.train_step.model.parameters()
-                if each.grad is not None
-            ]
-        )
-
     for name in some(("mlp6x64", "convnet none", "resnet20", "vit")):
-        typed = [*SHORT, *NETS[name]]
-        here = build(config(*typed), 0)
-        cpu = build(replace(config(*typed), device="cpu"), 0)
-        exact = build(replace(config(*typed), device="cpu"), 0)
-        exact.train_step.model.double()
-        x, y = exact.stream.take(0, 128)
-        exact.train_step.model.eval()
-        exact.loss_function(exact.train_step.model(x.double()), y).backward()
-        true = torch.cat([each.grad.flatten() for each in exact.train_step.model.parameters() if each.grad is not None])
-        row = {}
-        for tf32 in (True, False) if CUDA else (True,):
-            torch.backends.cudnn.allow_tf32 = tf32
-            whole, parts = gradient(here, [128]), gradient(here, part_sizes(128, 48))
-            label = f"cudnn.allow_tf32={tf32}"
-            row |= {
-                f"error {label}": float((whole - true).norm() / true.norm()),
-                f"parts {label}": float((parts - whole).norm() / whole.norm()),
-            }
-        torch.backends.cudnn.allow_tf32 = True
-        row["error cpu"] = float((gradient(cpu, [128]) - true).norm() / true.norm())
-        say("options", group="numbers", name=f"gradient {name}", outcome="done", **row)
+        say("options", group="numbers", name=f"gradient {name}", outcome="done", **gradient_errors(name))
     for name in some(("mlp6x64", "convnet", "resnet20", "vit", "mobilenet")):
         finals = [train(*NETS[name])[0].weights for _ in range(2)]
         same = all(torch.equal(finals[0][key], finals[1][key]) for key in finals[0])
@@ -236,6 +111,52 @@ def numbers():
         )
 
 
+def gradient_errors(name):
+    """Return relative errors of a network's gradient: on the device against float64, and of its parts."""
+    from batchlab.training.build import build
+    from batchlab.training.plan import part_sizes
+
+    typed = [*SHORT, *NETS[name]]
+    here = build(config(*typed), 0)
+    cpu = build(replace(config(*typed), device="cpu"), 0)
+    true = exact_gradient(build(replace(config(*typed), device="cpu"), 0))
+    row = {}
+    for tf32 in (True, False) if CUDA else (True,):
+        torch.backends.cudnn.allow_tf32 = tf32
+        whole, parts = gradient(here, [128]), gradient(here, part_sizes(128, 48))
+        label = f"cudnn.allow_tf32={tf32}"
+        row |= {
+            f"error {label}": float((whole - true).norm() / true.norm()),
+            f"parts {label}": float((parts - whole).norm() / whole.norm()),
+        }
+    torch.backends.cudnn.allow_tf32 = True
+    return row | {"error cpu": float((gradient(cpu, [128]) - true).norm() / true.norm())}
+
+
+def exact_gradient(built):
+    """Return the gradient of a network's first batch in float64."""
+    model = built.train_step.model.double()
+    x, y = built.stream.take(0, 128)
+    model.eval()
+    built.loss_function(model(x.double()), y).backward()
+    return flat_gradient(model)
+
+
+def gradient(built, sizes):
+    """Return the gradient of a network's first batch, accumulated over parts of the given sizes."""
+    from batchlab.training.gradient import accumulate
+
+    built.train_step.model.eval()
+    built.train_step.optimizer.zero_grad()
+    accumulate(built.train_step, built.stream, 0, sizes)
+    return flat_gradient(built.train_step.model)
+
+
+def flat_gradient(model):
+    """Return a network's gradient as one vector of float64 on the CPU."""
+    return torch.cat([each.grad.flatten().double().cpu() for each in model.parameters() if each.grad is not None])
+
+
 def guarded(group):
     import sklearn.metrics  # noqa: F401  (seconds that are no option's)
 
@@ -243,8 +164,6 @@ def guarded(group):
         GROUPS[group]()
     except Exception as error:
         say("options", group=group, name="GROUP", outcome="FAILED", cause=error_of(error))
-        import traceback
-
         traceback.print_exc()
 
 
