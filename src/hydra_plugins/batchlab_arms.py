@@ -17,11 +17,7 @@ from batchlab.experiments.arms import arm_jobs
 
 
 class ArmsSweeper(Sweeper):
-    """Runs each arm: the command line's overrides, the preset's and its own.
-
-    Args:
-        settings: the sweeper's keys, see `ArmsSweeperConf`.
-    """
+    """Runs each arm: the command line's overrides, the preset's and its own; keys: `ArmsSweeperConf`."""
 
     def __init__(self, **settings: Any) -> None:
         self._launcher: Launcher | None = None

@@ -17,11 +17,7 @@ from batchlab.search.sweeper_keys import SAMPLERS, BatchlabSweeperConf, quarter_
 
 
 class BatchlabSweeper(Sweeper):
-    """Asks Optuna for trials, has Hydra run them, tells Optuna how they ended.
-
-    Args:
-        settings: the sweeper's keys, see `BatchlabSweeperConf`.
-    """
+    """Asks Optuna for trials, has Hydra run them, tells Optuna how they ended; keys: `BatchlabSweeperConf`."""
 
     def __init__(self, **settings: Any) -> None:
         self._launcher: Launcher | None = None

@@ -35,6 +35,9 @@ def retyped(arguments: list[str], said: str, fix: str) -> list[str] | None:
         return None
     if words[:2] == ["python", "train.py"] or sorted(words) == sorted(arguments):
         return [word for word in words if word not in ("python", "train.py")]
+    if words[:1] == ["-cn"]:
+        place = arguments.index(words[0])
+        return [*arguments[:place], *words, *arguments[place + 2 :]]
     if not words or not all(map(WORD.match, words)):
         return None
     replaced = {key_of(word) for word in words} | (set() if is_added else {key})

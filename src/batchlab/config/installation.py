@@ -14,11 +14,7 @@ CONSOLE_SCRIPT = "BATCHLAB_CONSOLE_SCRIPT"
 
 
 def program(command: str = "train") -> str:
-    """Return what a person types to start a command: ``batchlab train``; from a clone ``python train.py``.
-
-    Args:
-        command: its name.
-    """
+    """Return what a person types to start a command: ``batchlab train``; from a clone ``python train.py``."""
     if not IS_CLONE or CONSOLE_SCRIPT in os.environ:
         return f"batchlab {command}"
     by_name = {"train": "python train.py", "ui": "make ui"}

@@ -31,10 +31,7 @@ class Part:
 def readable_root(kind: Any, root: str | Path, download: bool) -> Iterator[Path]:
     """Yield a temporary folder from which torchvision's class can read: links into the root, and unpacked files.
 
-    Args:
-        kind: torchvision's class.
-        root: the folder that a person named; it may be read-only.
-        download: fetch the files into the root where some are missing or damaged.
+    The root may be read-only; with `download` missing or damaged files are fetched into it.
 
     Raises:
         ConfigErrors: where files are missing or damaged, or the download fails.

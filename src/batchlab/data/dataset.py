@@ -103,14 +103,9 @@ def split_indices(
 
 
 def image_statistics(images: Inputs | Tensor, num_sampled: int = 50_000) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of each channel of uint8 images, from the histogram of its pixels.
+    """Return mean and standard deviation of each channel of uint8 images [N, C, H, W], from a histogram of pixels.
 
-    Args:
-        images: [N, C, H, W] uint8, the training split only.
-        num_sampled: at most so many images, evenly spaced, are looked at.
-
-    Returns:
-        mean and std, both [C, 1, 1] float32, in the units of the pixels (0 to 255); std is at least 1e-3.
+    Both are [C, 1, 1] float32, in the units of the pixels (0 to 255); std is at least 1e-3.
     """
     count = images.shape[0]
     picked = torch.linspace(0, count - 1, min(count, num_sampled)).long()

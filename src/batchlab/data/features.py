@@ -69,12 +69,7 @@ def as_floats(column: pd.Series) -> np.ndarray:
 def encode(columns: pd.DataFrame, rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Features | None:
     """Impute, mark and standardise numbers, and encode text one-hot, at most 50 columns each.
 
-    Args:
-        columns: from `read_columns`, N rows.
-        rows: positions of the train, val and test rows. Everything is fitted on the first.
-
-    Returns:
-        The features, or None where every column is constant in the training rows.
+    Everything is fitted on the first of the three splits' rows; None where every column is constant there.
     """
     train = columns.iloc[rows[0]]
     constant = tuple(name for name in columns if train[name].nunique(dropna=False) < 2)

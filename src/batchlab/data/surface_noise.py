@@ -45,14 +45,8 @@ def load_surface(num_examples: int, num_features: int, noise: float) -> Dataset:
 def signs(num_rows: int, num_columns: int) -> Tensor:
     """Return columns of +-1 that sum to 0 and are orthogonal: the Walsh functions 1 to `num_columns`.
 
-    s_ij = (-1)^(number of ones that i and j + 1 have in common in binary).
-
-    Args:
-        num_rows: a power of two.
-        num_columns: below num_rows.
-
-    Returns:
-        [num_rows, num_columns] float32.
+    s_ij = (-1)^(number of ones that i and j + 1 have in common in binary), [num_rows, num_columns] float32;
+    `num_rows` is a power of two above `num_columns`.
 
     Source: Sylvester 1867, the Hadamard matrix of order 2^k, without its first column.
     """

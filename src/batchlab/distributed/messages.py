@@ -183,10 +183,9 @@ class GradientSum:
 
 
 def joined(built: Built) -> Built:
-    """Return the run with its batches shared by the group; each of its processes calls it at the same time.
+    """Return the run with its batches shared by the group, whose processes call it at the same time.
 
-    Args:
-        built: by every process from the same configuration and seed; the weights become the leader's.
+    Each has built it from the same configuration and seed; the weights become the leader's.
     """
     model = built.train_step.model
     if built.config.sync_batch_norm:

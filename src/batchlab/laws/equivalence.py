@@ -48,14 +48,8 @@ def local_residuals(batch_sizes: list[int], blocks: Array) -> dict[int, Array]:
     """Return each size's log time over a line through its neighbours, itself left out, block by block.
 
     Raw times of 127, 128 and 129 differ by the law alone; what a size has of its own is its distance from the line
-    through the sizes around it.
-
-    Args:
-        batch_sizes: [n] rising.
-        blocks: [num_blocks, n] seconds per step.
-
-    Returns:
-        Batch size -> [num_blocks] residuals; only sizes with at least three neighbours within 10 %.
+    through the sizes around it. `blocks` are [num_blocks, n] seconds per step of n rising sizes; only those with at
+    least three neighbours within 10 % have residuals, [num_blocks].
     """
     sizes = np.array(batch_sizes, dtype=np.float64)
     residuals: dict[int, Array] = {}

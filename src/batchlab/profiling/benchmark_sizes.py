@@ -18,11 +18,6 @@ from batchlab.training.plan import num_examples_of
 def sizes_of(keys: Benchmark, config: Config, num_train: int) -> list[int]:
     """Return the batch sizes that are asked for, rising, each once; those above N are refused by gate 2.
 
-    Args:
-        keys: of the command.
-        config: its device and data decide what coulom means.
-        num_train: examples of the training split, N.
-
     Raises:
         ValueError: where coulom does not apply.
     """

@@ -42,10 +42,7 @@ class MemoryFacts:
 class SizeTester:
     """Tests sizes in a process of its own; a context manager that leaves none behind.
 
-    Args:
-        task: what is built there.
-        free_share: of the limit that may be used; a size that takes more does not fit.
-        timeout: seconds for building, and for each size.
+    A size that takes more than `free_share` of the limit does not fit; `timeout` is for building, and for each size.
     """
 
     def __init__(self, task: ProbeRequest, free_share: float, timeout: float) -> None:

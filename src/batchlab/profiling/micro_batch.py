@@ -101,12 +101,7 @@ def _memory_errors(run: ResolvedRun) -> Iterator[ConfigError]:
 def allowed_maximum(at_most: int, batches: Sequence[int], facts: MemoryFacts) -> int | None:
     """Return the largest maximum m <= at_most of which every part of every batch is a size that the model takes.
 
-    None where there is none, e.g. parts of 2 of a batch of 3 with batch norm.
-
-    Args:
-        at_most: the largest size that fits.
-        batches: sizes of the batches of the run.
-        facts: smallest size (2 with batch norm) and unit (the ghost size).
+    None where there is none, e.g. parts of 2 of a batch of 3 with batch norm, whose smallest size is 2.
     """
 
     def is_allowed(size: int) -> bool:

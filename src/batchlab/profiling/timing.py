@@ -113,11 +113,8 @@ def time_cells(
 def drift_of(seconds: Array, ends: Array) -> Estimate:
     """Estimate the change of the mean log time from the first block to the last, with its 95 % t interval.
 
-    NaN for fewer than five blocks.
-
-    Args:
-        seconds: [num_blocks, num_cells]; cells that failed are NaN.
-        ends: [num_blocks] seconds since the start.
+    NaN for fewer than five blocks. `seconds` is [num_blocks, num_cells], NaN where a cell failed; each block ended
+    at `ends` [num_blocks], seconds since the start.
     """
     if len(seconds) < MIN_BLOCKS:
         return Estimate(math.nan, math.nan, math.nan)

@@ -15,11 +15,7 @@ def pareto_front(points: Sequence[Sequence[float]], directions: Sequence[str]) -
     """Find the places of the points that no other dominates, by the first objective, best first.
 
     A point dominates another when it is at least as good in every objective and better in one; of equal points the
-    first stands for all.
-
-    Args:
-        points: [n, number of objectives].
-        directions: minimize or maximize, one per objective.
+    first stands for all. Each objective has its direction, minimize or maximize.
     """
     goals = [signed(point, directions) for point in points]
     order = sorted(range(len(points)), key=lambda place: (goals[place], place))

@@ -66,12 +66,10 @@ class StaleTrialDetector:
         self._seen: dict[tuple[Any, ...], float] = {}
 
     def is_dead(self, attribute: dict[str, Any] | None) -> bool:
-        """Tell whether the process of a lease is gone.
+        """Tell whether the process of a trial's lease is gone.
 
         Beats that could not be written because the store was away do not count as missing: time begins anew then.
-
-        Args:
-            attribute: a trial's lease; None is dead: taking a slot and writing the lease happen under one lock.
+        No lease (None) is dead: taking a slot and writing the lease happen under one lock.
         """
         if attribute is None:
             return True

@@ -42,12 +42,8 @@ class RunClock:
 class Recorder:
     """Records one run; a context manager that says how the run ended, whatever ended it.
 
-    Whether MLflow answers does not matter to a run: what it has not taken waits in the spool.
-
-    Args:
-        built: the run.
-        sweep_id: names the command that this run is part of.
-        tags: more of them, e.g. the trial of a search.
+    Whether MLflow answers does not matter to a run: what it has not taken waits in the spool. `sweep_id` names the
+    command that the run is part of; `tags` are more of them, e.g. the trial of a search.
     """
 
     def __init__(self, built: Built, sweep_id: str, tags: dict[str, str] | None = None) -> None:

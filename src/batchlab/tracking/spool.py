@@ -154,10 +154,6 @@ def _close_in_children() -> None:
 class Spool:
     """A run's file, open and locked by this process; what was appended is on its way to disk when `append` returns.
 
-    Args:
-        path, file: of the run, open for reading and writing.
-        content: what stands in it.
-
     Attributes:
         waiting: values that MLflow has not taken yet.
         is_known: whether MLflow is known to have the run under `run_id`.

@@ -60,11 +60,8 @@ def locked(mlruns: str) -> Iterator[None]:
 def create_whole(path: Path, create: Callable[[str], None]) -> None:
     """Make a SQLite file under another name and move it into place: who is cut off half-way leaves none.
 
-    The folder's lock is held. A migration that was cut off could not be repeated: SQLite's are no transactions.
-
-    Args:
-        path: where it belongs; nothing happens where it is.
-        create: makes the tables at the address that it is given, and leaves no connection open.
+    The folder's lock is held; nothing happens where the file is. `create` makes the tables at an address and leaves no
+    connection open. A migration that was cut off could not be repeated: SQLite's are no transactions.
     """
     if path.exists():
         return

@@ -18,10 +18,7 @@ RUNS_PER_PAGE = 1000
 def study_runs(mlruns: str, study: str, roles: Sequence[str] = ("run",)) -> list[RecordedRun]:
     """Return every run of a study, in the order in which they began; nothing where there is no such study.
 
-    Args:
-        mlruns: folder of results.
-        study: its name.
-        roles: which runs count: run for trainings, probe for what a probe measured.
+    Runs of the role ``run`` are trainings, of ``probe`` what a probe measured.
 
     Raises:
         TrackingUnavailable: where MLflow does not answer, as the functions below.

@@ -95,10 +95,7 @@ class Trainings:
     def tune(self, batch_size: int, lr: float, max_examples: float) -> None:
         """Search the best lr in factors of two, up and then down, as long as fewer examples are needed.
 
-        Args:
-            batch_size: B.
-            lr: to start from.
-            max_examples: of a training, while none has reached the target.
+        A training has at most `max_examples` while none has reached the target.
         """
         self._step(batch_size, lr, max_examples)
         for direction in (LR_FACTOR, 1 / LR_FACTOR):
