@@ -21,6 +21,6 @@ def load_digits(val_fraction: float, test_fraction: float, split_seed: int) -> D
     pixels = torch.from_numpy(raw.images).long() * 255 // 16  # type: ignore[attr-defined]
     images = pixels.to(torch.uint8).unsqueeze(1)
     targets = torch.from_numpy(raw.target).long()  # type: ignore[attr-defined]
-    chosen = split_indices(targets, val_fraction, test_fraction, split_seed)
-    splits = (Split(images[indices], targets[indices]) for indices in chosen)
+    parts = split_indices(targets, val_fraction, test_fraction, split_seed)
+    splits = (Split(images[part], targets[part]) for part in parts)
     return make_dataset("digits", splits, 10, (f"{len(targets):,} images of 8x8 pixels from scikit-learn",))

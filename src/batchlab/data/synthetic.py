@@ -63,8 +63,8 @@ def load_synthetic(
     targets = torch.where(replaced, others, clean)
     best = 1 - noise * (num_classes - 1) / num_classes
     fact = f"labels of a random 2-layer teacher; best accuracy to expect {best:.4f}"
-    chosen = split_indices(targets, val_fraction, test_fraction, split_seed)
-    splits = (Split(inputs[indices], targets[indices]) for indices in chosen)
+    parts = split_indices(targets, val_fraction, test_fraction, split_seed)
+    splits = (Split(inputs[part], targets[part]) for part in parts)
     return make_dataset("synthetic", splits, num_classes, (fact,))
 
 
@@ -124,8 +124,8 @@ def load_quadratic(
         f"eigenvalues of the input covariance {spectrum[0]:g} to {spectrum[-1]:g}, condition {condition:g}",
         f"w* = [{first}{', ...' if num_features > 4 else ''}], norm {weights.norm():.4f} (optimal_weights)",
     )
-    chosen = split_indices(targets, val_fraction, test_fraction, split_seed)
-    splits = (Split(inputs[indices], targets[indices]) for indices in chosen)
+    parts = split_indices(targets, val_fraction, test_fraction, split_seed)
+    splits = (Split(inputs[part], targets[part]) for part in parts)
     return make_dataset("quadratic", splits, None, facts)
 
 

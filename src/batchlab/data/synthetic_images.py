@@ -54,7 +54,7 @@ def load_synthetic_images(
     for index in torch.arange(num_examples).split(256):
         noise = torch.randint(-64, 64, images[index].shape, generator=source, dtype=torch.int16)
         images[index] = (large[targets[index]] + noise).to(torch.uint8)
-    chosen = split_indices(targets, val_fraction, test_fraction, split_seed)
-    splits = (Split(images[indices], targets[indices]) for indices in chosen)
+    parts = split_indices(targets, val_fraction, test_fraction, split_seed)
+    splits = (Split(images[part], targets[part]) for part in parts)
     fact = f"{num_classes} random patterns under noise, {image_size} pixels"
     return make_dataset("synthetic_images", splits, num_classes, (fact,))

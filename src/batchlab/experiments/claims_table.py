@@ -21,7 +21,6 @@ from batchlab.experiments.verdict import (
     corrected,
     judge_experiment,
 )
-from batchlab.laws.estimate import Estimate
 from batchlab.system.progress import make_console
 from batchlab.tracking.mlflow_store import TrackingUnavailable
 
@@ -60,14 +59,10 @@ def numbers_of(judged: JudgedCheck, is_decided: bool = False) -> list[str]:
         return [OPEN, judged.reason, region_in_words(check), "0", "-"]
     needed = f" of ~{verdict.needed}" if verdict.needed < MOST_SEEDS else f" of >{MOST_SEEDS}"
     n = f"{verdict.n}{'' if is_decided or not verdict.needed else needed}"
-    effect = effect_in_words(verdict.effect, check.unit)
-    return [verdict.conclusion, effect, region_in_words(check), n, shown_p(verdict.p)]
-
-
-def effect_in_words(effect: Estimate, unit: str) -> str:
-    """Write ``1.23 [1.10, 1.40] pp``."""
-    value, low, high = (_number(each, unit) for each in (effect.value, effect.low, effect.high))
-    return f"{value} [{low}, {high}]{' ' + unit if unit else ''}"
+    effect = verdict.effect
+    value, low, high = (_number(each, check.unit) for each in (effect.value, effect.low, effect.high))
+    with_unit = f"{value} [{low}, {high}]{' ' + check.unit if check.unit else ''}"
+    return [verdict.conclusion, with_unit, region_in_words(check), n, shown_p(verdict.p)]
 
 
 def region_in_words(check: Check) -> str:

@@ -6,13 +6,12 @@ training of ours runs on the host, and kept in the table of step times.
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, partial
 
 import torch
-from torch import nn
 
 from batchlab.config.identity import environment, load_average
 from batchlab.config.objectives import CALIBRATED, parse_objective
@@ -110,14 +109,19 @@ def time_steps(run: ResolvedRun, entry: StepTimes, batch_sizes: list[int], is_al
     """
     started, built = time.perf_counter(), build_run(run, run.config.seed)
     micro, failed = built.plan.micro_batch_size, dict(entry.failed)
-    unfit = {size: "a size that the model's norm does not take" for size in batch_sizes
-             if not is_fit(built.train_step.model, part_sizes(size, micro))}  # fmt: skip
+    least, unit = pass_sizes(built.train_step.model)
+    unfit = {
+        size: "a size that the model's norm does not take"
+        for size in batch_sizes
+        if any(part < least or part % unit for part in part_sizes(size, micro))
+    }
     known = [each.batch_size for each in entry.timed if each.num_parts == 1]
     sizes = [*([max(known)] if known else []), *(size for size in batch_sizes if size not in unfit)]
     cells = [Cell(built, size, micro_batch_size=micro) for size in sizes]
     # an optimizer that does more at every tenth step is timed over ten
     at_least = int(run.config.optimizer.get("precondition_frequency") or 1)
-    with _as_in_a_run(run.config):
+    # compiled as a run compiles it, for one batch size; several in one process would be compiled for any
+    with torch._dynamo.config.patch(automatic_dynamic_shapes=False) if run.config.compile else nullcontext():
         timings = time_cells(cells, NUM_BLOCKS, BUDGET_SECONDS, min_steps=at_least)
     failed |= unfit | {sizes[place]: why for place, why in timings.failed.items()}
     timed = [
@@ -130,16 +134,3 @@ def time_steps(run: ResolvedRun, entry: StepTimes, batch_sizes: list[int], is_al
     facts = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": environment()["commit"]}
     facts |= {"load_average": load_average(), "is_alone": is_alone, "seconds": time.perf_counter() - started}
     return replace(entry, timed=everything, failed=failed, cost=cost, measured=facts)
-
-
-def is_fit(model: nn.Module, sizes: list[int]) -> bool:
-    """Tell whether batch norm takes passes of these sizes: two examples at least, whole ghosts."""
-    least, unit = pass_sizes(model)
-    return all(size >= least and size % unit == 0 for size in sizes)
-
-
-def _as_in_a_run(config: Config) -> AbstractContextManager[object]:
-    """Compile as a run does, for one batch size; several in one process would be compiled for any."""
-    if not config.compile:
-        return nullcontext()
-    return torch._dynamo.config.patch(automatic_dynamic_shapes=False)

@@ -50,20 +50,14 @@ def untimed(run: ResolvedRun) -> StepTimes:
     facts |= {"input_shape": list(dataset.input_shape), "num_classes": dataset.num_classes}
     facts |= {"num_train": len(dataset.train), "num_threads": config.num_threads or DEFAULT_THREADS}
     facts["structure"] = structure(build_model(config, dataset))
-    return StepTimes(facts | host_class(device))
+    facts |= {"cpu": environment()["cpu"], "cores": os.cpu_count(), "torch": torch.__version__, "device": device.type}
+    return StepTimes(facts | ({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}))
 
 
 def structure(model: nn.Module) -> str:
     """Return a hash of a model's modules and of the shapes of its parameters, in their order."""
     parts = [*(type(module).__name__ for module in model.modules()), *(list(each.shape) for each in model.parameters())]
     return hash_of(parts)
-
-
-def host_class(device: torch.device) -> dict[str, Any]:
-    """Return what two hosts must have in common for a step to take the same time on both."""
-    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
-    facts = {"cpu": environment()["cpu"], "cores": os.cpu_count(), "torch": torch.__version__}
-    return {**facts, "device": device.type, **gpu}
 
 
 def read_entry(mlruns: str, entry: StepTimes) -> StepTimes:

@@ -50,7 +50,9 @@ def variants_of(keys: Benchmark, configs: list[Config]) -> list[Variant]:
     A configuration of several processes stands beside itself in one.
     """
     made, most = [], max(config.num_processes for config in configs)
-    for config, device in product(beside_one_process(with_images(keys, configs)), keys.devices):
+    shared, alone = with_images(keys, configs), {"launch": "single", "num_processes": 1, "sync_batch_norm": False}
+    single = [replace(config, **alone) for config in shared if config.num_processes > 1]
+    for config, device in product([*single, *shared], keys.devices):
         here = replace(config, device=device)
         num_train = len(load_dataset(here.data).train)
         built = build(replace(here, batch_size=sizes_of(keys, here, num_train)[-1]), config.seed)
@@ -61,12 +63,6 @@ def variants_of(keys: Benchmark, configs: list[Config]) -> list[Variant]:
     differing = [name for name in parts[0] if len({each[name] for each in parts}) > 1] or ["model", "device"]
     labels = [" ".join(each[name] for name in differing) for each in parts]
     return [Variant(label, *each) for label, each in zip(labels, made, strict=True)]
-
-
-def beside_one_process(configs: list[Config]) -> list[Config]:
-    """Return the configurations, each of several processes behind the same in one."""
-    alone = {"launch": "single", "num_processes": 1, "sync_batch_norm": False}
-    return [*(replace(config, **alone) for config in configs if config.num_processes > 1), *configs]
 
 
 @contextmanager

@@ -61,16 +61,10 @@ def first_pick(found: Candidates, known: Retrained) -> dict[str, FrozenTrial]:
 
 
 def all_picks(found: Candidates, least_accuracy: float | None, known: Retrained) -> dict[str, FrozenTrial]:
-    """Make every pick, by name.
+    """Make every pick, by name: ``most_accurate``, ``fastest``, ``knee`` and ``best_...`` of every other objective.
 
-    Args:
-        found: trials to pick from.
-        least_accuracy: lower end of the interval of the most accurate trial's retraining; None where there is none.
-        known: metrics of fresh seeds of trials that were retrained already.
-
-    Returns:
-        ``most_accurate``; ``fastest`` of those within that interval (`fastest`); ``knee``; and ``best_...`` of every
-        other objective.
+    `least_accuracy` is the lower end of the interval of the most accurate trial's retraining, None where there is none;
+    `known` are metrics of fresh seeds of trials that were retrained already.
     """
     picks = first_pick(found, known)
     for metric in found.metrics:

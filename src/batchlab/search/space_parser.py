@@ -27,12 +27,10 @@ TAGS = ("log", "pow2")
 def make_space(
     params: Iterable[Override], typed: Sequence[Override], is_structural: Callable[[Override], bool]
 ) -> Space:
-    """Make the space of a search; dimensions with one value stay dimensions.
+    """Make the space of a search from hydra.sweeper.params; dimensions with one value stay dimensions.
 
-    Args:
-        params: parsed lines of hydra.sweeper.params.
-        typed: parsed arguments of the command line; each replaces the param of its key, a plain value fixes it.
-        is_structural: whether an override changes which files are composed.
+    What was typed replaces the param of its key, a plain value fixes it. `is_structural` tells whether an override
+    changes which files are composed.
 
     Raises:
         ConfigErrors: every line that has no distribution.

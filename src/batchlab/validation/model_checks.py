@@ -70,7 +70,9 @@ def _norms(run: ResolvedRun, model: nn.Module) -> Iterator[ConfigError]:
         uneven = sorted(size for size in sizes if size % ghost_size)
         if uneven:
             allowed = f"must divide each forward pass; here they have {', '.join(map(str, uneven[:5]))} examples"
-            fix = f"model.ghost_size={_divisor(uneven, ghost_size)}"
+            at_most = min(ghost_size, *uneven)
+            divisors = (size for size in range(at_most, 1, -1) if not any(other % size for other in uneven))
+            fix = f"model.ghost_size={next(divisors, uneven[0])}"
             yield ConfigError("model.ghost_size", ghost_size, allowed, fix)
 
 
@@ -79,11 +81,6 @@ def _least_micro_batch(plan: Plan, batches: Sequence[int]) -> int:
     sizes = range(plan.micro_batch_size or 1, max(batches) + 1)
     with_it = (replace(plan, micro_batch_size=size) for size in sizes)
     return next(p.micro_batch_size or 1 for p in with_it if min(min(p.forward_sizes(batch)) for batch in batches) > 1)
-
-
-def _divisor(sizes: list[int], at_most: int) -> int:
-    fits = (size for size in range(min(at_most, *sizes), 1, -1) if not any(other % size for other in sizes))
-    return next(fits, sizes[0])
 
 
 def _forward(config: Config, dataset: Dataset, model: nn.Module) -> Iterator[ConfigError]:
