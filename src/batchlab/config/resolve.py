@@ -69,7 +69,7 @@ def _added(key: str, value: Any) -> ConfigError:
             "no such pick; a search writes its picks into mlruns/reports/<study>/best, and one folder goes with it"
         )
         return ConfigError(key, value, allowed, f"-cd mlruns/reports/<study of a search> +best={value}")
-    return ConfigError(key, value, "no such key; nothing reads it", f"the command without +{key}")
+    return ConfigError(key, value, "no such key; nothing reads it", f"the command without {key}")
 
 
 def flat_params(config: Config) -> dict[str, Any]:

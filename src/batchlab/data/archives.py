@@ -38,6 +38,10 @@ def readable_root(kind: Any, root: str | Path, download: bool) -> Iterator[Path]
     """
     folder = Path(root).expanduser().absolute()
     parts = parts_of(kind)
+    if folder.is_file():
+        raise config_error(
+            "data.root", root, "a file, not the folder in which the files lie", f"data.root={folder.parent}"
+        )
     faults = list(filter(None, (_fault(folder, part) for part in parts)))
     if faults and download:
         _download(kind, root, folder, parts)

@@ -31,11 +31,6 @@ def knee(points: Sequence[Sequence[float]], directions: Sequence[str], logarithm
 
     Each objective is scaled to [0, 1] over the front, after a logarithm where asked for: the point with the smallest
     sum of scaled objectives. Source: Das 1999, "On characterizing the knee of the Pareto curve", section 2.
-
-    Args:
-        points: of the front, [n, number of objectives], n >= 1.
-        directions: minimize or maximize, one per objective.
-        logarithmic: whether ratios count and not differences, one per objective; its values are above 0.
     """
     shaped = [
         [math.log(value) if is_log else value for value, is_log in zip(point, logarithmic, strict=True)]

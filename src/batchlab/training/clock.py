@@ -12,11 +12,7 @@ class Clock:
     CUDA and MPS run behind the program; without the wait, work would be counted to whatever follows it.
 
     Beside other trainings on its host a run is stretched by them. Given what a step takes when it has the host alone,
-    the clock counts that for each step; the stopwatch runs on as `measured`.
-
-    Args:
-        device: that the training is on.
-        step_seconds: batch size -> seconds of a step, measured alone; None = the stopwatch counts.
+    the clock counts that for each step (`step_seconds` of its batch size); the stopwatch runs on as `measured`.
     """
 
     def __init__(self, device: torch.device, step_seconds: Callable[[int], float] | None = None) -> None:

@@ -160,7 +160,8 @@ def _value_or_key(key: str, value: str, error: Exception, default: DictConfig) -
     if isinstance(known, DictConfig) and len(known):
         first = next(iter(known))
         allowed = f"holds settings of its own: {', '.join(f'{key}.{name}' for name in known)}"
-        fix = f"the command without {key}" if isinstance(known[first], DictConfig) else f"{key}.{first}={value}"
+        has_no_place = isinstance(known[first], DictConfig) or value[:1] in ("[", "{")
+        fix = f"the command without {key}" if has_no_place else f"{key}.{first}={value}"
         return ConfigError(key, value, allowed, fix)
     if OmegaConf.is_list(known) and not value.startswith("["):
         return ConfigError(key, value, "a list stands in brackets", shlex.quote(f"{key}=[{value}]"))
