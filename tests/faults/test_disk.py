@@ -101,7 +101,7 @@ def test_a_full_disk_under_mlflows_database_alone_loses_nothing(small):
 
 
 @needs_root
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [pytest.param(0, marks=pytest.mark.long), 2])
 def test_a_full_disk_under_a_search_costs_no_slot(small, num_workers):
     typed = ["search=joint", *QUICK[:2], "study=disk", "epochs=tag(log,int(interval(5,40)))"]
     typed += ["hydra.sweeper.n_trials=10", f"hydra.sweeper.num_workers={num_workers}"]

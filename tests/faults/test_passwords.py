@@ -129,7 +129,9 @@ def mlflow_server(folder: Path) -> Iterator[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["hydra.sweeper.num_workers=2", "hydra/launcher=joblib"])
+@pytest.mark.parametrize(
+    "how", ["hydra.sweeper.num_workers=2", pytest.param("hydra/launcher=joblib", marks=pytest.mark.long)]
+)
 def test_a_search_on_postgresql_and_mlflow_servers_writes_no_password_down(tmp_path, how):
     postgres = importlib.import_module("scripts.bench.postgres")
     with postgres.serving() as server, mlflow_server(tmp_path / "server") as tracking:

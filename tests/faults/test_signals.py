@@ -135,7 +135,9 @@ def test_a_signal_inside_a_stores_call_ends_a_search_with_the_signals_code(tmp_p
     check_study(tmp_path, "signals", 6)
 
 
-@SIGNALS
+@pytest.mark.parametrize(
+    ("sent", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long), (signal.SIGINT, 130)]
+)
 def test_a_signal_to_a_search_with_workers_leaves_nothing_running(tmp_path, sent, code):
     typed = ("search=joint", *QUICK[:2], "study=signals", "epochs=tag(log,int(interval(5,40)))")
     process = start(tmp_path, *typed, "hydra.sweeper.n_trials=40", "hydra.sweeper.num_workers=2")

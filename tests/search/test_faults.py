@@ -196,7 +196,7 @@ def test_failures_are_outcomes_and_the_sampler_leaves_the_bad_region(tmp_path):
     assert sum(is_bad[30:]) < sum(is_bad[:30])
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.long)])
 def test_trials_run_under_hydras_launchers(tmp_path, launcher):
     typed = ["search=joint", f"study={STUDY}", "epochs=1,2", f"hydra/launcher={launcher}"]
     typed += ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
