@@ -2,9 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from batchlab.report.panel import PageTable
 from batchlab.report.study_data import Study
@@ -93,8 +94,7 @@ def provenance_points(study: Study) -> dict[str, str]:
     began, ended = ([time for run in study.runs if (time := run["info"].get(end))] for end in ("began", "ended"))
     if began and ended:
         facts["recorded"] = f"{_date(min(began))} to {_date(max(ended))} UTC"
-    commits = ((f"{each.get('commit', '')!s:.12}", each.get("dirty") == "true") for each in tags)
-    facts["commit"] = _several([commit + " with changes" * is_changed for commit, is_changed in commits])
+    facts["commit"] = _several([_commit(each) for each in tags])
     facts |= {name: _several([str(each.get(key, "")) for each in tags]) for name, key in FACTS.items()}
     loads = [float(each["load_average"]) for each in tags if each.get("load_average")]
     if loads:
@@ -118,6 +118,10 @@ def _tail(target: object) -> str:
 
 def _date(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _commit(tags: Mapping[str, Any]) -> str:
+    return str(tags.get("commit", ""))[:12] + (" with changes" if tags.get("dirty") == "true" else "")
 
 
 def _several(values: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from batchlab.laws.estimate import Estimate, of_draws
 from batchlab.laws.optimum import best_batch_size, good_range, is_known, limits_of
+from batchlab.laws.step_time import StepTime
 from batchlab.report.answer import Answer, Choice, accuracy_on_test
 from batchlab.report.comparison import Row
 from batchlab.report.lr_figure import LrPoints
@@ -45,14 +46,8 @@ def summary_of(
         record |= {"recommended": choices[0], "runners_up": choices[1:], "reason": answer.reason}
         record |= {"caveats": list(answer.caveats), "limits": limits_in_words(answer.best, steps, target)}
         record["recommended"]["test_accuracy"] = accuracy_on_test(study, answer.best)
-    laws = {each.label or "all": each.law for each in steps if each.law is not None}
-    estimates = ("alpha_seconds", "beta_seconds", "half_speed")
     record["laws"] = {
-        "step_time": {
-            label: {name: getattr(law, name).record() for name in estimates}
-            | {"smallest": law.smallest, "largest": law.largest}
-            for label, law in laws.items()
-        },
+        "step_time": {each.label or "all": step_record(each.law) for each in steps if each.law is not None},
         "convergence": convergence_record(target),
         "lr_exponent": {each.label or "all": each.law.exponent.record() for each in rates if each.law is not None},
     }
@@ -95,6 +90,12 @@ def choice_record(study: Study, choice: Choice) -> dict[str, Any]:
 def interval(value: Estimate) -> dict[str, float | int]:
     """Return mean, ends of the 95 % t interval and n; no ends at n = 1."""
     return {"mean": value.value, "low": value.low, "high": value.high, "n": value.n}
+
+
+def step_record(law: StepTime) -> dict[str, Any]:
+    """Return the law of step time in numbers."""
+    names = ("alpha_seconds", "beta_seconds", "half_speed")
+    return {name: getattr(law, name).record() for name in names} | {"smallest": law.smallest, "largest": law.largest}
 
 
 def convergence_record(target: TargetPoints | None) -> dict[str, Any] | None:

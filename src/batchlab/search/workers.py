@@ -82,12 +82,17 @@ def supervise(
             if now_done >= settings.num_trials or time.monotonic() > deadline or pool.is_idle():
                 pool.wait()
                 progress.show()
-                queue.reap_stale()
-                missing = settings.num_trials - len(done_trials(study, settings.num_trials))
-                if time.monotonic() > deadline or missing <= len(queue.running_elsewhere()):
+                if time.monotonic() > deadline or not _is_left(study, settings, queue):
                     return
             if died or pool.is_idle():
                 pool.fill(settings.num_trials - now_done)
+
+
+def _is_left(study: Study, settings: Settings, queue: TrialQueue) -> bool:
+    """Tell whether a slot is open that nobody works on."""
+    queue.reap_stale()
+    missing = settings.num_trials - len(done_trials(study, settings.num_trials))
+    return missing > len(queue.running_elsewhere())
 
 
 class WorkerPool:

@@ -51,9 +51,7 @@ def tracking_errors(mlruns: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, RequestException, OSError) as error:
-        address, reason = tracking_uri(mlruns), _reason(error)
-        names_file = (path := sqlite_path(address)) and str(path) in reason
-        away = TrackingUnavailable(reason if names_file else f"MLflow at {masked(address)}: {reason}")
+        away = TrackingUnavailable(_describe(tracking_uri(mlruns), _reason(error)))
         away.is_refusal = isinstance(error, MlflowException) and error.error_code in REFUSALS
         raise away from error
 
@@ -65,6 +63,12 @@ def _reason(error: Exception) -> str:
     if "timed out" in text.lower():
         return f"no answer within {os.environ['MLFLOW_HTTP_REQUEST_TIMEOUT']} s"
     return reason_of(error) or masked(text.splitlines()[0] if text else type(error).__name__)[:300]
+
+
+def _describe(address: str, reason: str) -> str:
+    """Say which MLflow, and what is wrong; a database's file stands in the reason already."""
+    path = sqlite_path(address)
+    return reason if path and str(path) in reason else f"MLflow at {masked(address)}: {reason}"
 
 
 def client_of(mlruns: str) -> MlflowClient:

@@ -86,9 +86,13 @@ def facts_of(variants: list[Variant]) -> str:
     """Name model, data and device, whatever the tables call the variants."""
     models = dict.fromkeys(model_name(each.built.config) for each in variants)
     built = variants[0].built
-    kinds = (each.built.device for each in variants)
-    devices = dict.fromkeys(torch.cuda.get_device_name(d) if d.type == "cuda" else environment()["cpu"] for d in kinds)
+    devices = dict.fromkeys(device_name(each.built.device) for each in variants)
     return f"{', '.join(models)} on {built.dataset.name} {list(built.dataset.input_shape)}, {', '.join(devices)}"
+
+
+def device_name(device: torch.device) -> str:
+    """Return the device as its maker calls it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else environment()["cpu"]
 
 
 def unjudged(series: Series) -> str:
