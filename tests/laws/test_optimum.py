@@ -9,9 +9,9 @@ from batchlab.laws.estimate import Estimate
 from batchlab.laws.optimum import Costs, best_batch_size, good_range, limits_of, of_noise, seconds_to_target
 
 
-def costs(alpha=1e-3, beta=1e-5, critical=900.0, num_draws=1, **limits) -> Costs:
+def costs(alpha=1e-3, beta=1e-5, critical=900.0, num_draws=1, floor=0.0, **limits) -> Costs:
     ones = np.ones(num_draws)
-    return Costs(alpha * ones, beta * ones, critical * ones, 10_000 * ones, **limits)
+    return Costs(alpha * ones, beta * ones, floor * ones, critical * ones, 10_000 * ones, **limits)
 
 
 def test_the_closed_form_is_the_minimum_of_the_product():
@@ -35,6 +35,21 @@ def test_what_does_not_fit_is_accumulated():
         assert seconds_to_target(with_update, best).value <= seconds_to_target(with_update, size).value
 
 
+def test_on_the_floor_a_larger_batch_is_free():
+    """Floor of 6 ms: the knee is at 500, above sqrt(900 * 100) = 300."""
+    floored = costs(floor=6e-3)
+    assert best_batch_size(floored).value == pytest.approx(500)
+    sizes = np.array([100.0, 300.0, 499.0, 500.0, 600.0, 1000.0])
+    seconds = floored.seconds(sizes)[0]
+    assert sizes[seconds.argmin()] == 500
+    assert floored.step_seconds(sizes)[0] == pytest.approx([6e-3, 6e-3, 6e-3, 6e-3, 7e-3, 11e-3])
+    assert best_batch_size(costs(floor=6e-3, largest_batch=400)).value == pytest.approx(400, rel=0.02)
+    assert best_batch_size(costs(floor=3e-3)).value == pytest.approx(300)  # the knee, 200, lies below
+    assert costs(floor=6e-3, largest_part=100).step_seconds(np.array([200.0]))[0] == pytest.approx([12e-3])
+    assert limits_of(floored, 500) == ["noise"]
+    assert limits_of(floored, 200) == ["overhead"]
+
+
 def test_the_data_limit_the_batch():
     assert best_batch_size(costs(largest_batch=120)).value == 120
 
@@ -48,7 +63,7 @@ def test_the_noise_scale_alone_leaves_a_factor_of_three():
     wide = of_noise(Estimate(400, 100, math.inf))
     assert np.quantile(wide, 0.975) > high
     ones = np.ones(len(draws))
-    star = best_batch_size(Costs(1e-3 * ones, 1e-5 * ones, draws, ones))
+    star = best_batch_size(Costs(1e-3 * ones, 1e-5 * ones, 0 * ones, draws, ones))
     assert star.high / star.value == pytest.approx(math.sqrt(3), rel=0.1)
 
 

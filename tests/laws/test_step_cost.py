@@ -42,6 +42,13 @@ def test_sizes_beyond_the_line_are_read_off_between_those_that_were_timed():
     assert cost.seconds(8192) == pytest.approx(2 * cost.seconds(4096))
 
 
+def test_no_step_takes_less_than_the_floor():
+    sizes = [128, 512, 2048, 8192, 32_768, 131_072]
+    cost = fit_step_cost([Timed(size, 1, [max(7e-4, 6e-5 + 25e-9 * size)] * 5) for size in sizes])
+    assert cost.seconds(300) == pytest.approx(7e-4)
+    assert cost.seconds(65_536) == pytest.approx(6e-5 + 25e-9 * 65_536)
+
+
 def test_steps_in_several_parts_follow_their_own_law():
     timed = [one_part(size) for size in (8, 16, 32, 64)]
     timed += [parts(65, 2), parts(128, 2), parts(256, 4)]

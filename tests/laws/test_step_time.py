@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from batchlab.laws.step_time import crossing, crossing_of_table, fit_step_time
+from batchlab.laws.step_time import best_shape, crossing, crossing_of_table, fit_step_time
 
 NUM_EXAMPLES, EPOCHS = 135_844, 50
 SIZES = [100, 500, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10_000, 135_844]
@@ -73,6 +73,61 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
         law = fit_step_time(sizes, truth * np.exp(0.1 * random.standard_normal((20, len(sizes)))))
         hits += law.alpha_seconds.low <= 1e-3 <= law.alpha_seconds.high
     assert hits >= 34
+
+
+FLOORED = [2**power for power in range(7, 18)]
+
+
+def floored_blocks(random: np.random.Generator, noise: float) -> np.ndarray:
+    """Twenty blocks of a device that a host keeps waiting: max(700 µs, 60 µs + 25 ns B)."""
+    truth = np.maximum(700e-6, 60e-6 + 25e-9 * np.array(FLOORED))
+    return truth * np.exp(noise * random.standard_normal((20, len(FLOORED))))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05, 0.1])
+def test_where_the_host_is_slower_than_its_device_the_law_has_a_floor_and_a_knee(noise):
+    law = fit_step_time(FLOORED, floored_blocks(np.random.default_rng(3), noise))
+    assert law.beta_seconds.value == pytest.approx(25e-9, rel=0.1)
+    assert law.floor_seconds.value == pytest.approx(700e-6, rel=0.1)
+    assert law.knee.value == pytest.approx(25_600, rel=0.1)
+    assert law.half_speed.value == pytest.approx(14_000, rel=0.1)  # in 700 µs: half of one in 25 ns
+    assert law.seconds(1000).value == law.floor_seconds.value
+    assert law.seconds(100_000).value == pytest.approx(2.56e-3, rel=0.1)
+    assert (law.smallest, law.largest, law.beyond) == (128, 131_072, ())
+
+
+@pytest.mark.slow
+def test_intervals_of_slope_floor_and_knee_cover_the_truth():
+    random, hits = np.random.default_rng(4), np.zeros(3)
+    for _ in range(100):
+        law = fit_step_time(FLOORED, floored_blocks(random, 0.05))
+        found = (law.beta_seconds, law.floor_seconds, law.knee)
+        hits += [each.low <= truth <= each.high for each, truth in zip(found, (25e-9, 700e-6, 25_600), strict=True)]
+    print(f"beta, floor and knee are covered in {hits} of 100 simulations")
+    assert hits.min() >= 90
+
+
+def test_a_line_has_no_floor_however_noisy():
+    sizes, random, num_floors = [2**power for power in range(3, 14)], np.random.default_rng(5), 0
+    truth = np.array([1e-3 + 2e-6 * size for size in sizes])
+    for _ in range(200):
+        seconds = truth * np.exp(0.02 * random.standard_normal(len(sizes)))
+        num_floors += best_shape(np.array(sizes, dtype=float), seconds).start > 0
+    assert num_floors <= 2
+
+
+def test_a_floor_and_sizes_beyond_are_found_together():
+    seconds = np.maximum(700e-6, 60e-6 + 25e-9 * np.array(FLOORED))
+    seconds[-1] *= 1.5
+    law = fit_step_time(FLOORED, seconds[None, :])
+    assert (law.knee.value, law.beyond) == (pytest.approx(25_600), ((131_072, pytest.approx(1.5)),))
+
+
+def test_devices_cross_on_floors_and_on_lines():
+    fast = fit_step_time(FLOORED, floored_blocks(np.random.default_rng(6), 0.0))
+    slow = fit_step_time([16, 64, 256, 1024, 4096, 131_072], np.array([[1e-4 + 1e-6 * size for size in
+                          (16, 64, 256, 1024, 4096, 131_072)]]))  # fmt: skip
+    assert crossing(slow, fast).value == pytest.approx(600, rel=0.01)  # 100 µs + 600 µs is the floor
 
 
 def test_a_bend_is_named_and_not_averaged_away():

@@ -10,6 +10,7 @@ import numpy as np
 from batchlab.config.objectives import direction_of
 from batchlab.experiments.experiment import Check
 from batchlab.laws.convergence import fit_convergence
+from batchlab.laws.estimate import Estimate
 from batchlab.laws.line import Array
 from batchlab.laws.step_time import fit_step_time
 
@@ -203,7 +204,7 @@ def _of_law(check: Check, sizes: list[int], row: Array, limits: Array) -> float:
     else:
         fitted = fit_step_time(sizes, row[None, :])
     number = getattr(fitted, check.parameter or "r_squared")
-    return number if isinstance(number, float) else number.value
+    return number.value if isinstance(number, Estimate) else math.nan if number is None else number
 
 
 def _known(low: Array, high: Array) -> Array:

@@ -28,6 +28,7 @@ class Costs:
     Attributes:
         alpha: [num_draws] seconds of overhead per step, or per part under accumulation.
         beta: [num_draws] seconds per example.
+        floor: [num_draws] seconds of a step, or part, at least; zeros where no floor is seen.
         critical: [num_draws] B_crit, in examples.
         min_examples: [num_draws] E_min, in examples; ones where only ratios are wanted.
         update_seconds: alpha_0, seconds of a step that do not come again with each part.
@@ -37,6 +38,7 @@ class Costs:
 
     alpha: Array
     beta: Array
+    floor: Array
     critical: Array
     min_examples: Array
     update_seconds: float = 0.0
@@ -44,10 +46,18 @@ class Costs:
     largest_batch: float = math.inf
 
     def step_seconds(self, batch_size: Array) -> Array:
-        """Return t(B), in s, [num_draws, n]: alpha + beta*B while it fits, else alpha_0 + ceil(B/m) parts."""
+        """Return t(B), in s, [num_draws, n]: max(c, alpha + beta*B) while it fits, else alpha_0 + ceil(B/m) parts."""
         parts = np.maximum(1.0, np.ceil(batch_size / self.largest_part))
-        per_part = np.maximum(self.alpha[:, None] - self.update_seconds, 0.0)
-        return self.update_seconds + parts * per_part + self.beta[:, None] * batch_size
+        line = np.maximum(self.alpha[:, None] - self.update_seconds, 0.0) + self.beta[:, None] * batch_size / parts
+        return self.update_seconds + parts * np.maximum(line, self.floor[:, None] - self.update_seconds)
+
+    def unlimited_best(self) -> Array:
+        """Return max(sqrt(B_crit * alpha / beta), knee): [num_draws], in examples, whatever fits.
+
+        Up to the knee every step takes the floor, and a larger batch costs nothing.
+        """
+        knee = np.maximum(self.floor - self.alpha, 0.0) / self.beta
+        return np.maximum(np.sqrt(self.critical * self.alpha / self.beta), knee)
 
     def examples(self, batch_size: Array) -> Array:
         """Return E(B), in examples: [num_draws, n]."""
@@ -66,22 +76,21 @@ def costs_of_laws(
     No batch is larger than `num_train`, the examples of the training split; the next two arguments as in `Costs`.
     """
     random = np.random.default_rng(1)
-    rates = paired(step.draws[random.permutation(NUM_DRAWS)], step.alpha_seconds.value, step.beta_seconds.value)
+    rates = step_draws(step, random)
     value, critical = law.min_examples.value, law.critical_batch_size.value
-    rows = paired(law.draws[random.integers(0, len(law.draws), NUM_DRAWS)], value, value / critical)
+    rows = law.draws[random.integers(0, len(law.draws), NUM_DRAWS)].copy()
+    rows[0] = value, value / critical
     with np.errstate(divide="ignore"):
         bounds = rows[:, 0] / np.maximum(rows[:, 1], rows[:, 0] / (1000 * num_train))
-    return Costs(
-        np.maximum(rates[:, 0], 1e-12), np.maximum(rates[:, 1], 1e-12), np.maximum(bounds, 1e-3),
-        np.maximum(rows[:, 0], 1.0), update_seconds, largest_part, num_train,
-    )  # fmt: skip
+    examples = np.maximum(rows[:, 0], 1.0)
+    return Costs(*rates, np.maximum(bounds, 1e-3), examples, update_seconds, largest_part, num_train)
 
 
-def paired(draws: np.ndarray, first: float, second: float) -> np.ndarray:
-    """Return a copy of [n, 2] draws whose first one is the estimate."""
-    draws = draws.copy()
-    draws[0] = first, second
-    return draws
+def step_draws(step: StepTime, random: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Return draws of alpha, beta (both above 0) and floor in a random order, the first being the estimates."""
+    rates = step.draws[random.permutation(NUM_DRAWS)]
+    rates[0] = step.values
+    return np.maximum(rates[:, 0], 1e-12), np.maximum(rates[:, 1], 1e-12), rates[:, 2]
 
 
 def of_noise(noise_scale: Estimate, num_draws: int = NUM_DRAWS) -> Array:
@@ -101,10 +110,10 @@ def of_noise(noise_scale: Estimate, num_draws: int = NUM_DRAWS) -> Array:
 def best_batch_size(costs: Costs) -> Estimate:
     """Return B*, the batch size of the least time to the target, in examples, at least 1.
 
-    Where neither memory nor data limit it, B* = sqrt(B_crit * alpha / beta); else the best of a grid under
-    the law of accumulation. The first draw is the estimate, the others make its interval.
+    Where neither memory nor data limit it, B* is `Costs.unlimited_best`; else the best of a grid under the law of
+    accumulation. The first draw is the estimate, the others make its interval.
     """
-    free = np.sqrt(costs.critical * costs.alpha / costs.beta)
+    free = costs.unlimited_best()
     limit = min(costs.largest_part, costs.largest_batch)
     found = np.maximum(free, 1.0)
     if (free > limit).any():
@@ -141,7 +150,7 @@ def good_range(costs: Costs, tolerance: float = 1.1) -> tuple[float, float]:
     """Return the least and the greatest batch size within a factor of the least predicted time, by the estimates."""
     top = costs.largest_batch if math.isfinite(costs.largest_batch) else 1e7
     grid = np.unique(np.round(np.geomspace(1.0, top, 4 * RESOLUTION)))
-    first = {name: getattr(costs, name)[:1] for name in ("alpha", "beta", "critical", "min_examples")}
+    first = {name: getattr(costs, name)[:1] for name in ("alpha", "beta", "floor", "critical", "min_examples")}
     estimates = replace(costs, **first)
     seconds = estimates.seconds(grid)[0]
     good = grid[seconds <= tolerance * seconds.min()]
@@ -158,7 +167,7 @@ def limits_of(costs: Costs, batch_size: float) -> list[str]:
     """
     size = np.array([float(batch_size)])
     overhead = 1 - float(costs.beta[0] * batch_size / costs.step_seconds(size)[0, 0])
-    free = math.sqrt(costs.critical[0] * costs.alpha[0] / costs.beta[0])
+    free = float(costs.unlimited_best()[0])
     words = ["overhead"] if overhead > 0.5 else []
     words += ["noise"] if batch_size > costs.critical[0] / 2 else []
     words += ["memory"] if costs.largest_part < min(free, costs.largest_batch) else []

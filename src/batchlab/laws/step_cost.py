@@ -42,6 +42,7 @@ class StepCost:
         update_seconds: alpha_0, what comes once however many parts there are; None where none was timed.
         part_seconds: alpha, what comes with every part.
         part_beta_seconds: per example of such a step.
+        floor_seconds: what a step in one part takes at least; None where no floor was seen.
     """
 
     alpha_seconds: Estimate | None
@@ -51,6 +52,7 @@ class StepCost:
     update_seconds: Estimate | None = None
     part_seconds: Estimate | None = None
     part_beta_seconds: Estimate | None = None
+    floor_seconds: Estimate | None = None
 
     def seconds(self, batch_size: int, num_parts: int = 1) -> float | None:
         """Return the seconds of a step of B examples in k parts; None where nothing of its kind was timed."""
@@ -62,7 +64,8 @@ class StepCost:
         if self.alpha_seconds is None or self.beta_seconds is None:
             return None
         if not self.beyond or batch_size <= self.beyond[0][0]:
-            return self.alpha_seconds.value + self.beta_seconds.value * batch_size
+            floor = self.floor_seconds.value if self.floor_seconds else 0.0
+            return max(floor, self.alpha_seconds.value + self.beta_seconds.value * batch_size)
         sizes, seconds = (list(column) for column in zip(*self.beyond, strict=True))
         scale = max(1.0, batch_size / sizes[-1])  # above all that was timed: as many seconds per example
         return scale * float(np.interp(batch_size, sizes, seconds))
@@ -74,9 +77,8 @@ def fit_step_cost(timed: Sequence[Timed]) -> StepCost | None:
     several = [each for each in timed if each.num_parts > 1]
     if not timed:
         return None
-    alpha, beta, worst, beyond = _line(one)
-    update, part, part_beta = _several(several) if several else (None, None, None)
-    return StepCost(alpha, beta, worst, beyond, update, part, part_beta)
+    cost = _of_one_part(one)
+    return _with_several(cost, several) if several else cost
 
 
 def extended(cost: StepCost, known: Sequence[Timed], more: Sequence[Timed]) -> StepCost:
@@ -92,8 +94,13 @@ def extended(cost: StepCost, known: Sequence[Timed], more: Sequence[Timed]) -> S
     several = [each for each in more if each.num_parts > 1]
     sizes = [each.batch_size for each in known if each.num_parts == 1]
     if not sizes and one:
-        alpha, beta, worst, beyond = _line(one)
-        cost = replace(cost, alpha_seconds=alpha, beta_seconds=beta, worst=worst, beyond=beyond)
+        of_one = _of_one_part(one)
+        cost = replace(
+            of_one,
+            update_seconds=cost.update_seconds,
+            part_seconds=cost.part_seconds,
+            part_beta_seconds=cost.part_beta_seconds,
+        )
     elif one:
         largest = max(sizes)
         medians = {each.batch_size: float(np.median(each.seconds)) for each in one}
@@ -102,21 +109,18 @@ def extended(cost: StepCost, known: Sequence[Timed], more: Sequence[Timed]) -> S
         ends = cost.beyond or ((largest, there if there is not None else medians[min(medians)]),)
         cost = replace(cost, beyond=(*ends, *((size, scale * t) for size, t in medians.items() if size > largest)))
     if several and cost.update_seconds is None:
-        update, part, beta = _several(several)
-        cost = replace(cost, update_seconds=update, part_seconds=part, part_beta_seconds=beta)
+        cost = _with_several(cost, several)
     return cost
 
 
-def _line(
-    timed: Sequence[Timed],
-) -> tuple[Estimate | None, Estimate | None, float | None, tuple[tuple[int, float], ...]]:
-    """Alpha, beta, worst distance, and what lies beyond the line's range; a lone size is all overhead."""
+def _of_one_part(timed: Sequence[Timed]) -> StepCost:
+    """Fit the law of steps in one part, and what lies beyond its range; a lone size is all overhead."""
     if not timed:
-        return None, None, None, ()
+        return StepCost(None, None, None, ())
     blocks = blocks_of(timed)
     if len(timed) == 1:
         (rows,) = np.median(blocks[resampled(len(blocks))], axis=1).T
-        return of_draws(float(np.median(blocks)), rows), Estimate(0.0, 0.0, 0.0), 0.0, ()
+        return StepCost(of_draws(float(np.median(blocks)), rows), Estimate(0.0, 0.0, 0.0), 0.0, ())
     law = fit_step_time([each.batch_size for each in timed], blocks)
     medians = np.median(blocks, axis=0)
     above = [
@@ -125,11 +129,11 @@ def _line(
         if each.batch_size > law.largest
     ]
     beyond = ((law.largest, law.seconds(law.largest).value), *above) if above else ()
-    return law.alpha_seconds, law.beta_seconds, law.worst, beyond
+    return StepCost(law.alpha_seconds, law.beta_seconds, law.worst, beyond, floor_seconds=law.floor_seconds)
 
 
-def _several(timed: Sequence[Timed]) -> tuple[Estimate, Estimate, Estimate]:
-    """alpha_0, alpha and beta of steps in several parts, by relative residuals, none below 0."""
+def _with_several(cost: StepCost, timed: Sequence[Timed]) -> StepCost:
+    """Fit alpha_0, alpha and beta of steps in several parts, by relative residuals, none below 0."""
     sizes = np.array([each.batch_size for each in timed], dtype=np.float64)
     counts = np.array([each.num_parts for each in timed], dtype=np.float64)
     blocks = blocks_of(timed)
@@ -145,7 +149,7 @@ def _several(timed: Sequence[Timed]) -> tuple[Estimate, Estimate, Estimate]:
     draws = np.array([fitted(row) for row in samples])
     values = fitted(np.median(blocks, axis=0))
     update, part, beta = (of_draws(float(value), draw) for value, draw in zip(values, draws.T, strict=True))
-    return update, part, beta
+    return replace(cost, update_seconds=update, part_seconds=part, part_beta_seconds=beta)
 
 
 def blocks_of(timed: Sequence[Timed]) -> Array:

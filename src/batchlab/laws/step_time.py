@@ -1,17 +1,19 @@
-"""The law of step time: t(B) = alpha + beta*B, seconds of one optimizer step at batch size B."""
+"""The law of step time: t(B) = max(c, alpha + beta*B), seconds of one optimizer step at batch size B."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from batchlab.laws.estimate import Estimate, of_draws, resampled
-from batchlab.laws.line import Array, fit_line, line_draws, r_squared
+from batchlab.laws.estimate import NUM_DRAWS, Estimate, of_draws, resampled
+from batchlab.laws.line import Array, Line, fit_line, line_draws, r_squared, shifted
 
 MIN_SIZES = 4
 """So many sizes of the law's own range, and one beyond it can be told from one that only bends the line."""
 BEYOND = 0.10
-"""A size is beyond the law's range only if it takes so much more than the law says of it."""
+"""A size is beyond the law's range only if it takes so much more than the law says of it; the smallest size is on the
+floor only if it takes so much more than the line says."""
 
 
 @dataclass(frozen=True)
@@ -21,18 +23,23 @@ class StepTime:
     Attributes:
         alpha_seconds: overhead of a step, in s.
         beta_seconds: work per example, in s.
-        half_speed: alpha / beta, the batch size at half of the greatest throughput, in examples.
+        half_speed: the batch size at half of the greatest throughput, max(alpha, c/2) / beta, in examples.
+        floor_seconds: c, what a step takes at least, where a host launches work more slowly than its device does it;
+            None where no floor is seen.
+        knee: (c - alpha) / beta, the batch size up to which every step takes c, in examples; None without a floor.
         r_squared: of the seconds per example over the sizes of the range; NaN with fewer than three.
         worst: largest distance of a median from the law in the range, relative to the law.
         smallest: least batch size of the range.
         largest: greatest batch size of the range.
         beyond: sizes above the range, which take longer than the law says: (batch size, measured / law).
-        draws: [num_draws, 2] of alpha and beta, for whatever is computed from both.
+        draws: [num_draws, 3] of alpha, beta and c (0 without a floor), for whatever is computed from them.
     """
 
     alpha_seconds: Estimate
     beta_seconds: Estimate
     half_speed: Estimate
+    floor_seconds: Estimate | None
+    knee: Estimate | None
     r_squared: float
     worst: float
     smallest: int
@@ -40,10 +47,26 @@ class StepTime:
     beyond: tuple[tuple[int, float], ...]
     draws: Array
 
+    @property
+    def values(self) -> tuple[float, float, float]:
+        """Return the estimates of alpha, beta and c (0 without a floor), in s."""
+        floor = self.floor_seconds.value if self.floor_seconds else 0.0
+        return self.alpha_seconds.value, self.beta_seconds.value, floor
+
+    def estimates(self) -> dict[str, Estimate]:
+        """Return the law's numbers by name; those of a floor only where there is one."""
+        names = ("alpha_seconds", "beta_seconds", "half_speed", "floor_seconds", "knee")
+        return {name: each for name in names if (each := getattr(self, name)) is not None}
+
+    def at(self, batch_sizes: Array) -> Array:
+        """Return the estimated seconds of a step at [n] batch sizes."""
+        alpha, beta, floor = self.values
+        return np.maximum(floor, alpha + beta * np.asarray(batch_sizes, dtype=np.float64))
+
     def seconds(self, batch_size: float) -> Estimate:
         """Return the seconds of a step at a batch size, with the law's interval."""
-        alpha, beta = self.alpha_seconds.value, self.beta_seconds.value
-        return of_draws(alpha + beta * batch_size, self.draws @ np.array([1.0, batch_size]))
+        drawn = np.maximum(self.draws[:, 2], self.draws[:, :2] @ np.array([1.0, batch_size]))
+        return of_draws(float(self.at(np.array([batch_size]))[0]), drawn)
 
 
 def fit_step_time(batch_sizes: list[int], blocks: Array) -> StepTime:
@@ -51,14 +74,14 @@ def fit_step_time(batch_sizes: list[int], blocks: Array) -> StepTime:
 
     Relative residuals: a step of 1 ms counts as much as one of 1 s. Where memory traffic leaves the caches (or
     anything else changes), large batches take longer than a line through the others says; such sizes are found and
-    named, not averaged into alpha and beta.
+    named, not averaged into alpha and beta. Small batches that all take the same time are the floor.
 
     Args:
         batch_sizes: [n] at least 2, in any order.
         blocks: [num_blocks, n] seconds per step; one row for published medians.
 
     Returns:
-        The law; intervals carry the blocks' spread and the distance of the medians from the line.
+        The law; intervals carry the blocks' spread and the distance of the medians from the law.
 
     Raises:
         ValueError: for fewer than two different sizes.
@@ -68,70 +91,118 @@ def fit_step_time(batch_sizes: list[int], blocks: Array) -> StepTime:
     order = np.argsort(batch_sizes)
     sizes, blocks = np.array(batch_sizes, dtype=np.float64)[order], np.asarray(blocks)[:, order]
     seconds = np.median(blocks, axis=0)
-    count = size_of_range(sizes, seconds)
-    inside, line = sizes[:count], fit_line(sizes[:count], seconds[:count])
-    samples = np.median(blocks[:, :count][resampled(len(blocks))], axis=1) if len(blocks) > 1 else blocks[:, :count]
-    draws = line_draws(inside, samples, line)
+    fit = best_shape(sizes, seconds)
+    draws = _draws(fit, sizes, blocks)
+    alphas, betas, floors = draws.T
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = draws[:, 0] / draws[:, 1]
-    half_speed = line.intercept / line.slope if line.slope > 0 else math.inf
+        half_speeds, knees = np.maximum(alphas, floors / 2) / betas, (floors - alphas) / betas
+    slope = fit.line.slope or math.nan
+    half_speed = max(fit.line.intercept, fit.floor / 2) / slope if fit.line.slope else math.inf
+    inside, law = sizes[: fit.end], fit.at(sizes)
     return StepTime(
-        alpha_seconds=of_draws(line.intercept, draws[:, 0]),
-        beta_seconds=of_draws(line.slope, draws[:, 1]),
-        half_speed=of_draws(half_speed, ratios),
-        r_squared=r_squared(seconds[:count] / inside, line.at(inside) / inside) if count > 2 else math.nan,
-        worst=float(np.abs(seconds[:count] / line.at(inside) - 1).max()),
+        alpha_seconds=of_draws(fit.line.intercept, alphas),
+        beta_seconds=of_draws(fit.line.slope, betas),
+        half_speed=of_draws(half_speed, half_speeds),
+        floor_seconds=of_draws(fit.floor, floors) if fit.start else None,
+        knee=of_draws((fit.floor - fit.line.intercept) / slope, knees) if fit.start else None,
+        r_squared=r_squared(seconds[: fit.end] / inside, law[: fit.end] / inside) if fit.end > 2 else math.nan,
+        worst=float(np.abs(seconds / law - 1)[: fit.end].max()),
         smallest=int(sizes[0]),
         largest=int(inside[-1]),
-        beyond=tuple((int(b), float(t / line.at(b))) for b, t in zip(sizes[count:], seconds[count:], strict=True)),
+        beyond=tuple((int(b), float(t)) for b, t in zip(sizes[fit.end :], (seconds / law)[fit.end :], strict=True)),
         draws=draws,
     )
 
 
-def size_of_range(sizes: Array, seconds: Array) -> int:
-    """Count the sizes that, from the smallest, follow one line.
+@dataclass(frozen=True)
+class Shape:
+    """A floor under the sizes before `start`, a line through those before `end`; the others are beyond the law."""
 
-    The line through all sizes is compared, by the Bayesian information criterion, with lines through the smaller ones
-    that leave each of the others to itself (a parameter each, and one for the place of the border). Sizes are left out
-    only where each takes at least 10 % longer than the line says, and where the line reaches beyond its half-speed
+    floor: float  # 0 where start is 0
+    line: Line
+    start: int
+    end: int
+
+    def at(self, batch_sizes: Array) -> Array:
+        """Return the fitted seconds at [n] batch sizes."""
+        return np.maximum(self.floor, self.line.at(batch_sizes))
+
+
+def best_shape(sizes: Array, seconds: Array) -> Shape:
+    """Choose which sizes lie on the floor, on the line and beyond, by the Bayesian information criterion.
+
+    A floor costs a parameter, so does a size that is left to itself beyond the line, and each border. Sizes are left
+    out only where each takes at least 10 % longer than the law says, and where the line reaches beyond its half-speed
     batch: sizes at which overhead is nearly all say nothing of the slope. The [n] sizes are rising.
 
     Source: Schwarz 1978 (Estimating the dimension of a model), the criterion.
     """
-    straight, best_count = _criterion(fit_line(sizes, seconds).residuals, 2), len(sizes)
-    for count in range(MIN_SIZES, len(sizes)):
-        below = fit_line(sizes[:count], seconds[:count])
-        excess = seconds[count:] / below.at(sizes[count:]) - 1
-        num_above = len(sizes) - count
-        criterion = _criterion(np.append(below.residuals, np.zeros(num_above)), 3 + num_above)
-        is_slope_known = below.slope * sizes[count - 1] > below.intercept
-        if is_slope_known and excess.min() > BEYOND and criterion < straight:
-            straight, best_count = criterion, count
-    return best_count
+    shapes = list(_shapes(sizes, seconds))
+    return min(shapes, key=lambda shape: _criterion(shape, sizes, seconds))
 
 
-def _criterion(residuals: Array, num_parameters: int) -> float:
-    n = len(residuals)
+def _shapes(sizes: Array, seconds: Array) -> Iterator[Shape]:
+    """List the shapes that a law can have; the first is one line through all sizes."""
+    for end in (len(sizes), *range(MIN_SIZES, len(sizes))):
+        for start in (0, *range(2, end - 1)):
+            line = fit_line(sizes[start:end], seconds[start:end])
+            weights = seconds[:start] ** -2.0
+            floor = float(weights @ seconds[:start] / weights.sum()) if start else 0.0
+            shape = Shape(floor, line, start, end)
+            is_floor_seen = start == 0 or floor > (1 + BEYOND) * line.at(sizes[0])
+            is_slope_known = line.slope * sizes[end - 1] > max(line.intercept, floor / 2)
+            are_beyond = seconds[end:] > (1 + BEYOND) * shape.at(sizes[end:])
+            if is_floor_seen and (end == len(sizes) or (is_slope_known and are_beyond.all())):
+                yield shape
+
+
+def _draws(fit: Shape, sizes: Array, blocks: Array) -> Array:
+    """Draw [num_draws, 3] lines and floors that carry the blocks' spread and the distance of the medians from them."""
+    samples = np.median(blocks[resampled(len(blocks))], axis=1) if len(blocks) > 1 else blocks
+    lines = line_draws(sizes[fit.start : fit.end], samples[:, fit.start : fit.end], fit.line)
+    if not fit.start:
+        return np.column_stack([lines, np.zeros(len(lines))])
+    flat = samples[np.arange(NUM_DRAWS) % len(samples), : fit.start]
+    medians = np.median(blocks[:, : fit.start], axis=0)
+    floors = shifted(flat, (medians - fit.floor) / medians, np.random.default_rng(1))
+    return np.column_stack([lines, floors.mean(axis=1)])
+
+
+def _criterion(shape: Shape, sizes: Array, seconds: Array) -> float:
+    n, num_above = len(sizes), len(sizes) - shape.end
+    residuals = (1 - shape.at(sizes) / seconds)[: shape.end]
     # 0.5 %: no timing is better known, and a perfect fit would win whatever it costs
-    variance = max(float((residuals**2).mean()), 0.005**2)
+    variance = max(float(residuals @ residuals) / n, 0.005**2)
+    num_parameters = 2 + (2 if shape.start else 0) + (1 + num_above if num_above else 0)
     return n * math.log(variance) + num_parameters * math.log(n)
 
 
 def crossing(first: StepTime, second: StepTime) -> Estimate:
-    """Return the batch size at which two devices need the same time for a step: their laws' draws paired at random.
+    """Return the least batch size at which two devices need the same time for a step: their draws paired at random.
 
-    (alpha_2 - alpha_1) / (beta_1 - beta_2), in examples; NaN where one is faster at every size.
+    In examples; NaN where one is faster at every size. Between knees both laws are lines, so it is
+    (alpha_2 - alpha_1) / (beta_1 - beta_2) with c for alpha and 0 for beta on a floor.
     """
-    draws = np.column_stack([second.draws[:, 0] - first.draws[:, 0], first.draws[:, 1] - second.draws[:, 1]])
-    value = _quotient(
-        second.alpha_seconds.value - first.alpha_seconds.value, first.beta_seconds.value - second.beta_seconds.value
-    )
-    return of_draws(value, np.array([_quotient(above, below) for above, below in draws]))
+    drawn = [_crossing(*pair) for pair in zip(first.draws, second.draws, strict=True)]
+    return of_draws(_crossing(np.array(first.values), np.array(second.values)), np.array(drawn))
 
 
-def _quotient(above: float, below: float) -> float:
-    value = above / below if below else math.nan
-    return value if value > 0 else math.nan
+def _crossing(first: Array, second: Array) -> float:
+    """Find where max(c, a + b*B) of two rows (a, b, c) agree, the least B > 0."""
+
+    def differ(size: float) -> float:
+        (a, b, c), (d, e, f) = first, second
+        return max(c, a + b * size) - max(f, d + e * size)
+
+    knees = [(c - a) / b for a, b, c in (first, second) if b > 0 and c > a]
+    ends = [0.0, *sorted(knees)]
+    for low, high in zip(ends, [*ends[1:], None], strict=True):
+        far = 2 * low + 1 if high is None else high
+        start, slope = differ(low), (differ(far) - differ(low)) / (far - low) if far > low else 0.0
+        size = low - start / slope if slope else math.nan
+        if size > 0 and low <= size and (high is None or size <= high):
+            return float(size)
+    return math.nan
 
 
 def crossing_of_table(batch_sizes: list[int], first: Array, second: Array) -> float:

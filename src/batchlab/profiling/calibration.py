@@ -81,6 +81,7 @@ def said(entry: StepTimes) -> str:
     if entry.cost is not None and entry.cost.alpha_seconds and entry.cost.beta_seconds:
         alpha, beta = entry.cost.alpha_seconds, entry.cost.beta_seconds
         line = f"{alpha.value * 1e3:.4g} ms + {beta.value * 1e6:.4g} us per example, "
+        line += f"at least {floor.value * 1e3:.4g} ms, " if (floor := entry.cost.floor_seconds) else ""
     beside = "" if entry.measured["is_alone"] else " beside others: no lock could be made"
     return f"{NAME} {entry.key}: {line}measured {entry.measured['date']}{beside}"
 

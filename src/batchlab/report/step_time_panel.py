@@ -92,4 +92,4 @@ def law_lines(law: StepTime, top: int) -> list[tuple[Array, Array, bool]]:
     """Return batch sizes and seconds of a step by the law in its range, and beyond it (True) up to the size `top`."""
     ranges = [(law.smallest, law.largest, False), (law.largest, top, True)]
     lines = [(np.geomspace(low, high, NUM_POINTS), is_beyond) for low, high, is_beyond in ranges if high > low]
-    return [(at, law.alpha_seconds.value + law.beta_seconds.value * at, is_beyond) for at, is_beyond in lines]
+    return [(at, law.at(at), is_beyond) for at, is_beyond in lines]

@@ -82,17 +82,28 @@ def draw_sizes(series: Series) -> Table:
     return table
 
 
+NAMES = {
+    "alpha_seconds": ("alpha", "s"),
+    "beta_seconds": ("beta", "s/example"),
+    "half_speed": ("half-speed batch size", "examples"),
+    "floor_seconds": ("floor", "s"),
+    "knee": ("knee", "examples"),
+}
+"""What a record calls each number of the law, and its unit."""
+
+
 def step_time_in_words(label: str, law: StepTime | None) -> list[str]:
     """Write the law of what was timed, a line or two, its range, and what lies beyond; where there is none, why."""
     prefix = f"{label}: " if label else ""
     if law is None:
         return [f"{prefix}no law, it needs two batch sizes that could be timed"]
     fit = "" if math.isnan(law.r_squared) else f", R² {law.r_squared:.4f}"
+    formula, half_speed = ("max(c, α + β·B)", "B") if law.knee else ("α + β·B", "B = α/β")
     lines = [
-        f"{prefix}t(B) = α + β·B from B = {law.smallest} to {law.largest}{fit}, within {law.worst:.1%}",
+        f"{prefix}t(B) = {formula} from B = {law.smallest} to {law.largest}{fit}, within {law.worst:.1%}",
         f"  α {format_interval(law.alpha_seconds, 1e3)} ms per step, "
         f"β {format_interval(law.beta_seconds, 1e6)} µs per example, "
-        f"half speed at B = α/β = {format_interval(law.half_speed)}",
+        f"half speed at {half_speed} = {format_interval(law.half_speed)}{floor_in_words(law)}",
     ]
     if law.beyond:
         sizes = ", ".join(f"{size} ({ratio - 1:+.0%})" for size, ratio in law.beyond)
@@ -100,6 +111,14 @@ def step_time_in_words(label: str, law: StepTime | None) -> list[str]:
             f"  beyond the law, slower than it says: {sizes}; left out of α and β (caches or memory end there)"
         )
     return lines
+
+
+def floor_in_words(law: StepTime) -> str:
+    """Say what a step takes at least, and up to which batch size; empty where no floor is seen."""
+    if law.floor_seconds is None or law.knee is None:
+        return ""
+    least, knee = format_interval(law.floor_seconds, 1e3), format_interval(law.knee)
+    return f"; no step takes less than c = {least} ms: up to B = {knee} a larger batch costs nothing"
 
 
 def draw_ratios(first: Series, second: Series) -> Table:
@@ -162,8 +181,7 @@ def records_of(series: Series) -> list[dict[str, Any]]:
     """Return flat records: every median and the law."""
     found = [(f"B={row.batch_size} step", "s", row.step_seconds) for row in series.rows]
     if law := series.law:
-        found += [("alpha", "s", law.alpha_seconds), ("beta", "s/example", law.beta_seconds)]
-        found.append(("half-speed batch size", "examples", law.half_speed))
+        found += [(*NAMES[name], each) for name, each in law.estimates().items()]
     return [_record(f"{series.label} {what}", unit, each, series.num_blocks) for what, unit, each in found]
 
 

@@ -94,8 +94,8 @@ def interval(value: Estimate) -> dict[str, float | int]:
 
 def step_record(law: StepTime) -> dict[str, Any]:
     """Return the law of step time in numbers."""
-    names = ("alpha_seconds", "beta_seconds", "half_speed")
-    return {name: getattr(law, name).record() for name in names} | {"smallest": law.smallest, "largest": law.largest}
+    estimates = {name: each.record() for name, each in law.estimates().items()}
+    return estimates | {"smallest": law.smallest, "largest": law.largest}
 
 
 def convergence_record(target: TargetPoints | None) -> dict[str, Any] | None:
@@ -120,8 +120,9 @@ def limits_in_words(row: Row, steps: Sequence[StepPoints], target: TargetPoints 
     if law is None:
         return "not known: it takes step times with these settings at two batch sizes"
     with np.errstate(invalid="ignore"):
-        alphas, works = law.draws[:, 0], law.draws[:, 1] * row.batch_size
-        share = of_draws(law.alpha_seconds.value / law.seconds(row.batch_size).value, alphas / (alphas + works))
+        works, here = law.draws[:, 1] * row.batch_size, law.seconds(row.batch_size).value
+        shares = 1 - works / np.maximum(law.draws[:, 2], law.draws[:, 0] + works)
+        share = of_draws(1 - law.beta_seconds.value * row.batch_size / here, shares)
     interval = f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
     measured = f"{interval} of a step at batch size {row.batch_size:,} is overhead"
     if share.low > 0.5:

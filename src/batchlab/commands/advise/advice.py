@@ -19,8 +19,8 @@ from batchlab.laws.optimum import (
     is_known,
     limits_of,
     of_noise,
-    paired,
     seconds_to_target,
+    step_draws,
 )
 
 
@@ -80,11 +80,8 @@ def costs_of(measured: Measured, law: Convergence | None) -> Costs | None:
         return costs_of_laws(measured.step, law, float(measured.num_train), measured.update_seconds, measured.ceiling)
     if not (math.isfinite(measured.noise.value) and measured.noise.value > 0):
         return None
-    step = measured.step
-    order = np.random.default_rng(1).permutation(NUM_DRAWS)
-    rates = np.maximum(paired(step.draws[order], step.alpha_seconds.value, step.beta_seconds.value), 1e-12)
     return Costs(
-        rates[:, 0], rates[:, 1], np.maximum(of_noise(measured.noise), 1e-3),
+        *step_draws(measured.step, np.random.default_rng(1)), np.maximum(of_noise(measured.noise), 1e-3),
         np.full(NUM_DRAWS, max(float(measured.num_train), 1.0)),
         measured.update_seconds, measured.ceiling, float(measured.num_train),
     )  # fmt: skip
@@ -181,7 +178,7 @@ def remarks_on(measured: Measured, law: Convergence | None, best: float) -> list
     if not math.isfinite(measured.noise.value):
         remarks.append("the gradient noise scale could not be measured")
     alpha = measured.step.alpha_seconds
-    if alpha.low <= 0.0:
+    if measured.step.knee is None and alpha.low <= 0.0:
         remarks.append(
             f"the overhead of a step cannot be told from 0 here (at most {alpha.high * 1e3:.3g} ms): B* may be "
             f"anything up to its upper end; time steps again on a quiet machine ({program('benchmark')})"

@@ -10,6 +10,7 @@ from batchlab.commands.advise.advice import Advice
 from batchlab.commands.advise.advise_measurements import Filled, Measured
 from batchlab.commands.advise.trainings import Trainings
 from batchlab.report.comparison import format_interval
+from batchlab.report.step_time_table import floor_in_words
 from batchlab.report.summary import UNKNOWN, describe_limits, finite
 
 ENDINGS = {"done": "worse, stopped", "no time": "time was over"}
@@ -37,7 +38,7 @@ def show_advice(console: Console, advice: Advice, measured: Measured) -> None:
     console.print(
         f"Step time: α {format_interval(law.alpha_seconds, 1e3)} ms per step, "
         f"β {format_interval(law.beta_seconds, 1e6)} µs per example; "
-        f"half speed at B = {format_interval(law.half_speed)}"
+        f"half speed at B = {format_interval(law.half_speed)}{floor_in_words(law)}"
     )
     console.print(measured.memory[:1].upper() + measured.memory[1:])
     console.print(
@@ -111,9 +112,7 @@ def advice_record(advice: Advice, measured: Measured) -> dict[str, Any]:
         "optimal_batch_size": advice.best.record(),
         "within_10_percent": list(advice.flat),
         "limits": advice.limits,
-        "alpha_seconds": measured.step.alpha_seconds.record(),
-        "beta_seconds": measured.step.beta_seconds.record(),
-        "half_speed_batch_size": measured.step.half_speed.record(),
+        **{name: each.record() for name, each in measured.step.estimates().items()},
         "memory": measured.memory,
         "largest_part": measured.ceiling,
         "gradient_noise_scale": measured.noise.record(),

@@ -130,8 +130,8 @@ def write(request: Request, what: str, series: list[Series], records: list[dict[
         curves[f"step_time/step_seconds/{each.label}"] = steps
         for name in ("epoch_seconds", "examples_per_second", "peak_bytes"):
             curves[f"step_time/{name}/{each.label}"] = [(row.batch_size, getattr(row, name)) for row in each.rows]
-        for name in ("alpha_seconds", "beta_seconds", "half_speed") if each.law else ():
-            finals[f"step_time/{name}/{each.label}"] = getattr(each.law, name).value
+        for name, estimate in each.law.estimates().items() if each.law else ():
+            finals[f"step_time/{name}/{each.label}"] = estimate.value
     record_study(config, "benchmark", vars(request.keys), finals, curves, "step_time", records)
     return page
 

@@ -40,7 +40,8 @@ def step_times(
 
     Returns:
         step_seconds/<B>, epoch_seconds/<B>, throughput/<B> (examples per second), step_time/alpha_seconds,
-        step_time/beta_seconds, step_time/half_speed, step_time/r_squared; residual/<B> of sizes that have enough
+        step_time/beta_seconds, step_time/half_speed, with a floor step_time/floor_seconds and step_time/knee,
+        step_time/r_squared; residual/<B> of sizes that have enough
         neighbours, as a logarithm; and full_over_best, the time of a pass with the largest size over that of the best.
     """
     keys = Benchmark(
@@ -62,10 +63,9 @@ def _numbers(measured: VariantTimes, num_train: int) -> dict[str, float]:
         found |= {f"step_seconds/{size}": step, f"epoch_seconds/{size}": epoch, f"throughput/{size}": size / step}
     if measured.law is not None:
         law = measured.law
-        found |= {"step_time/alpha_seconds": law.alpha_seconds.value, "step_time/beta_seconds": law.beta_seconds.value}
-        found |= {"step_time/half_speed": law.half_speed.value, "step_time/r_squared": law.r_squared}
-        predicted = law.alpha_seconds.value + law.beta_seconds.value * sizes
-        distances = np.log(seconds / predicted).tolist()
+        found |= {f"step_time/{name}": each.value for name, each in law.estimates().items()}
+        found["step_time/r_squared"] = law.r_squared
+        distances = np.log(seconds / law.at(sizes)).tolist()
         found |= {f"distance/{size}": value for size, value in zip(measured.batch_sizes, distances, strict=True)}
     found |= {f"residual/{each.batch_size}": math.log1p(each.residual.value) for each in measured.verdicts}
     return found
