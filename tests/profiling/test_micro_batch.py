@@ -67,3 +67,29 @@ def test_memory_is_remembered_for_a_handful_of_models(config_of, monkeypatch):
     for width in range(1, 40):
         resolve_micro_batch(resolve(replace(config, model=asdict(config)["model"] | {"width": width})))
     assert len(micro_batch._known()["models"]) == micro_batch.MOST_KNOWN
+
+
+def test_workers_share_what_is_not_dealt_out_among_them(config_of, monkeypatch):
+    config = config_of("micro_batch_size=auto", "device=cpu")
+    monkeypatch.setattr(micro_batch, "free_bytes", lambda device: 12_000)
+    monkeypatch.setattr(micro_batch, "release_memory", lambda device: None)
+    monkeypatch.setattr(micro_batch.torch.cuda, "device_count", lambda: 4)
+    assert micro_batch.free_for_runs(config, num_workers=4) == 3000
+    assert micro_batch.free_for_runs(replace(config, device="cuda"), num_workers=4) == 12_000
+    monkeypatch.setenv(KNOWN, "null")
+    assert micro_batch.free_for_runs(replace(config, device="cuda"), num_workers=6) == 6000
+    assert micro_batch.free_for_runs(replace(config, device="cuda:1"), num_workers=4) == 3000
+
+
+def test_sizes_are_probed_uncompiled(config_of, monkeypatch):
+    asked = []
+
+    class Tester:
+        def __init__(self, task, *_):
+            asked.append(task.config.compile)
+            raise memory.NothingFits("far enough")
+
+    monkeypatch.setattr(memory, "SizeTester", Tester)
+    with pytest.raises(memory.NothingFits):
+        memory.largest_batch(config_of("compile=true"))
+    assert asked == [False]

@@ -159,11 +159,11 @@ def test_a_table_that_is_cut_off_or_another_file_is_measured_anew(like, timer, t
 def test_what_another_process_measured_while_this_one_waited_is_taken(like, timer, monkeypatch):
     config, whole = like(), calibration.host_alone
 
-    def after_another():
+    def after_another(device):
         if not timer:
             monkeypatch.setattr(calibration, "host_alone", whole)
             seconds_alone(config)
-        return whole()
+        return whole(device)
 
     monkeypatch.setattr(calibration, "host_alone", after_another)
     seconds, _ = seconds_alone(config)

@@ -152,3 +152,12 @@ def test_the_locks_of_a_host_are_not_in_a_jobs_own_temporary_folder(monkeypatch,
     monkeypatch.setattr(Path, "is_dir", lambda path: made.append(path) or True)
     assert tmp_path not in lock_folder().parents
     assert made
+
+
+def test_a_measurement_on_one_gpu_lets_the_others_train(monkeypatch, tmp_path):
+    monkeypatch.setenv(LOCKS, str(tmp_path))
+    with host_shared("gpu-a") as share, host_alone("gpu-b") as is_alone, host_shared() as beside:
+        assert is_alone
+        assert (share.num_here(), beside.num_here()) == (1, 1)
+    with host_shared("gpu-a") as first, host_shared("gpu-a"):
+        assert first.num_here() == 2

@@ -130,7 +130,7 @@ class Config:
     )
     num_seeds: int = key(1, "runs per configuration: seed, seed+1, ...", Interval(ge=1, le=10_000), SEEDS)
     device: str = key("auto", "where a run trains", None, STEP, pattern=DEVICE)
-    precision: str = key("float32", "type of the numbers in a pass", ("float32", "bfloat16", "float16"), STEP)
+    precision: str = key("float32", "type of the numbers in a pass", ("float32", "tf32", "bfloat16", "float16"), STEP)
     num_threads: int | None = key(
         None,
         "threads of a CPU; null = one per core; 1 is faster for small models",

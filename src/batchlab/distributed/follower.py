@@ -15,14 +15,14 @@ from batchlab.config.resolve import typed
 from batchlab.distributed.launch import join, join_torchrun, local_rank
 from batchlab.distributed.messages import LeaderCommand, Ranks, count_of, joined, receive
 from batchlab.distributed.rank_state import gather_states, load_broadcast_state
-from batchlab.run.training_run import pass_once
+from batchlab.run.training_run import step_aside
 from batchlab.system.device_memory import is_out_of_memory
 from batchlab.training.build import Built, build
 from batchlab.training.gradient import whole_gradient
 from batchlab.training.loop import set_lr
 
 ASIDE: dict[LeaderCommand, Callable[[Built], object]] = {
-    LeaderCommand.WARM_UP: pass_once,
+    LeaderCommand.WARM_UP: step_aside,
     LeaderCommand.SEND_STATE: gather_states,
     LeaderCommand.LOAD_STATE: load_broadcast_state,
 }

@@ -1,7 +1,7 @@
 """Start and join the processes of a run, on this host or as torchrun started them.
 
-On CPUs they talk through gloo, between GPUs through nccl. Those that are started here meet through a file and listen
-on the loopback interface only.
+They talk through gloo, and exchange what lies on GPUs through nccl. Those that are started here meet through a file
+and listen on the loopback interface only.
 """
 
 import os
@@ -30,7 +30,11 @@ from batchlab.system.torchrun_env import RanksFailed, torchrun_env
 SECONDS_TO_START = 120.0
 SECONDS_TO_END = 5.0
 TIMEOUT = timedelta(days=1)
-"""Of one exchange: the leader may evaluate long, and a process that dies closes its connections at once."""
+"""Of one exchange through gloo: the leader may evaluate long, and a process that dies closes its connections."""
+GPU_TIMEOUT = timedelta(minutes=5)
+"""Of one exchange between GPUs, which all processes have begun: NCCL does not notice that one of them dies."""
+
+_gpus: "dist.ProcessGroup | None" = None
 
 
 def join(folder: Path, rank: int, num_processes: int) -> None:
@@ -45,10 +49,17 @@ def join_torchrun() -> None:
 
 
 def _join(**where: Any) -> None:
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=TIMEOUT, **where)
+    global _gpus
+    dist.init_process_group("gloo", timeout=TIMEOUT, **where)
     if torch.cuda.is_available() and local_rank() < torch.cuda.device_count():
         torch.cuda.set_device(local_rank())
+        made = dist.new_group(backend="nccl", timeout=GPU_TIMEOUT)
+        _gpus = made if isinstance(made, dist.ProcessGroup) else None
+
+
+def group_of(device: torch.device) -> "dist.ProcessGroup | None":
+    """Return the group through which tensors of a device are exchanged; None is gloo's, of all processes."""
+    return _gpus if device.type == "cuda" else None
 
 
 def local_rank() -> int:

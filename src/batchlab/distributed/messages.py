@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from batchlab.data.stream import BatchStream
+from batchlab.distributed.launch import group_of
 from batchlab.distributed.rank_state import broadcast_bytes, broadcast_state, gather_states
 from batchlab.models.sync_batch_norm import SyncBatchNorm, shared_norms, synchronise
 from batchlab.system.device_memory import is_out_of_memory
@@ -157,8 +158,11 @@ class GradientSum:
             self._facts[1] = 1.0
         else:
             self._write(loss, square_weight)
-        dist.all_reduce(self._buffer)
-        num_failed = int(self._facts[1].item())
+        is_on_host = not self._buffer.is_cuda  # reading a GPU's buffer would wait for it: the hosts are asked first
+        num_failed = 0 if is_on_host else count_of(loss is None)
+        if not num_failed:
+            dist.all_reduce(self._buffer, group=group_of(self._buffer.device))
+            num_failed = int(self._facts[1].item()) if is_on_host else 0
         if not num_failed:
             self._read()
         return self._facts[0].clone(), self._facts[2].clone(), num_failed
@@ -168,7 +172,10 @@ class GradientSum:
         own = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         views = [view for view, has in zip(self._gradients, has_gradient, strict=True) if has]
         torch._foreach_copy_(views, own)  # pyright: ignore[reportPrivateImportUsage]
-        self._used.copy_(torch.tensor(has_gradient))
+        if all(has_gradient):
+            self._used.fill_(1.0)  # nothing is copied to a GPU, which would wait
+        else:
+            self._used.copy_(torch.tensor(has_gradient))
         self._facts[0] = loss
         if square_weight:
             norms = torch.stack(torch._foreach_norm(own))  # pyright: ignore[reportPrivateImportUsage]
@@ -189,9 +196,9 @@ def joined(built: Built) -> Built:
     """
     model = built.train_step.model
     if built.config.sync_batch_norm:
-        synchronise(model)
+        synchronise(model, group_of(built.device))
     for tensor in [*model.parameters(), *model.buffers()]:
-        dist.broadcast(tensor.detach(), src=0)
+        dist.broadcast(tensor.detach(), src=0, group=group_of(built.device))
     return replace(built, train_step=replace(built.train_step, ranks=Ranks(built)))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from batchlab.config.identity import by_name, config_key, environment, hash_of
+from batchlab.config.identity import by_name, config_key, hash_of
 from batchlab.config.instantiate import bound
 from batchlab.config.schema import Config
 from batchlab.experiments.arm_results import CURVES, Arm, Curve, MeasuredRun
@@ -17,6 +17,7 @@ from batchlab.experiments.arms import CLOCK, is_possible, probe_of
 from batchlab.experiments.experiment import Experiment
 from batchlab.tracking.finished_runs import record_probe
 from batchlab.tracking.study_reader import RecordedRun, curves_of, study_runs
+from batchlab.training.build import device_name, pick_device
 from batchlab.training.data_loading import load_dataset
 
 READ = (*CURVES, "progress/epochs", "progress/examples", "progress/train_seconds")
@@ -63,10 +64,12 @@ def runs_needed(experiment: Experiment, num_seeds: int) -> list[ArmRun]:
 
 def known_runs(mlruns: str, studies: Iterable[str], sweep_id: str | None = None) -> Known:
     """Return the first run of each configuration and seed that was measured on this kind of host (by one command)."""
-    cpu, known = environment()["cpu"], dict[tuple[str, int], RecordedRun]()
+    cpu, gpu = (device_name(pick_device(name)) for name in ("cpu", "auto"))
+    known: dict[tuple[str, int], RecordedRun] = {}
     for run in (run for study in sorted(set(studies)) for run in study_runs(mlruns, study, ("run", "probe"))):
         tags = run["tags"]
-        is_usable = run["info"]["status"] == "FINISHED" and tags.get("outcome") in USABLE and tags.get("cpu") == cpu
+        is_here = f"cpu: {tags.get('cpu')}" == cpu and tags.get("device", cpu) in (cpu, gpu)
+        is_usable = run["info"]["status"] == "FINISHED" and tags.get("outcome") in USABLE and is_here
         if is_usable and sweep_id in (None, tags.get("sweep_id")):
             known.setdefault((tags["config_key"], int(run["params"]["seed"])), run)
     return known

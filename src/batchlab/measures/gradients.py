@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from batchlab.data.transforms import Prepare
-from batchlab.training.build import Built
+from batchlab.system.device_memory import is_out_of_memory
+from batchlab.training.build import Built, random_numbers_kept
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits, targets) -> scalar mean."""
@@ -47,8 +48,8 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     """Hold evaluation mode inside; afterwards modes, buffers and random numbers are what they were."""
     modes = {module: module.training for module in model.modules()}
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
-    with torch.random.fork_rng(devices=list(devices)):
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    with random_numbers_kept(device):
         model.eval()
         try:
             yield
@@ -82,9 +83,9 @@ def example_gradients(model: nn.Module, loss: Loss, inputs: Tensor, targets: Ten
     try:
         parts = vmap(grad(one_loss), in_dims=(None, 0, 0))(trained, inputs, targets)
         return torch.cat([part.flatten(1) for part in parts.values()], dim=1), "torch.func"
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError:
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         # control flow by values, operations without a batching rule: nothing that a plain pass could not do
         ones = zip(inputs.split(1), targets.split(1), strict=True)
         return torch.stack([gradient(model, loss, *one) for one in ones]), "one by one"

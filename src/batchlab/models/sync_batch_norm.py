@@ -27,9 +27,9 @@ class SyncBatchNorm(nn.Module):
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
 
-    def __init__(self, norm: _BatchNorm) -> None:
+    def __init__(self, norm: _BatchNorm, group: dist.ProcessGroup | None) -> None:
         super().__init__()
-        self.eps, self.momentum, self.is_shared = norm.eps, norm.momentum, False
+        self.eps, self.momentum, self.is_shared, self._group = norm.eps, norm.momentum, False, group
         for name in ("weight", "bias"):
             self.register_parameter(name, getattr(norm, name))
         for name in ("running_mean", "running_var", "num_batches_tracked"):
@@ -44,7 +44,7 @@ class SyncBatchNorm(nn.Module):
             arguments = (self.running_mean, self.running_var, self.weight, self.bias, use_batch, moment, self.eps)
             return nn.functional.batch_norm(inputs, *arguments)
         exact = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
-        normal, mean, var, count = Normalised.apply(exact, self.eps)  # pyright: ignore
+        normal, mean, var, count = Normalised.apply(exact, self.eps, self._group)  # pyright: ignore
         self._track(mean, var * (count / (count - 1)))
         if self.weight is not None and self.bias is not None:
             per_channel = (1, -1, *[1] * (inputs.ndim - 2))
@@ -72,14 +72,16 @@ class Normalised(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: Any, inputs: Tensor, eps: float, group: dist.ProcessGroup | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Normalise inputs [n, C, *positions]."""
         over = [0, *range(2, inputs.ndim)]
         var, mean = torch.var_mean(inputs, dim=over, correction=0)
         moments = torch.zeros(dist.get_world_size(), 2 * len(mean) + 1, device=inputs.device, dtype=inputs.dtype)
         mine = inputs.numel() // len(mean)
-        moments[dist.get_rank()] = torch.cat([mean, var, mean.new_tensor([mine])])
-        dist.all_reduce(moments)
+        moments[dist.get_rank()] = torch.cat([mean, var, mean.new_full((1,), mine)])
+        dist.all_reduce(moments, group=group)
         means, variances, counts = moments.split([len(mean), len(mean), 1], dim=1)
         count = counts.sum()
         mean = (means * counts).sum(0) / count
@@ -88,26 +90,30 @@ class Normalised(torch.autograd.Function):
         inverse = torch.rsqrt(var + eps)
         normal = (inputs - mean.view(shape)) * inverse.view(shape)
         ctx.save_for_backward(normal, inverse, count)
+        ctx.group = group
         ctx.mark_non_differentiable(mean, var, count)
         return normal, mean, var, count
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         """Compute dx = (dy - mean(dy) - y * mean(dy * y)) / sqrt(var + eps), the means over all processes."""
         (normal, inverse, count), gradient = ctx.saved_tensors, gradients[0]
         over, shape = [0, *range(2, gradient.ndim)], (1, -1, *[1] * (gradient.ndim - 2))
         sums = torch.stack([gradient.sum(over), (gradient * normal).sum(over)])
-        dist.all_reduce(sums)
+        dist.all_reduce(sums, group=ctx.group)
         mean, along = (sums / count).unbind()
-        return (gradient - mean.view(shape) - normal * along.view(shape)) * inverse.view(shape), None
+        return (gradient - mean.view(shape) - normal * along.view(shape)) * inverse.view(shape), None, None
 
 
-def synchronise(model: nn.Module) -> None:
-    """Replace every batch norm below a model, in place; parameters and the names in its state stay the same."""
+def synchronise(model: nn.Module, group: dist.ProcessGroup | None) -> None:
+    """Replace every batch norm below a model, in place, by one whose statistics are those of a group of processes.
+
+    Parameters and the names in its state stay the same.
+    """
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, _BatchNorm):
-                setattr(module, name, SyncBatchNorm(child))
+                setattr(module, name, SyncBatchNorm(child, group))
 
 
 @contextmanager

@@ -6,12 +6,9 @@ training of ours runs on the host, and kept in the table of step times.
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, partial
-
-import torch
 
 from batchlab.config.identity import environment, load_average
 from batchlab.config.objectives import CALIBRATED, parse_objective
@@ -23,7 +20,7 @@ from batchlab.models.norm import pass_sizes
 from batchlab.profiling.step_table import NAME, StepTimes, read_entry, untimed, write_entry
 from batchlab.profiling.timing import Cell, time_cells
 from batchlab.system.host_lock import host_alone
-from batchlab.training.build import build_run
+from batchlab.training.build import build_run, lock_name, pick_device
 from batchlab.training.plan import ResolvedRun, part_sizes
 
 SMALLEST, LEAST_TOP = 8, 64
@@ -57,7 +54,7 @@ def step_seconds(run: ResolvedRun) -> tuple[Callable[[int], float] | None, str]:
     sizes, micro, mlruns = run.batch_sizes, run.plan.micro_batch_size, run.config.mlruns
     entry = read_entry(mlruns, untimed(run))
     if entry.missing(wanted := sizes_to_time(max(sizes), run.plan.num_train, micro)):
-        with host_alone() as is_alone:
+        with host_alone(lock_name(pick_device(run.config.device))) as is_alone:
             entry = read_entry(mlruns, entry)  # another process may have measured while this one waited
             if missing := entry.missing(wanted):
                 entry = time_steps(run, entry, missing, is_alone)
@@ -121,9 +118,7 @@ def time_steps(run: ResolvedRun, entry: StepTimes, batch_sizes: list[int], is_al
     cells = [Cell(built, size, micro_batch_size=micro) for size in sizes]
     # an optimizer that does more at every tenth step is timed over ten
     at_least = int(run.config.optimizer.get("precondition_frequency") or 1)
-    # compiled as a run compiles it, for one batch size; several in one process would be compiled for any
-    with torch._dynamo.config.patch(automatic_dynamic_shapes=False) if run.config.compile else nullcontext():
-        timings = time_cells(cells, NUM_BLOCKS, BUDGET_SECONDS, min_steps=at_least)
+    timings = time_cells(cells, NUM_BLOCKS, BUDGET_SECONDS, min_steps=at_least)
     failed |= unfit | {sizes[place]: why for place, why in timings.failed.items()}
     timed = [
         Timed(size, len(part_sizes(size, micro)), timings.seconds[:, place].tolist())

@@ -9,7 +9,7 @@ from batchlab.config.schema import Config, Memory
 from batchlab.profiling.memory_child import ProbeRequest
 from batchlab.profiling.memory_process import MemoryFacts, NothingFits, SizeTester
 from batchlab.profiling.size_search import Sizes, SizeTest, largest_fitting, search_sizes, smallest_failing
-from batchlab.system.device_memory import free_bytes, reset_peak
+from batchlab.system.device_memory import free_bytes, release_memory
 from batchlab.training.build import pick_device
 
 HEADROOM = 0.1
@@ -83,10 +83,11 @@ def largest_batch(
         NothingFits: with the reason.
     """
     headroom, device = headroom_of(config), pick_device(config.device)
-    reset_peak(device)  # what this process can give back, the other may have
+    release_memory(device)  # what this process can give back, the other may have
     free = free_bytes(device)
     limit = limit_bytes or config.memory.limit_bytes or free
-    bare = replace(config, micro_batch_size="none", memory=Memory())
+    # a compiled pass takes no more than the same pass uncompiled, and compiling for every size would take minutes
+    bare = replace(config, micro_batch_size="none", memory=Memory(), compile=False)
     task = ProbeRequest(bare, limit, psutil.Process().memory_info().rss + BESIDE_BYTES, free)
     with SizeTester(task, 1 - headroom, timeout) as tester:
         facts = known.facts if known else tester.facts()

@@ -20,7 +20,7 @@ from batchlab.config.schema import Config
 from batchlab.data.stream import BatchStream
 from batchlab.models.norm import pass_sizes
 from batchlab.system.child_processes import end_with_parent
-from batchlab.system.device_memory import free_bytes, peak_bytes, reset_peak, status_bytes
+from batchlab.system.device_memory import free_bytes, peak_bytes, release_memory, status_bytes
 from batchlab.training.build import Built, build
 from batchlab.training.data_loading import load_placed
 from batchlab.training.gradient import accumulate
@@ -54,7 +54,7 @@ class Tester:
         else:
             self._beside = max(0.0, task.asking_bytes - status_bytes("VmRSS"))
         self._first, self._unit = pass_sizes(self._built.train_step.model)
-        reset_peak(self._device)
+        release_memory(self._device)
         if self._peak() < task.limit_bytes:  # else the baseline says it all
             self._guard(task.limit_bytes)
             stream = self._stream()
@@ -63,7 +63,7 @@ class Tester:
 
     def facts(self) -> dict[str, Any]:
         """Return what is the same for all sizes, see `MemoryFacts`."""
-        reset_peak(self._device)
+        release_memory(self._device)
         num_train = len(self._built.dataset.train)
         return {"baseline_bytes": self._peak(), "num_train": num_train, "first": self._first, "unit": self._unit}
 
@@ -72,16 +72,14 @@ class Tester:
 
         A step's memory lies in fragments that the next one fills differently: steps go on until the peak stands.
         """
-        if self._built.config.compile:
-            torch.compiler.reset()  # a run compiles for its own size; without this, the sizes before would matter
-        reset_peak(self._device)
+        release_memory(self._device)
         stream, peak, num_steps, is_growing = self._stream(), 0.0, 0, True
         while num_steps < 2 or (is_growing and num_steps < MOST_STEPS):
             self._step(stream, size, num_parts)
             before, peak, num_steps = peak, self._peak(), num_steps + 1
             is_growing = peak > STANDS * before
         del stream
-        reset_peak(self._device)
+        release_memory(self._device)
         return {"bytes": peak, "left_bytes": self._peak()}
 
     def _stream(self) -> BatchStream:

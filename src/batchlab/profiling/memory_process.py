@@ -14,6 +14,8 @@ from batchlab.profiling.memory_child import ProbeRequest
 from batchlab.profiling.size_search import SizeTest
 from batchlab.system.child_processes import describe_exit, module_command
 
+SECONDS_TO_START = 60.0
+"""What a process has for starting Python, its libraries and a GPU, beside the time for building."""
 LEFT_OVER = 0.01
 """Share of the limit that may be left of a size that did not fit; where it is more, the next gets a new process."""
 
@@ -70,7 +72,7 @@ class SizeTester:
         self._process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment, bufsize=0
         )
-        answer = self._ask(pickle.dumps(self._task))
+        answer = self._ask(pickle.dumps(self._task), self._timeout + SECONDS_TO_START)
         if cause := answer.get("cause"):
             raise NothingFits(cause)
         self._clean_bytes = answer["baseline_bytes"] + LEFT_OVER * self._task.limit_bytes
@@ -81,7 +83,7 @@ class SizeTester:
         if self._process is None:
             self.facts()
         started = time.perf_counter()
-        answer = self._ask(f"{size} {num_parts}\n".encode())
+        answer = self._ask(f"{size} {num_parts}\n".encode(), self._timeout)
         seconds, cause = time.perf_counter() - started, answer.get("cause", "")
         taken = answer.get("bytes", float("nan"))
         if not cause and taken > self._most:
@@ -90,7 +92,7 @@ class SizeTester:
             self._end()  # what a failed try leaves behind decides nothing about the next
         return SizeTest(size, num_parts, taken, not cause, cause, seconds)
 
-    def _ask(self, words: bytes) -> dict[str, Any]:
+    def _ask(self, words: bytes, timeout: float) -> dict[str, Any]:
         process = self._process
         assert process is not None
         assert process.stdin is not None
@@ -99,9 +101,9 @@ class SizeTester:
             process.stdin.write(words)
         except BrokenPipeError:
             return {"cause": f"its process {describe_exit(process.wait())}"}
-        ready, _, _ = select.select([process.stdout], [], [], self._timeout)
+        ready, _, _ = select.select([process.stdout], [], [], timeout)
         if not ready:
-            return {"cause": f"took longer than {self._timeout:g} s"}
+            return {"cause": f"took longer than {timeout:g} s"}
         line = process.stdout.readline()
         return json.loads(line) if line else {"cause": f"its process {describe_exit(process.wait())}"}
 

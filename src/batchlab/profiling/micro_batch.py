@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+
 from batchlab.config.identity import hash_of, settings_affecting
 from batchlab.config.keys import Affects
 from batchlab.config.schema import Config
@@ -15,7 +17,7 @@ from batchlab.errors import ConfigError
 from batchlab.profiling.largest_batch import EarlierTests, MemoryProbe, headroom_of, largest_batch, needs, sentence
 from batchlab.profiling.memory_process import MemoryFacts, NothingFits
 from batchlab.profiling.size_search import SizeTest
-from batchlab.system.device_memory import free_bytes, peak_bytes, reset_peak
+from batchlab.system.device_memory import free_bytes, peak_bytes, release_memory
 from batchlab.training.build import pick_device, resolve
 from batchlab.training.plan import ResolvedRun, part_sizes
 
@@ -115,14 +117,16 @@ def allowed_maximum(at_most: int, batches: Sequence[int], facts: MemoryFacts) ->
 def free_for_runs(config: Config, num_workers: int = 1) -> int:
     """Return the bytes that one run may take: memory.limit_bytes, else an equal share of what was free at first.
 
-    `num_workers` that share it count where nothing is known yet.
+    `num_workers` that share it count where nothing is known yet; GPUs are dealt out among them.
     """
     if config.memory.limit_bytes is not None:
         return config.memory.limit_bytes
     known, name = _known(), pick_device(config.device)
     if str(name) not in known["limits"]:
-        reset_peak(name)
-        known["limits"][str(name)] = free_bytes(name) // max(1, num_workers)
+        release_memory(name)
+        each_has_its_own = name.type == "cuda" and name.index is None  # as `search.workers` deals them
+        num_sharing = math.ceil(num_workers / (torch.cuda.device_count() if each_has_its_own else 1))
+        known["limits"][str(name)] = free_bytes(name) // max(1, num_sharing)
         os.environ[KNOWN] = json.dumps(known)
     return known["limits"][str(name)]
 

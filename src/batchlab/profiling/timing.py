@@ -16,7 +16,7 @@ from torch import Tensor
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.line import Array
 from batchlab.system.device_memory import is_out_of_memory, peak_bytes, reset_peak
-from batchlab.training.build import Built, use_threads
+from batchlab.training.build import Built, use_settings
 from batchlab.training.gradient import whole_gradient
 from batchlab.training.plan import part_sizes
 
@@ -146,12 +146,12 @@ def stepper(cell: Cell) -> Callable[[int], None]:
     def forward() -> None:
         nonlocal start
         for size in sizes:
-            cell.built.forward(source.take(start, size)[0])
+            train_step.forward(source.take(start, size)[0])
             start += size
 
     def run(num_steps: int) -> None:
         train_step.model.train(cell.mode == "train")
-        use_threads(cell.built.config)
+        use_settings(cell.built.config)
         torch.backends.cudnn.benchmark = cell.cudnn_benchmark
         with torch.set_grad_enabled(cell.mode == "train"):
             for _ in range(num_steps):

@@ -3,20 +3,25 @@
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from batchlab.config.objectives import CALIBRATED, MEASURED
+from batchlab.config.traits import OptimizerTraits, declared
+from batchlab.data.stream import BatchStream
 from batchlab.run.evaluator import Evaluator
 from batchlab.system.device_memory import is_out_of_memory, peak_bytes, reset_peak
 from batchlab.system.signals import check_stop
 from batchlab.tasks.predictions import NOT_A_NUMBER
 from batchlab.training.build import Built
 from batchlab.training.checkpoint import Checkpointer
+from batchlab.training.clock import wait_for
 from batchlab.training.evaluation import VAL_ACCURACY, VAL_LOSS, Evaluation, RunHistory
-from batchlab.training.gradient import accumulate, whole_gradient
+from batchlab.training.gradient import TrainStep, accumulate, whole_gradient
 from batchlab.training.loop import LoopPoint, LoopState, fit
 from batchlab.training.plan import part_sizes
 from batchlab.training.state import Stateful
@@ -124,34 +129,54 @@ def stopped_result(built: Built, at: LoopPoint | Evaluation, reason: str) -> Run
 
 
 def warm_up(built: Built) -> float:
-    """Make one forward and backward pass of each shape, so that the first timed step is like the others.
+    """Step once at each batch size that has a program of its own, so that the first timed step is like the others.
 
     Returns seconds; with torch.compile this is the compilation.
     """
     started = time.perf_counter()
     if built.train_step.ranks is not None:
         built.train_step.ranks.announce_warm_up()
-    pass_once(built)
+    step_aside(built)
+    wait_for(built.device)
     return time.perf_counter() - started
 
 
-def pass_once(built: Built) -> None:
-    """Make a forward and a backward pass of each shape, in every process of the run at the same time.
+def step_aside(built: Built) -> None:
+    """Make a step of the first and of the largest batch, of every one where programs are compiled for their size.
 
-    Nothing of it stays: buffers, gradients and random numbers are put back, those of a process to its own.
+    Every process of the run does it at the same time. Nothing of it stays: weights, buffers, the optimizer's state,
+    gradients and random numbers are put back, those of a process to its own. An optimizer whose steps take as many
+    passes as they need makes no step, only the gradient.
     """
-    train_step, plan = built.train_step, built.plan
-    buffers = {name: buffer.clone() for name, buffer in train_step.model.named_buffers()}
+    train_step, plan = replace(built.train_step, grad_norms=None), built.plan
+    tensors = [*train_step.model.parameters(), *train_step.model.buffers()]
+    before = [each.detach().to("cpu", copy=True) for each in tensors]
+    stateful = [each for each in (train_step.optimizer, train_step.scaler) if each is not None]
+    states = [each.state_dict() for each in stateful]
+    for each, state in zip(stateful, states, strict=True):
+        each.load_state_dict(deepcopy(state))  # a checkpoint may hold the tensors that are there
     train_step.model.train()
-    if train_step.ranks is not None:
-        whole_gradient(train_step, built.stream, 0, plan.batch_size, plan.micro_batch_size)
-    else:
-        for size in sorted(set(part_sizes(plan.batch_size, plan.micro_batch_size))):
-            accumulate(train_step, built.stream, 0, [size])
-    for name, buffer in train_step.model.named_buffers():
-        buffer.copy_(buffers[name])
+    sizes = built.batch_sizes if built.config.compile else {plan.batch_size, built.batch_sizes[-1]}
+    for size in sorted(sizes, reverse=True):  # the largest first: the allocator serves the others from its blocks
+        gradient = partial(_gradient_of_shapes, train_step, built.stream, size, plan.micro_batch_size)
+        gradient() if declared(OptimizerTraits, built.config.optimizer).multi_pass else train_step.step(gradient)
+    with torch.no_grad():
+        for each, value in zip(tensors, before, strict=True):
+            each.copy_(value)
     train_step.optimizer.zero_grad()
+    for each, state in zip(stateful, states, strict=True):
+        each.load_state_dict(state)
     torch.manual_seed(built.seed if train_step.ranks is None else train_step.ranks.seed(built.seed))
+
+
+def _gradient_of_shapes(
+    train_step: TrainStep, stream: BatchStream, batch_size: int, micro_batch_size: int | None
+) -> Tensor:
+    """Compute a gradient with one pass of each size that the parts of a batch have; of processes all parts."""
+    if train_step.ranks is not None:
+        return whole_gradient(train_step, stream, 0, batch_size, micro_batch_size)
+    train_step.optimizer.zero_grad()
+    return accumulate(train_step, stream, 0, sorted(set(part_sizes(batch_size, micro_batch_size))))
 
 
 def cost_metrics(built: Built, last: LoopPoint | None) -> dict[str, float]:

@@ -13,17 +13,34 @@ CGROUPS = (
 """Limit and use of the container that this process is in: version 2, version 1."""
 
 
-def reset_peak(device: torch.device) -> None:
-    """Forget the peak so far, and give back what earlier runs freed.
+OUT_OF_MEMORY = (
+    "out of memory",  # CUDA's, its driver's and MPS's
+    "can't allocate memory",  # a CPU's
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "unable to find an engine to execute this computation",  # cuDNN, where no workspace is left for any
+)
+"""Words of torch's errors that say that memory ran out."""
 
-    On CUDA the allocator's own peak; on a CPU the peak resident set (VmHWM) of the process, on Linux only.
+
+def reset_peak(device: torch.device) -> None:
+    """Forget the peak so far.
+
+    On CUDA the allocator's own peak; on a CPU the peak resident set (VmHWM) of the process, on Linux only, after
+    giving back what earlier runs freed.
     """
     if device.type == "cuda":
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     elif CLEAR.exists():
         ctypes.CDLL(None).malloc_trim(0)
         CLEAR.write_text("5")  # proc(5): resets VmHWM to the current resident set
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what earlier runs freed, and forget the peak; on CUDA the next steps have to ask for memory anew."""
+    if device.type == "cuda" and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    reset_peak(device)
 
 
 def peak_bytes(device: torch.device) -> float:
@@ -58,5 +75,6 @@ def free_bytes(device: torch.device) -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error of torch says that memory ran out, on any device."""
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)

@@ -1,5 +1,6 @@
-"""Who trains on this host now: trainings share it, a measurement of seconds has it alone.
+"""Who trains on a device of this host now: trainings share it, a measurement of seconds has it alone.
 
+The CPUs are one device, each GPU is one with locks of its own: a training on one does not count on another.
 Every training holds one of the files `slot-0`, `slot-1`, ... locked; a measurement holds all of them, and meanwhile the
 gate through which a training comes to its slot. Locks are the kernel's (flock): those of a killed process are gone.
 """
@@ -56,14 +57,16 @@ class HostShare:
 
 
 @contextmanager
-def host_shared() -> Iterator[HostShare]:
-    """Train beside others; not to be held while `host_alone` is asked for, which waits for every training.
+def host_shared(device: str = "") -> Iterator[HostShare]:
+    """Train beside others on a device; not to be held while `host_alone` is asked for, which waits for every training.
+
+    The device is the name of a GPU's own locks, empty for the CPUs.
 
     Yields:
         The training's share; where no lock can be made (a read-only system) one that knows of nobody.
     """
     try:
-        share = HostShare(lock_folder())
+        share = HostShare(lock_folder(device))
     except OSError:
         share = HostShare(None)
     try:
@@ -73,8 +76,8 @@ def host_shared() -> Iterator[HostShare]:
 
 
 @contextmanager
-def host_alone() -> Iterator[bool]:
-    """Measure while none of our trainings runs here: they give way at their next sign of life, others do not begin.
+def host_alone(device: str = "") -> Iterator[bool]:
+    """Measure while none of our trainings runs on a device: they give way at their next sign of life, none begins.
 
     Yields:
         Whether that is so; False where no lock could be made.
@@ -82,7 +85,7 @@ def host_alone() -> Iterator[bool]:
     with ExitStack() as stack:
         is_alone = False
         with suppress(OSError):
-            folder = lock_folder()
+            folder = lock_folder(device)
             stack.enter_context(_held(folder / "gate"))
             for slot in folder.glob("slot-*"):
                 stack.enter_context(_held(slot))
@@ -90,19 +93,20 @@ def host_alone() -> Iterator[bool]:
         yield is_alone
 
 
-def lock_folder() -> Path:
-    """Return the folder of the locks, made for all users of this host: BATCHLAB_LOCKS, else in /tmp.
+def lock_folder(device: str = "") -> Path:
+    """Return the folder of a device's locks, made for all users of this host: in BATCHLAB_LOCKS, else in /tmp.
 
     Not in the folder for temporary files that the environment names: a batch system gives each job its own.
     """
     typed = os.environ.get(LOCKS)
     common = Path("/tmp") if os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
-    folder = Path(typed) if typed else common / NAME
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        with suppress(PermissionError):  # another user was faster
-            folder.chmod(EVERYBODY)  # mkdir's own mode is cut by the umask
-    return folder
+    top = Path(typed) if typed else common / NAME
+    for folder in (top, top / device):
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            with suppress(PermissionError):  # another user was faster
+                folder.chmod(EVERYBODY)  # mkdir's own mode is cut by the umask
+    return top / device
 
 
 def _opened(path: Path) -> int:

@@ -19,7 +19,7 @@ from batchlab.system.signals import signals_wait
 from batchlab.tracking.sink import sink_of
 from batchlab.tracking.spool import End, Header, Spool, Value, begin
 from batchlab.tracking.stores import spool_folder, store_address
-from batchlab.training.build import Built
+from batchlab.training.build import Built, device_name
 from batchlab.training.evaluation import Evaluation
 
 SECONDS_BETWEEN_DRAINS = 2.0
@@ -174,15 +174,13 @@ def run_params(built: Built) -> dict[str, Any]:
 
 def run_tags(built: Built, sweep_id: str) -> dict[str, str]:
     """Return identity, host and load of a run as tags."""
-    device, host = built.device, environment()
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else host["cpu"]
-    return host | {
+    return environment() | {
         "batchlab.role": "run",
         "sweep_id": sweep_id,
         "config_key": config_key(built.config),
         "origin": origin(),
         "data_digest": built.dataset.digest,
-        "device": f"{device.type}: {name}",
+        "device": device_name(built.device),
         "load_average": load_average(),
         "threads": str(torch.get_num_threads()),
     }

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import torch
 from hydra.utils import get_object
 from torch import Tensor, nn
 
+from batchlab.config.identity import environment
 from batchlab.config.instantiate import arguments, bound, made
 from batchlab.config.schema import Config
 from batchlab.data.dataset import Dataset
@@ -26,6 +28,8 @@ from batchlab.training.plan import Plan, ResolvedRun, Schedule, make_plan
 WARMUP_FROM = 0.1
 """Where warm-up starts unless lr_schedule.warmup_from says so, as a share of the lr."""
 DEFAULT_THREADS = torch.get_num_threads()
+MOST_PROGRAMS = 1024
+"""Compiled programs of one model, one a batch size; torch's own limit is 8, beyond which it runs uncompiled."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,12 @@ class Built:
     dataset: Dataset  # placed on the device where resident
     plan: Plan
     train_step: TrainStep
-    # inputs -> logits under the run's precision; `loss.Views` in training where the model makes them
+    # inputs -> logits under the run's precision, never compiled: evaluation has batches of its own size
     forward: Callable[[Tensor], Tensor]
     loss_function: Callable[[Tensor, Tensor], Tensor]  # (logits, targets) -> scalar mean
     stream: BatchStream
     schedule: Schedule
+    batch_sizes: tuple[int, ...]  # of the schedule, rising
     clock: Clock
     settings: dict[str, Any]  # the optimizer's arguments after lr scaling
 
@@ -73,29 +78,44 @@ def build_run(run: ResolvedRun, seed: int) -> Built:
     config, plan = run.config, run.plan
     assert config.micro_batch_size != "auto"
     device = pick_device(config.device)
-    use_threads(config)
+    if ":" in config.device:
+        torch.cuda.set_device(device)  # events, seeds and streams are those of the current device
+    use_settings(config)
     dataset, resident = load_placed(config.data, device)
     torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType], torch leaves its argument untyped
     model = build_model(config, dataset).to(device)
     settings = scaled_settings(config, plan.batch_size)
     optimizer = build_optimizer(config, model, settings)
     loss_function = build_loss(config, dataset)
-    forward = precise(torch.compile(model) if config.compile else model, config.precision, device)
-    train_step = make_train_step(model, forward, loss_function, optimizer, config.precision)
+    forward = precise(model, config.precision, device)
+    trained = precise(compiled(model), config.precision, device) if config.compile else forward
+    train_step = make_train_step(model, trained, loss_function, optimizer, config.precision)
     if config.measure.gradient_noise and config.precision != "float16":  # there gradients carry the scaler's factor
         train_step = replace(train_step, grad_norms=GradNormAccumulator(model.parameters()))
     stream = BatchStream(dataset, seed, device, resident)
-    parts = (train_step, forward, loss_function, stream, run.schedule, Clock(device))
+    parts = (train_step, forward, loss_function, stream, run.schedule, run.batch_sizes, Clock(device))
     return Built(config, seed, device, dataset, plan, *parts, settings)
 
 
-def use_threads(config: Config) -> None:
-    """Have this process use as many threads as a run: num_threads, else an equal share of the cores for each process.
+def compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Compile a model, a program for each size of its inputs; those of earlier models are dropped."""
+    torch.compiler.reset()
+    limits = torch._dynamo.config  # pyright: ignore[reportPrivateUsage], torch documents its settings under this name
+    limits.recompile_limit = limits.accumulated_recompile_limit = MOST_PROGRAMS
+    limits.fail_on_recompile_limit_hit = True
+    return torch.compile(model, dynamic=False)
 
-    torchrun has set each process's own.
+
+def use_settings(config: Config) -> None:
+    """Set what torch keeps for a whole process: threads, and whether float32 products are TF32's.
+
+    Threads are num_threads, else an equal share of the cores for each process of a run; torchrun has set each its own.
+    float32 means float32 in convolutions as well, for which torch's default is TF32.
     """
     share = DEFAULT_THREADS if torchrun_env() else max(1, DEFAULT_THREADS // config.num_processes)
     torch.set_num_threads(config.num_threads or share)
+    is_tf32 = config.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = is_tf32
 
 
 def pick_device(name: str) -> torch.device:
@@ -105,6 +125,24 @@ def pick_device(name: str) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """Return type and model of a device, e.g. ``cuda: NVIDIA H100 80GB HBM3``."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else environment()["cpu"]
+    return f"{device.type}: {name}"
+
+
+def lock_name(device: torch.device) -> str:
+    """Return the name of a GPU's locks, the same in every process that sees it; empty for the CPUs."""
+    properties = cast("Callable[[torch.device], Any]", torch.cuda.get_device_properties)  # pyright: ignore
+    return f"gpu-{properties(device).uuid}" if device.type == "cuda" else ""
+
+
+def random_numbers_kept(device: torch.device) -> AbstractContextManager[None]:
+    """Put torch's random numbers back at the end of a block, the host's and the device's; starts no other device."""
+    devices = [device] if device.type == "cuda" else []
+    return torch.random.fork_rng(devices)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def build_model(config: Config, dataset: Dataset) -> nn.Module:
@@ -138,10 +176,16 @@ def scaled_settings(config: Config, batch_size: int) -> dict[str, Any]:
 
 
 def build_optimizer(config: Config, model: nn.Module, settings: dict[str, Any]) -> torch.optim.Optimizer:
-    """Build the optimizer over the model's parameters; a factory whose first parameter is `model` gets the model."""
+    """Build the optimizer over the model's parameters; a factory whose first parameter is `model` gets the model.
+
+    On CUDA torch's own are fused where they can be: one launch instead of several, and no wait for a loss scale.
+    """
     factory = get_object(config.optimizer["_target_"])
-    first = next(iter(inspect.signature(factory).parameters))
-    return factory(model if first == "model" else model.parameters(), **settings)
+    asked = inspect.signature(factory).parameters
+    on_cuda = any(parameter.is_cuda for parameter in model.parameters())
+    if on_cuda and "fused" in asked and not {"fused", "foreach", "differentiable"} & set(settings):
+        settings = settings | {"fused": True}
+    return factory(model if next(iter(asked)) == "model" else model.parameters(), **settings)
 
 
 def make_schedule(config: Config, plan: Plan) -> Schedule:

@@ -22,13 +22,13 @@ class Clock:
 
     def start(self) -> None:
         """Start counting, again after a stop."""
-        self._wait()
+        wait_for(self._device)
         self._started = time.perf_counter()
 
     def stop(self) -> None:
         """Stop counting; a stopped clock stays stopped."""
         if self._started is not None:
-            self._wait()
+            wait_for(self._device)
             self._counted += time.perf_counter() - self._started
             self._started = None
 
@@ -52,8 +52,15 @@ class Clock:
         """Return seconds of the stopwatch so far, in s; a running one waits for the device."""
         if self._started is None:
             return self._counted
-        self._wait()
+        wait_for(self._device)
         return self._counted + time.perf_counter() - self._started
+
+    @property
+    def running(self) -> float:
+        """Return seconds so far without waiting for the device, whose queued work is not in them."""
+        if self._step_seconds is not None:
+            return self._alone
+        return self._counted + (0.0 if self._started is None else time.perf_counter() - self._started)
 
     def state_dict(self) -> dict[str, float]:
         """Return both readings."""
@@ -63,8 +70,10 @@ class Clock:
         """Show a reading, and stand."""
         self._counted, self._alone, self._started = state["measured"], state["alone"], None
 
-    def _wait(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        elif self._device.type == "mps":
-            torch.mps.synchronize()
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a device has done all that it was asked to; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -31,6 +31,8 @@ class TrainStep:
     """Model, loss and optimizer as one step; made by `make_train_step`, driven by `fit`."""
 
     model: nn.Module  # the module whose parameters are trained
+    # inputs -> logits as a step computes them, compiled where asked for; `loss.Views` where the model makes them
+    forward: Callable[[Tensor], Tensor]
     compute_loss: Callable[[Tensor, Tensor], Tensor]  # (inputs, targets) -> scalar mean loss of the examples
     backward: Callable[[Tensor], None]  # adds the gradient of a loss to the parameters'
     # (closure) -> loss; one optimizer step, the closure computing the gradient
@@ -112,8 +114,8 @@ def accumulate(
 
 
 def precise(model: Callable[[Tensor], Tensor], precision: str, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Return the model under autocast; as it is for float32."""
-    if precision == "float32":
+    """Return the model under autocast; as it is where numbers are float32, whose products may be TF32's."""
+    if precision not in DTYPES:
         return model
 
     def forward(inputs: Tensor) -> Tensor:
@@ -137,7 +139,7 @@ def make_train_step(
 
     if precision != "float16":
         # torch's own stub says float; every optimizer hands on what the closure returned
-        return TrainStep(model, compute_loss, Tensor.backward, optimizer.step, optimizer)  # pyright: ignore
+        return TrainStep(model, forward, compute_loss, Tensor.backward, optimizer.step, optimizer)  # pyright: ignore
     scaler = torch.amp.GradScaler()  # pyright: ignore[reportPrivateImportUsage]
 
     def step(gradient: Callable[[], Tensor]) -> Tensor:
@@ -149,4 +151,4 @@ def make_train_step(
     def backward(loss: Tensor) -> None:
         scaler.scale(loss).backward()  # pyright: ignore[reportUnknownMemberType], torch leaves its arguments untyped
 
-    return TrainStep(model, compute_loss, backward, step, optimizer, scaler=scaler)
+    return TrainStep(model, forward, compute_loss, backward, step, optimizer, scaler=scaler)

@@ -91,7 +91,7 @@ def fit(
         loss_sum += train_step.step(gradient)
         steps, drawn = steps + 1, drawn + batch_size
         clock.step(batch_size)
-        counts = Counts(steps, drawn, processed, clock.seconds if plan.counted == "seconds" else 0.0)
+        counts = Counts(steps, drawn, processed, clock.running if plan.counted == "seconds" else 0.0)
         is_over = plan.progress(counts) >= 1 or (steps % CHECK_STEPS == 0 and not math.isfinite(loss_sum.item()))
         if is_over or drawn >= next_eval or time.perf_counter() >= next_tick:
             clock.stop()

@@ -13,6 +13,7 @@ from batchlab.config.schema import OPEN_GROUPS, Config
 from batchlab.config.traits import LossTraits, LrScheduleTraits, OptimizerTraits, declared
 from batchlab.data.dataset import Dataset
 from batchlab.errors import ConfigError, ConfigErrors, config_error, raised
+from batchlab.system.device_memory import is_out_of_memory
 from batchlab.system.torchrun_env import torchrun_env
 from batchlab.training.build import pick_device, resolve
 from batchlab.training.data_loading import load_dataset
@@ -21,11 +22,15 @@ from batchlab.validation.first_step import check_first_step
 from batchlab.validation.model_checks import check_model, model_of
 from batchlab.validation.signature import check_signature
 
+AMPERE = (8, 0)
+"""Compute capability of the first GPUs that have bfloat16 and TF32 of their own."""
+
 
 def check_data(config: Config) -> list[ConfigError]:
     """Return the errors that show when the data is loaded and the run is built: files, sizes, shapes, signatures.
 
-    Those of the first stage that has any: signatures and device, data and sizes, model, optimizer.
+    Those of the first stage that has any: signatures and device, data and sizes, model, optimizer. Running out of
+    memory is no error: it is an outcome of the run.
     """
     try:
         if errors := list(_signatures_and_device(config)):
@@ -37,6 +42,13 @@ def check_data(config: Config) -> list[ConfigError]:
         return []
     except ConfigErrors as error:
         return list(error.errors)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return []
+    finally:
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()  # this process may only wait for others that train
 
 
 def check_source(config: Config) -> list[ConfigError]:
@@ -87,12 +99,24 @@ def _signatures_and_device(config: Config) -> Iterator[ConfigError]:
     yield from _processes(config)
     if config.device == "mps" and not torch.backends.mps.is_available():
         yield ConfigError("device", config.device, "this machine has no MPS device", "device=auto")
-    if config.precision == "float16":
-        if config.device in ("cpu", "mps") or pick_device("auto").type != "cuda":
-            yield ConfigError("precision", "float16", "needs a CUDA device", "precision=bfloat16")
-        elif declared(OptimizerTraits, config.optimizer).multi_pass:
-            allowed = "loss scaling does not go together with an optimizer that evaluates several times"
-            yield ConfigError("precision", "float16", allowed, "precision=bfloat16")
+    yield from _precision(config)
+
+
+def _precision(config: Config) -> Iterator[ConfigError]:
+    """Check that the device has numbers of that type, and that they go together with the optimizer."""
+    name, is_cuda = config.precision, pick_device(config.device).type == "cuda" and torch.cuda.is_available()
+    if name in ("float16", "tf32") and not is_cuda:
+        fix = "precision=bfloat16" if name == "float16" else "precision=float32"
+        yield ConfigError("precision", name, "needs a CUDA device", fix)
+    elif name == "float16" and declared(OptimizerTraits, config.optimizer).multi_pass:
+        allowed = "loss scaling does not go together with an optimizer that evaluates several times"
+        yield ConfigError("precision", "float16", allowed, "precision=bfloat16")
+    elif name in ("bfloat16", "tf32") and is_cuda:
+        capability = torch.cuda.get_device_capability(pick_device(config.device))
+        if capability < AMPERE:
+            allowed = f"needs a GPU of compute capability 8.0 or newer, this one has {capability[0]}.{capability[1]}"
+            fix = "precision=float16" if name == "bfloat16" else "precision=float32"
+            yield ConfigError("precision", name, allowed, fix)
 
 
 def _processes(config: Config) -> Iterator[ConfigError]:

@@ -12,7 +12,7 @@ from batchlab.data.transforms import Prepare
 from batchlab.errors import ConfigError, ConfigErrors, config_error, raised, reason
 from batchlab.models.norm import pass_sizes
 from batchlab.system.device_memory import is_out_of_memory
-from batchlab.training.build import build_loss, build_optimizer, pick_device, scaled_settings
+from batchlab.training.build import build_loss, build_optimizer, pick_device, random_numbers_kept, scaled_settings
 from batchlab.training.gradient import make_train_step, precise
 from batchlab.training.loop import TrainStep
 from batchlab.training.plan import ResolvedRun
@@ -23,10 +23,11 @@ EXAMPLES = 32
 def check_first_step(run: ResolvedRun, model: nn.Module) -> Iterator[ConfigError]:
     """Check the settings of which a loss or an optimizer complains only when it works.
 
-    Running out of memory is no error: it is an outcome of the run. The model's weights change.
+    The model's weights change.
 
     Raises:
         ConfigErrors: of the learning rate's rule.
+        RuntimeError: where memory ran out, see `is_out_of_memory`.
     """
     config, dataset = run.config, run.dataset
     optimizer, loss, device = _optimizer(run, model), _loss(config, dataset), pick_device(config.device)
@@ -42,11 +43,11 @@ def check_first_step(run: ResolvedRun, model: nn.Module) -> Iterator[ConfigError
             raise
 
     try:
-        with torch.random.fork_rng():
+        with random_numbers_kept(device):
             train_step.step(gradient)
     except Exception as error:
         if is_out_of_memory(error):
-            return
+            raise
         key = "loss" if failed else "optimizer"
         allowed = f"refused {f'logits and targets of {len(targets)} examples' if failed else 'its first step'}"
         target = getattr(config, key)["_target_"]

@@ -13,7 +13,8 @@ from batchlab.data.transforms import Prepare
 from batchlab.errors import ConfigError, ConfigErrors, config_error, place_of, raised, reason
 from batchlab.models.losses import Views
 from batchlab.models.norm import GhostBatchNorm, norms_of, pass_sizes
-from batchlab.training.build import build_model, pick_device
+from batchlab.system.device_memory import is_out_of_memory
+from batchlab.training.build import build_model, pick_device, random_numbers_kept
 from batchlab.training.gradient import precise
 from batchlab.training.plan import Plan, ResolvedRun
 from batchlab.validation.launch_rules import is_contrastive
@@ -39,11 +40,13 @@ def model_of(config: Config, dataset: Dataset) -> nn.Module:
         ConfigErrors: where there is no model.
     """
     try:
-        with torch.random.fork_rng():
+        with random_numbers_kept(torch.device("cpu")):
             model = build_model(config, dataset)
     except ConfigErrors:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         allowed = f"its constructor {raised(error)}"
         raise config_error("model._target_", config.model["_target_"], allowed, "other settings of model.*") from None
     if not isinstance(model, nn.Module):
@@ -92,9 +95,11 @@ def _forward(config: Config, dataset: Dataset, model: nn.Module) -> Iterator[Con
     for mode in ("train", "eval"):
         model.train(mode == "train")
         try:
-            with torch.no_grad(), torch.random.fork_rng():
+            with torch.no_grad(), random_numbers_kept(device):
                 output = forward(inputs)
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             allowed = f"refused examples of shape {shape} ({mode}, {place_of(error)}): {reason(error)}"
             yield ConfigError(key, name, allowed, "model=mlp, or a model for this shape")
             return

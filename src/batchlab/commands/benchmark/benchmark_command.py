@@ -6,12 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from batchlab.commands.benchmark.benchmark_rules import check, check_batches
 from batchlab.commands.command_line import Request
 from batchlab.config.command_keys import Benchmark
-from batchlab.config.identity import environment
 from batchlab.laws.equivalence import MARGIN, MIN_NEIGHBOURS, WINDOW
 from batchlab.profiling.flops import flops_per_example, matmul_peak
 from batchlab.profiling.step_time_benchmark import (
@@ -43,6 +40,7 @@ from batchlab.report.step_time_table import (
 from batchlab.system.progress import Bar, make_console
 from batchlab.tracking.finished_runs import record_study
 from batchlab.tracking.stores import report_folder
+from batchlab.training.build import device_name
 
 CHECKS = (check, check_batches)
 

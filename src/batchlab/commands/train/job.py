@@ -23,7 +23,7 @@ from batchlab.system.progress import make_console
 from batchlab.system.signals import check_stop
 from batchlab.system.torchrun_env import RanksFailed
 from batchlab.tracking.recorder import Recorder
-from batchlab.training.build import Built, build_run, pick_device, resolve
+from batchlab.training.build import Built, build_run, device_name, lock_name, pick_device, resolve
 from batchlab.training.checkpoint import open_checkpointer
 from batchlab.training.clock import Clock
 from batchlab.training.evaluation import Evaluation
@@ -85,7 +85,7 @@ def train_trial(run: ResolvedRun, sweep_id: str, trial: SearchTrial) -> tuple[fl
 def trial_identity(run: ResolvedRun) -> str:
     """Return a hash of what decides what a trial measures: configuration, seeds, data, commit, kind of host."""
     config, facts = run.config, environment()
-    host = (facts["cpu"], pick_device(config.device).type, facts["commit"], facts["dirty"])
+    host = (device_name(pick_device(config.device)), facts["commit"], facts["dirty"])
     measured = [settings_affecting(config, Affects.MEASURES)] if is_measured(config.objectives) else []
     return hash_of([config_key(config), config.seed, config.num_seeds, run.dataset.digest, *host, *measured])
 
@@ -158,7 +158,7 @@ def train_seed(
         if checkpointer is not None and checkpointer.resumed_from is not None:
             tags |= {"resumed_from_step": str(checkpointer.resumed_from)}
         with (
-            host_shared() as host_share,
+            host_shared(lock_name(built.device)) as host_share,
             Recorder(built, sweep_id, tags) as recorder,
             RunProgress(console, name) as watch,
             shared(built) as together,
