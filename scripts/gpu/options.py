@@ -50,7 +50,7 @@ def optimizers():
 
 
 def precisions():
-    for precision in ("bfloat16", "float16") if CUDA else ("bfloat16",):
+    for precision in ("tf32", "bfloat16", "float16") if CUDA else ("bfloat16",):
         for name in some(("mlp6x64", "convnet", "convnet ghost", "resnet20", "vit", "mobilenet", "simclr")):
             attempt("precisions", f"{name} {precision}", *NETS[name], f"precision={precision}")
         for name in some(("adam", "rprop", "muon", "lars", "lamb", "soap")):
@@ -71,7 +71,7 @@ def compiled():
     attempt("compile", "resnet20 bfloat16", *NETS["resnet20"], "compile=true", "precision=bfloat16", seconds=90)
     attempt("compile", "mlp micro 48", "compile=true", "micro_batch_size=48", seconds=60)
     attempt("compile", "grow", "compile=true", "batch_schedule=grow", "lr_schedule=step", seconds=60)
-    from torch._dynamo import utils  # nothing may have fallen back to eager: recompile_limit is 8 a process
+    from torch._dynamo import utils  # nothing may have fallen back to eager
 
     say("options", group="compile", name="dynamo frames", outcome=str(dict(utils.counters["frames"])))
 
@@ -113,7 +113,7 @@ def numbers():
 
 def gradient_errors(name):
     """Return relative errors of a network's gradient: on the device against float64, and of its parts."""
-    from batchlab.training.build import build
+    from batchlab.training.build import build, use_settings
     from batchlab.training.plan import part_sizes
 
     typed = [*SHORT, *NETS[name]]
@@ -121,15 +121,13 @@ def gradient_errors(name):
     cpu = build(replace(config(*typed), device="cpu"), 0)
     true = exact_gradient(build(replace(config(*typed), device="cpu"), 0))
     row = {}
-    for tf32 in (True, False) if CUDA else (True,):
-        torch.backends.cudnn.allow_tf32 = tf32
+    for precision in ("tf32", "float32") if CUDA else ("float32",):
+        use_settings(replace(here.config, precision=precision))
         whole, parts = gradient(here, [128]), gradient(here, part_sizes(128, 48))
-        label = f"cudnn.allow_tf32={tf32}"
         row |= {
-            f"error {label}": float((whole - true).norm() / true.norm()),
-            f"parts {label}": float((parts - whole).norm() / whole.norm()),
+            f"error {precision}": float((whole - true).norm() / true.norm()),
+            f"parts {precision}": float((parts - whole).norm() / whole.norm()),
         }
-    torch.backends.cudnn.allow_tf32 = True
     return row | {"error cpu": float((gradient(cpu, [128]) - true).norm() / true.norm())}
 
 
