@@ -116,6 +116,14 @@ def test_a_line_has_no_floor_however_noisy():
     assert num_floors <= 2
 
 
+def test_four_sizes_are_too_few_for_a_floor_and_its_interval_has_its_value():
+    assert fit_step_time([8, 16, 4096, 8192], np.array([[1e-3, 1e-3, 2e-3, 4e-3]])).knee is None
+    seconds = [1.0e-3, 1.1e-3, 2e-3, 4e-3, 8e-3, 16e-3]
+    law = fit_step_time([64, 128, 2048, 4096, 8192, 16_384], np.array([seconds]))
+    assert law.floor_seconds.low <= law.floor_seconds.value <= law.floor_seconds.high
+    assert law.floor_seconds.high > law.floor_seconds.low
+
+
 def test_a_floor_and_sizes_beyond_are_found_together():
     seconds = np.maximum(700e-6, 60e-6 + 25e-9 * np.array(FLOORED))
     seconds[-1] *= 1.5

@@ -29,9 +29,10 @@ def test_a_typed_gpu_becomes_the_current_one(config_of, monkeypatch):
     chosen = []
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     monkeypatch.setattr(module, "load_placed", lambda *_: pytest.fail("far enough"))
-    with pytest.raises(pytest.fail.Exception):
-        build(config_of("device=cuda:1"), seed=0)
-    assert chosen == [torch.device("cuda:1")]
+    for name in ("cuda:1", "cuda"):
+        with pytest.raises(pytest.fail.Exception):
+            build(config_of(f"device={name}"), seed=0)
+    assert chosen == [1, 0]
 
 
 def test_a_budget_of_seconds_is_read_without_waiting_for_the_device(monkeypatch):
@@ -57,8 +58,12 @@ def test_torchs_own_optimizers_are_fused_on_cuda_alone(config_of, monkeypatch):
         return {"lr": lr, "fused": fused}
 
     monkeypatch.setattr(module, "get_object", lambda _: sgd)
+    assert build_optimizer(config, model, {"lr": 0.1}) == {"lr": 0.1, "fused": None}  # not torch's own
+    sgd.__module__ = "torch.optim.sgd"
     assert build_optimizer(config, model, {"lr": 0.1}) == {"lr": 0.1, "fused": True}
     assert build_optimizer(config, model, {"lr": 0.1, "fused": False}) == {"lr": 0.1, "fused": False}
+    sparse = nn.Sequential(nn.Embedding(3, 2, sparse=True))
+    assert build_optimizer(config, sparse, {"lr": 0.1}) == {"lr": 0.1, "fused": None}
 
 
 def test_the_largest_batch_of_a_schedule_is_warmed_up_with_the_optimizer(config_of):

@@ -51,15 +51,21 @@ def join_torchrun() -> None:
 def _join(**where: Any) -> None:
     global _gpus
     dist.init_process_group("gloo", timeout=TIMEOUT, **where)
-    if torch.cuda.is_available() and local_rank() < torch.cuda.device_count():
-        torch.cuda.set_device(local_rank())
-        made = dist.new_group(backend="nccl", timeout=GPU_TIMEOUT)
-        _gpus = made if isinstance(made, dist.ProcessGroup) else None
+    _gpus = None
 
 
 def group_of(device: torch.device) -> "dist.ProcessGroup | None":
-    """Return the group through which tensors of a device are exchanged; None is gloo's, of all processes."""
-    return _gpus if device.type == "cuda" else None
+    """Return the group through which tensors of a device are exchanged; None is gloo's, of all processes.
+
+    The first time for GPUs every process asks at the same time, which makes the group.
+    """
+    global _gpus
+    if device.type != "cuda":
+        return None
+    if _gpus is None:
+        made = dist.new_group(backend="nccl", timeout=GPU_TIMEOUT)
+        _gpus = made if isinstance(made, dist.ProcessGroup) else None
+    return _gpus
 
 
 def local_rank() -> int:

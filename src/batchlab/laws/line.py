@@ -61,17 +61,17 @@ def line_draws(
     return np.array([(each.intercept, each.slope) for each in fits])
 
 
-def shifted(rows: Array, residuals: Array, random: np.random.Generator) -> Array:
+def shifted(rows: Array, residuals: Array, random: np.random.Generator, num_fitted: int = 2) -> Array:
     """Multiply [num_draws, n] values by 1 ± the relative residual [n] of their point: the wild bootstrap.
 
-    Residuals are widened by sqrt(n / (n - 2)) for the two fitted numbers: a line that the points do not follow is not
-    known better for their being known well. Two points have none; no value falls below a twentieth of itself. Signs
-    are random.
+    Residuals are widened by sqrt(n / (n - k)) for the k fitted numbers: a line that the points do not follow is not
+    known better for their being known well. Of k points there are none; no value falls below a twentieth of itself.
+    Signs are random.
 
     Source: Liu 1988 (Bootstrap procedures under some non-i.i.d. models), section 2.
     """
     n = len(residuals)
-    widened = residuals * (np.sqrt(n / (n - 2)) if n > 2 else 0.0)
+    widened = residuals * (np.sqrt(n / (n - num_fitted)) if n > num_fitted else 0.0)
     return rows * np.maximum(1 + random.choice([-1.0, 1.0], rows.shape) * widened, 0.05)
 
 

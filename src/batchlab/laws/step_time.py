@@ -145,9 +145,10 @@ def _shapes(sizes: Array, seconds: Array) -> Iterator[Shape]:
     """List the shapes that a law can have; the first is one line through all sizes."""
     for end in (len(sizes), *range(MIN_SIZES, len(sizes))):
         for start in (0, *range(2, end - 1)):
+            if start and _num_parameters(start, len(sizes) - end) >= len(sizes):
+                continue  # it would fit anything
             line = fit_line(sizes[start:end], seconds[start:end])
-            weights = seconds[:start] ** -2.0
-            floor = float(weights @ seconds[:start] / weights.sum()) if start else 0.0
+            floor = float(_level(seconds[:start])) if start else 0.0
             shape = Shape(floor, line, start, end)
             is_floor_seen = start == 0 or floor > (1 + BEYOND) * line.at(sizes[0])
             is_slope_known = line.slope * sizes[end - 1] > max(line.intercept, floor / 2)
@@ -164,8 +165,13 @@ def _draws(fit: Shape, sizes: Array, blocks: Array) -> Array:
         return np.column_stack([lines, np.zeros(len(lines))])
     flat = samples[np.arange(NUM_DRAWS) % len(samples), : fit.start]
     medians = np.median(blocks[:, : fit.start], axis=0)
-    floors = shifted(flat, (medians - fit.floor) / medians, np.random.default_rng(1))
-    return np.column_stack([lines, floors.mean(axis=1)])
+    moved = shifted(flat, (medians - fit.floor) / medians, np.random.default_rng(1), num_fitted=1)
+    return np.column_stack([lines, _level(moved)])
+
+
+def _level(seconds: Array) -> Array:
+    """Return the constant nearest to [..., n] seconds by relative distance: their mean weighted by 1/t^2."""
+    return (1 / seconds).sum(axis=-1) / (seconds**-2.0).sum(axis=-1)
 
 
 def _criterion(shape: Shape, sizes: Array, seconds: Array) -> float:
@@ -173,8 +179,11 @@ def _criterion(shape: Shape, sizes: Array, seconds: Array) -> float:
     residuals = (1 - shape.at(sizes) / seconds)[: shape.end]
     # 0.5 %: no timing is better known, and a perfect fit would win whatever it costs
     variance = max(float(residuals @ residuals) / n, 0.005**2)
-    num_parameters = 2 + (2 if shape.start else 0) + (1 + num_above if num_above else 0)
-    return n * math.log(variance) + num_parameters * math.log(n)
+    return n * math.log(variance) + _num_parameters(shape.start, num_above) * math.log(n)
+
+
+def _num_parameters(start: int, num_above: int) -> int:
+    return 2 + (2 if start else 0) + (1 + num_above if num_above else 0)
 
 
 def crossing(first: StepTime, second: StepTime) -> Estimate:

@@ -60,6 +60,7 @@ def run(
     outcome, cause, warmup_seconds = "done", "", 0.0
     try:
         warmup_seconds = warm_up(built)
+        reset_peak(built.device)  # the warm-up holds the weights twice
         yield from _train(built, history, evaluator, checkpointer)
         last = history.evaluations[-1].point
         if not math.isfinite(last.train_loss):

@@ -18,9 +18,12 @@ OUT_OF_MEMORY = (
     "can't allocate memory",  # a CPU's
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
-    "unable to find an engine to execute this computation",  # cuDNN, where no workspace is left for any
 )
 """Words of torch's errors that say that memory ran out."""
+NO_ENGINE = "unable to find an engine to execute this computation"
+"""cuDNN's, where no workspace is left for any engine, and where there is none for the types."""
+SHORT = 0.1
+"""Share of a GPU's memory below which the first of these is the reason."""
 
 
 def reset_peak(device: torch.device) -> None:
@@ -30,7 +33,8 @@ def reset_peak(device: torch.device) -> None:
     giving back what earlier runs freed.
     """
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+        if torch.cuda.is_initialized():
+            torch.cuda.reset_peak_memory_stats(device)
     elif CLEAR.exists():
         ctypes.CDLL(None).malloc_trim(0)
         CLEAR.write_text("5")  # proc(5): resets VmHWM to the current resident set
@@ -77,4 +81,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error of torch says that memory ran out, on any device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    if NO_ENGINE in text and torch.cuda.is_initialized():
+        free, total = torch.cuda.mem_get_info()
+        return free < SHORT * total
+    return any(words in text for words in OUT_OF_MEMORY)

@@ -78,8 +78,8 @@ def build_run(run: ResolvedRun, seed: int) -> Built:
     config, plan = run.config, run.plan
     assert config.micro_batch_size != "auto"
     device = pick_device(config.device)
-    if ":" in config.device:
-        torch.cuda.set_device(device)  # events, seeds and streams are those of the current device
+    if device.type == "cuda":
+        torch.cuda.set_device(device.index or 0)  # events, seeds and streams are those of the current device
     use_settings(config)
     dataset, resident = load_placed(config.data, device)
     torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType], torch leaves its argument untyped
@@ -182,10 +182,16 @@ def build_optimizer(config: Config, model: nn.Module, settings: dict[str, Any]) 
     """
     factory = get_object(config.optimizer["_target_"])
     asked = inspect.signature(factory).parameters
-    on_cuda = any(parameter.is_cuda for parameter in model.parameters())
-    if on_cuda and "fused" in asked and not {"fused", "foreach", "differentiable"} & set(settings):
+    is_torchs = factory.__module__.startswith("torch.optim") and "fused" in asked
+    is_chosen = {"fused", "foreach", "differentiable"} & set(settings)
+    is_sparse = any(getattr(module, "sparse", False) for module in model.modules())
+    if is_torchs and not is_chosen and not is_sparse and all(_can_be_fused(each) for each in model.parameters()):
         settings = settings | {"fused": True}
     return factory(model if next(iter(asked)) == "model" else model.parameters(), **settings)
+
+
+def _can_be_fused(parameter: nn.Parameter) -> bool:
+    return parameter.is_cuda and parameter.is_floating_point()
 
 
 def make_schedule(config: Config, plan: Plan) -> Schedule:

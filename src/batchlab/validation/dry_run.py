@@ -22,6 +22,8 @@ from batchlab.validation.first_step import check_first_step
 from batchlab.validation.model_checks import check_model, model_of
 from batchlab.validation.signature import check_signature
 
+MOST_COMPILED = 16
+"""Batch sizes of a run that are compiled: each takes half a minute or more."""
 AMPERE = (8, 0)
 """Compute capability of the first GPUs that have bfloat16 and TF32 of their own."""
 
@@ -36,7 +38,7 @@ def check_data(config: Config) -> list[ConfigError]:
         if errors := list(_signatures_and_device(config)):
             return errors
         run = _resolved(config)
-        for stage in (_data_and_sizes, check_model, _optimizer):
+        for stage in (_data_and_sizes, _programs, check_model, _optimizer):
             if errors := list(stage(run)):
                 return errors
         return []
@@ -96,6 +98,7 @@ def _signatures_and_device(config: Config) -> Iterator[ConfigError]:
         if index >= torch.cuda.device_count():
             allowed = f"this machine has {torch.cuda.device_count()} CUDA devices"
             yield ConfigError("device", config.device, allowed, "device=auto")
+            return
     yield from _processes(config)
     if config.device == "mps" and not torch.backends.mps.is_available():
         yield ConfigError("device", config.device, "this machine has no MPS device", "device=auto")
@@ -174,6 +177,14 @@ def _task(config: Config, dataset: Dataset) -> Iterator[ConfigError]:
     elif dataset.num_classes is not None and traits.task == "regression":
         allowed = f"is for regression; {dataset.name} has {dataset.num_classes} classes as targets"
         yield ConfigError("loss", loss, allowed, "loss=cross_entropy")
+
+
+def _programs(run: ResolvedRun) -> Iterator[ConfigError]:
+    """Check that not every batch of a schedule would be compiled anew."""
+    num_sizes = len(run.batch_sizes)
+    if run.config.compile and num_sizes > MOST_COMPILED:
+        allowed = f"a program is compiled for each batch size, and this schedule has {num_sizes} of them"
+        yield ConfigError("compile", "true", allowed, "compile=false")
 
 
 def _optimizer(run: ResolvedRun) -> Iterator[ConfigError]:

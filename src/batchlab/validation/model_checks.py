@@ -45,8 +45,6 @@ def model_of(config: Config, dataset: Dataset) -> nn.Module:
     except ConfigErrors:
         raise
     except Exception as error:
-        if is_out_of_memory(error):
-            raise
         allowed = f"its constructor {raised(error)}"
         raise config_error("model._target_", config.model["_target_"], allowed, "other settings of model.*") from None
     if not isinstance(model, nn.Module):

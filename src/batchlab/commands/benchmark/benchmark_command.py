@@ -40,7 +40,7 @@ from batchlab.report.step_time_table import (
 from batchlab.system.progress import Bar, make_console
 from batchlab.tracking.finished_runs import record_study
 from batchlab.tracking.stores import report_folder
-from batchlab.training.build import device_name
+from batchlab.training.build import device_name, use_settings
 
 CHECKS = (check, check_batches)
 
@@ -49,6 +49,7 @@ def series_of(measured: VariantTimes) -> Series:
     """Return what was measured of a variant, with its arithmetic."""
     variant, built = measured.variant, measured.variant.built
     flops, num_train = flops_per_example(built, variant.mode), len(built.dataset.train)
+    use_settings(built.config)
     peak = matmul_peak(built.device, built.config.precision)
     rows, num_blocks = (
         size_rows(measured.batch_sizes, measured.seconds, measured.peak_bytes, num_train),
