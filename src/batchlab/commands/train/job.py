@@ -18,6 +18,7 @@ from batchlab.profiling.micro_batch import resolve_micro_batch
 from batchlab.report.run_progress import RunProgress
 from batchlab.run.training_run import RunResult, run, stopped_result
 from batchlab.search.trial import SearchTrial, current_trial
+from batchlab.system.device_memory import is_out_of_memory
 from batchlab.system.host_lock import WORKERS, HostShare, host_shared
 from batchlab.system.progress import make_console
 from batchlab.system.signals import check_stop
@@ -42,7 +43,7 @@ def train(config: Config, sweep_id: str) -> tuple[float, ...]:
     try:
         prepared = prepare(run)
         results = [train_seed(prepared, config.seed + index, sweep_id) for index in range(config.num_seeds)]
-    except RanksFailed as error:
+    except (RanksFailed, NothingFits) as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None
     return objectives_of(config, results)
@@ -66,15 +67,15 @@ def train_trial(run: ResolvedRun, sweep_id: str, trial: SearchTrial) -> tuple[fl
     results = []
     try:
         prepared = prepare(run)
+        for index in range(config.num_seeds):
+            result = train_seed(prepared, config.seed + index, sweep_id, trial)
+            results.append(result)
+            if result.outcome != "done":
+                trial.finish(result.outcome, result.cause, [], costs_of(results))
+                return nothing
     except NothingFits as error:
         trial.finish("out_of_memory", str(error), [], {})
         return nothing
-    for index in range(config.num_seeds):
-        result = train_seed(prepared, config.seed + index, sweep_id, trial)
-        results.append(result)
-        if result.outcome != "done":
-            trial.finish(result.outcome, result.cause, [], costs_of(results))
-            return nothing
     values = objectives_of(config, results)
     missing = [name for name, value in zip(config.objectives, values, strict=True) if not math.isfinite(value)]
     cause = f"no value for {', '.join(missing)}" if missing else ""
@@ -133,8 +134,17 @@ def prepare(run: ResolvedRun) -> PreparedRun:
 
 
 def build_prepared(prepared: PreparedRun, seed: int) -> Built:
-    """Build a run of a seed, its clock counting step times that were measured alone where there are any."""
-    built = build_run(prepared.run, seed)
+    """Build a run of a seed, its clock counting step times that were measured alone where there are any.
+
+    Raises:
+        NothingFits: where the memory does not even do for the model.
+    """
+    try:
+        built = build_run(prepared.run, seed)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise NothingFits(f"out of memory before the first step: {str(error).splitlines()[0]}") from error
     return replace(built, clock=Clock(built.device, prepared.step_seconds)) if prepared.step_seconds else built
 
 
