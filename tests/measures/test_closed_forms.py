@@ -8,11 +8,14 @@ import torch
 from torch import nn
 from torch.autograd.functional import hessian
 from torch.func import functional_call
+from torch.nn.functional import cross_entropy
 
+from batchlab.measures.gradients import undisturbed
 from batchlab.measures.hessian import hessian_of, lambda_max, trace
 from batchlab.measures.keskar import keskar
 from batchlab.measures.landscape import Landscape, precise_loss
 from batchlab.measures.sam import adaptive_sam, sam
+from batchlab.models.vit import ViT
 
 DIAGONAL = torch.tensor([3.0, 1.0, 0.5, 4.0], dtype=torch.float64)
 ZERO = torch.zeros(4, dtype=torch.float64)
@@ -149,3 +152,26 @@ def test_phi_from_a_minimum_is_found_where_the_start_itself_has_no_gradient(quad
 def test_a_gradient_that_is_0_everywhere_is_an_error_not_a_phi_of_0():
     with pytest.raises(ArithmeticError, match="at every start"):
         keskar(fitted(1e4, precise_loss(nn.CrossEntropyLoss())))
+
+
+def test_attention_has_a_second_derivative_where_it_is_measured():
+    """The Hessian's product with a direction, against differences of gradients, in float64."""
+    torch.manual_seed(0)
+    model = ViT((1, 4, 4), 3, width=4, depth=1, num_heads=2).double()
+    inputs, targets = torch.randn(5, 1, 4, 4).double(), torch.tensor([0, 1, 2, 0, 1])
+    parameters = list(model.parameters())
+    directions = [torch.randn_like(each) for each in parameters]
+    with undisturbed(model):
+        grads = torch.autograd.grad(cross_entropy(model(inputs), targets), parameters, create_graph=True)
+        products = torch.autograd.grad(grads, parameters, directions)
+    differences, step = [], 1e-5
+    for sign in (1, -1):
+        with torch.no_grad():
+            for each, direction in zip(parameters, directions, strict=True):
+                each.add_(direction, alpha=sign * step)
+        differences.append(torch.autograd.grad(cross_entropy(model(inputs), targets), parameters))
+        with torch.no_grad():
+            for each, direction in zip(parameters, directions, strict=True):
+                each.sub_(direction, alpha=sign * step)
+    for product, above, below in zip(products, *differences, strict=True):
+        assert torch.allclose(product, (above - below) / (2 * step), rtol=1e-4, atol=1e-5)

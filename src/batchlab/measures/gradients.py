@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from batchlab.data.transforms import Prepare
 from batchlab.system.device_memory import is_out_of_memory
@@ -45,11 +46,14 @@ def drawn(built: Built, count: int) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Hold evaluation mode inside; afterwards modes, buffers and random numbers are what they were."""
+    """Hold evaluation mode inside; afterwards modes, buffers and random numbers are what they were.
+
+    Attention is computed step by step: torch's fused kernels have no second derivative, and none of each example.
+    """
     modes = {module: module.training for module in model.modules()}
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    with random_numbers_kept(device):
+    with random_numbers_kept(device), sdpa_kernel(SDPBackend.MATH):
         model.eval()
         try:
             yield

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from batchlab.data.argument_checks import image_shape, refuse, whole_number
 from batchlab.errors import config_error
@@ -11,8 +12,6 @@ from batchlab.errors import config_error
 
 class Attention(nn.Module):
     """Self-attention with heads: ``softmax(q k^T / sqrt(width / num_heads)) v``, then a linear layer.
-
-    Written out, because torch's fused kernels have no second derivative, which sharpness needs.
 
     Source: Vaswani et al. 2017, section 3.2.
     """
@@ -27,8 +26,7 @@ class Attention(nn.Module):
         """Map [B, tokens, width] to the same shape."""
         heads = self.qkv(tokens).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = heads.permute(2, 0, 3, 1, 4)
-        weights = (query @ key.mT * query.shape[-1] ** -0.5).softmax(-1)
-        return self.out((weights @ value).transpose(1, 2).flatten(2))
+        return self.out(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):
