@@ -156,8 +156,8 @@ def test_the_locks_of_a_host_are_not_in_a_jobs_own_temporary_folder(monkeypatch,
 
 def test_a_measurement_on_one_gpu_lets_the_others_train(monkeypatch, tmp_path):
     monkeypatch.setenv(LOCKS, str(tmp_path))
-    with host_shared("gpu-a") as share, host_alone("gpu-b") as is_alone, host_shared() as beside:
+    with host_shared(["gpu-a"]) as share, host_alone("gpu-b") as is_alone, host_shared() as beside:
         assert is_alone
         assert (share.num_here(), beside.num_here()) == (1, 1)
-    with host_shared("gpu-a") as first, host_shared("gpu-a"):
+    with host_shared(["gpu-a", "gpu-b"]) as first, host_shared(["gpu-b"]):
         assert first.num_here() == 2

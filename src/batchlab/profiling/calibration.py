@@ -20,7 +20,7 @@ from batchlab.models.norm import pass_sizes
 from batchlab.profiling.step_table import NAME, StepTimes, read_entry, untimed, write_entry
 from batchlab.profiling.timing import Cell, time_cells
 from batchlab.system.host_lock import host_alone
-from batchlab.training.build import build_run, lock_name, pick_device
+from batchlab.training.build import build_run, lock_names, pick_device
 from batchlab.training.plan import ResolvedRun, part_sizes
 
 SMALLEST, LEAST_TOP = 8, 64
@@ -54,7 +54,7 @@ def step_seconds(run: ResolvedRun) -> tuple[Callable[[int], float] | None, str]:
     sizes, micro, mlruns = run.batch_sizes, run.plan.micro_batch_size, run.config.mlruns
     entry = read_entry(mlruns, untimed(run))
     if entry.missing(wanted := sizes_to_time(max(sizes), run.plan.num_train, micro)):
-        with host_alone(lock_name(pick_device(run.config.device))) as is_alone:
+        with host_alone(*lock_names(pick_device(run.config.device))) as is_alone:
             entry = read_entry(mlruns, entry)  # another process may have measured while this one waited
             if missing := entry.missing(wanted):
                 entry = time_steps(run, entry, missing, is_alone)

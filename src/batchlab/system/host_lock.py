@@ -9,7 +9,7 @@ import fcntl
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -22,53 +22,51 @@ EVERYBODY = 0o1777
 
 
 class HostShare:
-    """A training's place among those on its host; without a folder of locks nothing is known of others."""
+    """A training's place among those on its devices; without folders of locks nothing is known of others."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-        self._slot: int | None = None
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders, self._slots = folders, list[int]()
         self.take()
 
     def take(self) -> None:
-        """Take a slot through the gate; waits while a measurement has the host, or is waiting for it."""
-        if self._folder is not None:
-            with _held(self._folder / "gate"):
-                self._slot = _free_slot(self._folder)
+        """Take a slot of each device through its gate; waits while a measurement has it, or is waiting for it."""
+        for folder in self._folders:
+            with _held(folder / "gate"):
+                self._slots.append(_free_slot(folder))
 
     def leave(self) -> None:
-        """Let the slot go."""
-        if self._slot is not None:
-            _let_go(self._slot)
-            self._slot = None
+        """Let the slots go."""
+        while self._slots:
+            _let_go(self._slots.pop())
 
     def give_way(self) -> None:
-        """Let a measurement go first that waits for the host; to be called while the training's clock stands."""
+        """Let a measurement go first that waits for a device; to be called while the training's clock stands."""
         with suppress(OSError):  # the folder has gone: no reason to end a training
-            if self._folder is not None and _is_held(self._folder / "gate"):
+            if any(_is_held(folder / "gate") for folder in self._folders):
                 self.leave()
                 self.take()
 
     def num_here(self) -> float:
-        """Count the processes of ours that train on this host now, this one among them; NaN where that is not known."""
+        """Count the processes of ours that train on one of the devices now, this one among them; NaN if not known."""
         with suppress(OSError):
-            if self._folder is not None and self._slot is not None:
-                return float(sum(map(_is_held, self._folder.glob("slot-*")))) or math.nan
+            if self._slots:
+                return max(float(sum(map(_is_held, each.glob("slot-*")))) for each in self._folders) or math.nan
         return math.nan
 
 
 @contextmanager
-def host_shared(device: str = "") -> Iterator[HostShare]:
-    """Train beside others on a device; not to be held while `host_alone` is asked for, which waits for every training.
+def host_shared(devices: Sequence[str] = ("",)) -> Iterator[HostShare]:
+    """Train beside others on some devices; not to be held while `host_alone` is asked for, which waits for trainings.
 
-    The device is the name of a GPU's own locks, empty for the CPUs.
+    A device is the name of a GPU's own locks, empty for the CPUs.
 
     Yields:
         The training's share; where no lock can be made (a read-only system) one that knows of nobody.
     """
     try:
-        share = HostShare(lock_folder(device))
+        share = HostShare([lock_folder(device) for device in devices])
     except OSError:
-        share = HostShare(None)
+        share = HostShare([])
     try:
         yield share
     finally:

@@ -133,10 +133,13 @@ def device_name(device: torch.device) -> str:
     return f"{device.type}: {name}"
 
 
-def lock_name(device: torch.device) -> str:
-    """Return the name of a GPU's locks, the same in every process that sees it; empty for the CPUs."""
+def lock_names(device: torch.device, num_processes: int = 1) -> list[str]:
+    """Return the names of the locks of a run's GPUs, the same in every process that sees them; empty for the CPUs."""
+    if device.type != "cuda":
+        return [""]
+    several = [torch.device("cuda", index) for index in range(min(num_processes, torch.cuda.device_count()))]
     properties = cast("Callable[[torch.device], Any]", torch.cuda.get_device_properties)  # pyright: ignore
-    return f"gpu-{properties(device).uuid}" if device.type == "cuda" else ""
+    return [f"gpu-{properties(each).uuid}" for each in ([device] if num_processes == 1 else several)]
 
 
 def random_numbers_kept(device: torch.device) -> AbstractContextManager[None]:

@@ -24,7 +24,7 @@ from batchlab.system.progress import make_console
 from batchlab.system.signals import check_stop
 from batchlab.system.torchrun_env import RanksFailed
 from batchlab.tracking.recorder import Recorder
-from batchlab.training.build import Built, build_run, device_name, lock_name, pick_device, resolve
+from batchlab.training.build import Built, build_run, device_name, lock_names, pick_device, resolve
 from batchlab.training.checkpoint import open_checkpointer
 from batchlab.training.clock import Clock
 from batchlab.training.evaluation import Evaluation
@@ -168,7 +168,7 @@ def train_seed(
         if checkpointer is not None and checkpointer.resumed_from is not None:
             tags |= {"resumed_from_step": str(checkpointer.resumed_from)}
         with (
-            host_shared(lock_name(built.device)) as host_share,
+            host_shared(lock_names(built.device, built.config.num_processes)) as host_share,
             Recorder(built, sweep_id, tags) as recorder,
             RunProgress(console, name) as watch,
             shared(built) as together,
