@@ -93,6 +93,11 @@ def of_target(kind: type[Traits], node: Mapping[str, Any], options: Iterable[Map
     return kind(**{each.name: traits[each.name] for each in fields(kind) if each.name in traits})  # pyright: ignore
 
 
+def own_settings(group: str, target: str) -> dict[str, Any]:
+    """Return the settings that batchlab's options of a group have for a `_target_`; none for one from elsewhere."""
+    return {key: value for node in _shipped(group) if node.get("_target_") == target for key, value in node.items()}
+
+
 def without_traits(node: Mapping[str, Any]) -> dict[str, Any]:
     """Return the node that is handed to its `_target_`."""
     return {key: value for key, value in node.items() if key != "traits"}

@@ -7,10 +7,10 @@ from dataclasses import replace
 import torch
 
 from batchlab.config.identity import config_key
-from batchlab.config.override_text import value_text
+from batchlab.config.override_text import override_text, value_text
 from batchlab.config.resolve import flat_params
 from batchlab.config.schema import OPEN_GROUPS, Config
-from batchlab.config.traits import LossTraits, LrScheduleTraits, OptimizerTraits, declared
+from batchlab.config.traits import LossTraits, LrScheduleTraits, OptimizerTraits, declared, own_settings
 from batchlab.data.dataset import Dataset
 from batchlab.errors import ConfigError, ConfigErrors, config_error, raised
 from batchlab.system.device_memory import is_out_of_memory
@@ -34,6 +34,10 @@ def check_data(config: Config) -> list[ConfigError]:
     Those of the first stage that has any: signatures and device, data and sizes, model, optimizer. Running out of
     memory is no error: it is an outcome of the run.
     """
+    return [_of_its_setting(config, error) for error in _errors(config)]
+
+
+def _errors(config: Config) -> list[ConfigError]:
     try:
         if errors := list(_signatures_and_device(config)):
             return errors
@@ -51,6 +55,22 @@ def check_data(config: Config) -> list[ConfigError]:
     finally:
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()  # this process may only wait for others that train
+
+
+def _of_its_setting(config: Config, error: ConfigError) -> ConfigError:
+    """Turn an object's complaint into one of the setting with whose value of batchlab's option there is none."""
+    group = error.key.removesuffix("._target_")
+    if group not in OPEN_GROUPS or not (own := own_settings(group, str(error.value))):
+        return error
+    node = getattr(config, group)
+    for name in node:
+        without = {key: value for key, value in node.items() if key != name}
+        mended = without | ({name: own[name]} if name in own else {})
+        if mended != node and not _errors(replace(config, **{group: mended})):
+            key = f"{group}.{name}"
+            fix = override_text(key, own[name]) if name in own else f"the command without {key}"
+            return ConfigError(key, value_text(node[name]), f"{error.value} {error.allowed}", fix)
+    return error
 
 
 def check_source(config: Config) -> list[ConfigError]:

@@ -89,11 +89,6 @@ def facts_of(variants: list[Variant]) -> str:
     return f"{', '.join(models)} on {built.dataset.name} {list(built.dataset.input_shape)}, {', '.join(devices)}"
 
 
-def device_name(device: torch.device) -> str:
-    """Return the device as its maker calls it."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else environment()["cpu"]
-
-
 def unjudged(series: Series) -> str:
     """List the sizes that have neighbours within 10 %, but too few to be judged."""
     sizes, judged = [row.batch_size for row in series.rows], {verdict.batch_size for verdict in series.verdicts}
