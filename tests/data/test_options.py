@@ -12,6 +12,6 @@ CONF = Path(__file__).resolve().parents[2] / "conf/data"
 def test_an_option_writes_out_every_argument_of_its_loader(path):
     option = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     loader = get_method(option.pop("_target_"))
-    assert option.pop("resident") == "auto"
+    assert option.pop("resident") == option.pop("num_workers") == "auto"
     assert list(option) == list(inspect.signature(loader).parameters)
     assert path.read_text().startswith("# ")

@@ -50,6 +50,7 @@ def test_the_stream_is_the_same_however_it_is_cut_and_wherever_it_lies(digits, a
         for stream in (
             BatchStream(placed(digits, CPU), 0, CPU, resident=True),
             BatchStream(digits, 0, CPU, resident=False),
+            BatchStream(digits, 0, CPU, resident=False, num_workers=2),
         ):
             inputs, targets = take_all(stream, cuts)
             assert torch.equal(inputs, reference[0])

@@ -167,6 +167,11 @@ ARGUMENTS = (
     _argument("data.path", "file or folder of your own data", str, None, MEMORY, fix="table.csv"),
     _argument("data.download", "whether files that are missing are fetched", bool, None, NOTHING),
     _argument("data.resident", "whether the data stay on the device", bool, ("auto", True, False), STEP, fix="auto"),
+    _argument(
+        *("data.num_workers", "processes that read data which do not stay on the device, ahead of training", int),
+        *((Interval(ge=0, le=1024), "auto"), STEP_TIME),
+        fix="auto",
+    ),
     _argument("model.*", "argument of the model", str, None, STEP, coarse=STEP_TIME),  # which knows it by its shapes
     _argument("loss.*", "argument of the loss", str, None, STEP, coarse=STEP_TIME | MEMORY),
     _argument("optimizer.*", "argument of the optimizer", str, None, STEP, coarse=STEP_TIME | MEMORY),

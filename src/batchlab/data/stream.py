@@ -5,6 +5,7 @@ places, follow from (seed, pass) alone. So a batch is a slice of the stream, exa
 passes, the same whatever came before it, and the same from memory or through a DataLoader.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,8 @@ from batchlab.data.transforms import Prepare
 
 CHUNK_BYTES = {"cpu": 1 << 20, "cuda": 1 << 26, "mps": 1 << 26}
 """Several small batches are gathered at once: on a CPU as many as its cache holds, else to save launches."""
+LOADED_BYTES = 1 << 23
+"""A worker's chunk: enough to be worth handing over, and several for each worker fit into a small /dev/shm."""
 
 
 @lru_cache(maxsize=4)
@@ -70,13 +73,15 @@ class BatchStream:
         seed: of order and augmentation.
         device: where batches are wanted.
         resident: the training split is one tensor on the device; else a DataLoader reads it.
+        num_workers: processes of that DataLoader; 0 = it reads when it is asked.
     """
 
-    def __init__(self, dataset: Dataset, seed: int, device: torch.device, resident: bool) -> None:
+    def __init__(self, dataset: Dataset, seed: int, device: torch.device, resident: bool, num_workers: int = 0) -> None:
         self._order = Order(len(dataset.train), seed)
         self._device = device
         self._prepare = Prepare(dataset, device, dataset.augment)
-        self._read = gather(dataset.train, self._order) if resident else LoadedChunks(dataset.train, self._order)
+        split, order = dataset.train, self._order
+        self._read = gather(split, order) if resident else LoadedChunks(split, order, device, num_workers)
         example_bytes = 4 * int(np.prod(dataset.input_shape))
         self._chunk_examples = max(1, CHUNK_BYTES[device.type] // example_bytes)
         self._start, self._inputs, self._targets = 0, torch.empty(0), torch.empty(0)
@@ -116,8 +121,7 @@ class BatchStream:
     def _gather(self, start: int, count: int) -> None:
         raw, targets = self._read(start, count)
         draws = self._order.draws(start, count) if self._prepare.augment else None
-        self._inputs = self._prepare(raw.to(self._device), draws)
-        self._targets, self._start = targets.to(self._device), start
+        self._inputs, self._targets, self._start = self._prepare(raw, draws), targets, start
 
 
 Reader = Callable[[int, int], tuple[Tensor, Tensor]]
@@ -164,12 +168,45 @@ def shares(start: int, count: int, stride: int, chunk_size: int) -> Iterator[lis
         start += stride
 
 
-class LoadedChunks:
-    """The training split's stream, read ahead by a DataLoader in chunks of so many examples, cut as asked."""
+def copied_ahead(chunks: Iterator[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield chunks on a device; a GPU copies each, on a stream of its own, while the one before it is trained on."""
+    if device.type != "cuda":
+        yield from ((inputs.to(device), targets.to(device)) for inputs, targets in chunks)
+        return
+    side = torch.cuda.Stream(device)
 
-    def __init__(self, split: Split, order: Order, chunk_size: int = 512) -> None:
-        self._rows, self._chunk_size = PositionRows(split, order), chunk_size
-        self._num_workers = 0 if isinstance(split.inputs, Tensor) else 2
+    def copied(chunk: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        with torch.cuda.stream(side):
+            return chunk[0].to(device, non_blocking=True), chunk[1].to(device, non_blocking=True)
+
+    ahead = copied(next(chunks))
+    for chunk in chunks:
+        here, training = ahead, torch.cuda.current_stream(device)
+        training.wait_stream(side)
+        ahead = copied(chunk)
+        for each in here:
+            each.record_stream(training)  # so that the side's next copy does not take its memory
+        yield here
+
+
+class LoadedChunks:
+    """The training split's stream, read ahead by a DataLoader in chunks of examples, copied to a device, cut as asked.
+
+    Args:
+        split: the training split.
+        order: which example stands where.
+        device: where chunks are wanted.
+        num_workers: processes that read; 0 = this one, when it is asked.
+        chunk_size: examples of a chunk; None = as many as `LOADED_BYTES` hold, at most 512.
+    """
+
+    def __init__(
+        self, split: Split, order: Order, device: torch.device, num_workers: int = 0, chunk_size: int | None = None
+    ) -> None:
+        example_bytes = split.inputs.dtype.itemsize * math.prod(split.inputs.shape[1:])
+        self._chunk_size = chunk_size or min(512, max(1, LOADED_BYTES // example_bytes))
+        self._rows, self._device, self._num_workers = PositionRows(split, order), device, num_workers
+        chunk_size = self._chunk_size
         self._expected: tuple[int, int, int] | None = None
         self._restart(0, shares(0, chunk_size, chunk_size, chunk_size))
 
@@ -190,7 +227,9 @@ class LoadedChunks:
             more_inputs, more_targets = next(self._chunks)
             inputs.append(more_inputs)
             targets.append(more_targets)
-        self._begin, self._inputs, self._targets = start, torch.cat(inputs), torch.cat(targets)
+        if len(targets) > 1:
+            inputs, targets = [torch.cat(inputs)], [torch.cat(targets)]
+        self._begin, self._inputs, self._targets = start, inputs[0], targets[0]
         return self._inputs[:count], self._targets[:count]
 
     def _restart(self, start: int, positions: Iterator[list[int]]) -> None:
@@ -199,10 +238,12 @@ class LoadedChunks:
             batch_sampler=positions,  # pyright: ignore[reportArgumentType]
             collate_fn=default_convert,  # a chunk is a batch already
             num_workers=self._num_workers,
+            pin_memory=self._device.type == "cuda",
         )
-        self._chunks: Iterator[tuple[Tensor, Tensor]] = iter(loader)
+        self._chunks = copied_ahead(iter(loader), self._device)
         self._hold_nothing(start)
 
     def _hold_nothing(self, start: int) -> None:
         split, nothing = self._rows.split, torch.arange(0)
-        self._begin, self._inputs, self._targets = start, split.inputs[nothing], split.targets[nothing]
+        self._begin, self._targets = start, split.targets[nothing].to(self._device)
+        self._inputs = split.inputs[nothing].to(self._device)

@@ -22,7 +22,7 @@ from batchlab.models.norm import pass_sizes
 from batchlab.system.child_processes import end_with_parent
 from batchlab.system.device_memory import free_bytes, peak_bytes, release_memory, status_bytes
 from batchlab.training.build import Built, build
-from batchlab.training.data_loading import load_placed
+from batchlab.training.data_loading import count_workers, load_placed
 from batchlab.training.gradient import accumulate
 
 STEPS_OF_STATE = {"float16": 20}
@@ -84,8 +84,10 @@ class Tester:
 
     def _stream(self) -> BatchStream:
         """Open the run's stream again, with buffers that hold nothing of other sizes."""
-        dataset, resident = load_placed(self._built.config.data, self._device)
-        return BatchStream(dataset, self._built.seed, self._device, resident)
+        config = self._built.config
+        dataset, resident = load_placed(config.data, self._device)
+        num_workers = count_workers(config.data, dataset, config.num_processes)
+        return BatchStream(dataset, self._built.seed, self._device, resident, num_workers)
 
     def _step(self, stream: BatchStream, size: int, num_parts: int) -> None:
         train_step = self._built.train_step

@@ -20,7 +20,7 @@ from batchlab.models.losses import RegressionLoss
 from batchlab.optim.lr_schedule import warm_up
 from batchlab.system.torchrun_env import torchrun_env
 from batchlab.training.clock import Clock
-from batchlab.training.data_loading import load_dataset, load_placed
+from batchlab.training.data_loading import count_workers, load_dataset, load_placed
 from batchlab.training.grad_norm_accumulator import GradNormAccumulator
 from batchlab.training.gradient import TrainStep, make_train_step, precise
 from batchlab.training.plan import Plan, ResolvedRun, Schedule, make_plan
@@ -92,7 +92,7 @@ def build_run(run: ResolvedRun, seed: int) -> Built:
     train_step = make_train_step(model, trained, loss_function, optimizer, config.precision)
     if config.measure.gradient_noise and config.precision != "float16":  # there gradients carry the scaler's factor
         train_step = replace(train_step, grad_norms=GradNormAccumulator(model.parameters()))
-    stream = BatchStream(dataset, seed, device, resident)
+    stream = BatchStream(dataset, seed, device, resident, count_workers(config.data, dataset, config.num_processes))
     parts = (train_step, forward, loss_function, stream, run.schedule, run.batch_sizes, Clock(device))
     return Built(config, seed, device, dataset, plan, *parts, settings)
 
@@ -104,6 +104,13 @@ def compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
     limits.recompile_limit = limits.accumulated_recompile_limit = MOST_PROGRAMS
     limits.fail_on_recompile_limit_hit = True
     return torch.compile(model, dynamic=False)
+
+
+def num_programs() -> int:
+    """Count the programs that torch.compile made in this process: one for each batch size, more with graph breaks."""
+    from torch._dynamo.utils import counters  # pyright: ignore[reportPrivateUsage], torch's own tests count by it
+
+    return counters["stats"]["unique_graphs"]
 
 
 def use_settings(config: Config) -> None:

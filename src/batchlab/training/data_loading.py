@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +16,11 @@ from batchlab.data.splits import normalised, placed
 from batchlab.errors import ConfigErrors, config_error, raised
 from batchlab.system.device_memory import free_bytes
 
+PLACEMENT = ("resident", "num_workers")
+"""Settings of a `data` node that say where the examples lie and who reads them; its loader is not given them."""
+MOST_WORKERS = 8
+"""Processes that read data by themselves: beyond so many a disk or a device is the limit."""
+
 
 def load_dataset(data: dict[str, Any]) -> Dataset:
     """Return the data set of a `data` node, read once per process.
@@ -22,7 +28,7 @@ def load_dataset(data: dict[str, Any]) -> Dataset:
     Raises:
         ConfigErrors: what the loader found wrong.
     """
-    return _load(json.dumps({key: value for key, value in data.items() if key != "resident"}))
+    return _load(json.dumps({key: value for key, value in data.items() if key not in PLACEMENT}))
 
 
 @lru_cache(maxsize=2)
@@ -51,16 +57,31 @@ def load_placed(data: dict[str, Any], device: torch.device) -> tuple[Dataset, bo
     return _load_placed(json.dumps(data), device)
 
 
+def is_resident(data: dict[str, Any], dataset: Dataset, device: torch.device) -> bool:
+    """Tell whether the examples lie on the device: auto is if they take less than half of its free memory."""
+    resident = data.get("resident", "auto")
+    if resident != "auto":
+        return resident
+    inputs = [split.inputs for split in (dataset.train, dataset.val, dataset.test)]
+    tensors = [each for each in inputs if isinstance(each, Tensor)]
+    fits = device.type == "cpu" or sum(each.nbytes for each in tensors) < free_bytes(device) / 2
+    return len(tensors) == len(inputs) and fits
+
+
+def count_workers(data: dict[str, Any], dataset: Dataset, num_processes: int) -> int:
+    """Return how many processes read a stream that is not resident; a process of a run has its share of the cores."""
+    num_workers = data.get("num_workers", "auto")
+    if num_workers != "auto":
+        return num_workers
+    share = len(os.sched_getaffinity(0)) // num_processes
+    return 0 if isinstance(dataset.train.inputs, Tensor) else min(MOST_WORKERS, max(1, share))
+
+
 @lru_cache(maxsize=2)
 def _load_placed(text: str, device: torch.device) -> tuple[Dataset, bool]:
     data = json.loads(text)
-    dataset, resident = load_dataset(data), data.get("resident", "auto")
-    if resident == "auto":
-        inputs = [split.inputs for split in (dataset.train, dataset.val, dataset.test)]
-        tensors = [each for each in inputs if isinstance(each, Tensor)]
-        fits = device.type == "cpu" or sum(each.nbytes for each in tensors) < free_bytes(device) / 2
-        resident = len(tensors) == len(inputs) and fits
-    if not resident:
+    dataset = load_dataset(data)
+    if not is_resident(data, dataset, device):
         return dataset, False
     dataset = placed(dataset, device)
     num_examples = sum(len(split) for split in (dataset.train, dataset.val, dataset.test))

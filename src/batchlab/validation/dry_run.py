@@ -16,7 +16,7 @@ from batchlab.errors import ConfigError, ConfigErrors, config_error, raised
 from batchlab.system.device_memory import is_out_of_memory
 from batchlab.system.torchrun_env import torchrun_env
 from batchlab.training.build import pick_device, resolve
-from batchlab.training.data_loading import load_dataset
+from batchlab.training.data_loading import is_resident, load_dataset
 from batchlab.training.plan import ResolvedRun, num_examples_of
 from batchlab.validation.first_step import check_first_step
 from batchlab.validation.model_checks import check_model, model_of
@@ -174,6 +174,10 @@ def _data_and_sizes(run: ResolvedRun) -> Iterator[ConfigError]:
             allowed = f"at most {num_train}, the size of the training split"
             fix = "batch_size=full" if key == "batch_size" else f"{key}={num_train}"
             yield ConfigError(key, value, allowed, fix)
+    num_workers = config.data.get("num_workers", "auto")
+    if num_workers != "auto" and is_resident(config.data, dataset, pick_device(config.device)):
+        allowed = "has no effect on data that lie on the device"
+        yield ConfigError("data.num_workers", num_workers, allowed, "data.num_workers=auto")
     every = config.eval.every_examples
     if every is not None and every < largest <= num_train:
         allowed = f"at least the largest batch, {largest}"

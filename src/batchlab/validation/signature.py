@@ -12,7 +12,7 @@ from batchlab.config.installation import CONF
 from batchlab.errors import ConfigError, nearest, reason
 
 GIVEN = {
-    "data": {"resident"},
+    "data": {"resident", "num_workers"},
     "model": {"input_shape", "num_classes"},
     "loss": {"traits"},
     "optimizer": {"params", "model", "lr", "traits"},

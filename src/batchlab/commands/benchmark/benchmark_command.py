@@ -40,7 +40,7 @@ from batchlab.report.step_time_table import (
 from batchlab.system.progress import Bar, make_console
 from batchlab.tracking.finished_runs import record_study
 from batchlab.tracking.stores import report_folder
-from batchlab.training.build import device_name, use_settings
+from batchlab.training.build import device_name, num_programs, use_settings
 
 CHECKS = (check, check_batches)
 
@@ -82,11 +82,14 @@ def show(what: str, series: list[Series], timings: Timings, keys: Benchmark) -> 
 
 
 def facts_of(variants: list[Variant]) -> str:
-    """Name model, data and device, whatever the tables call the variants."""
+    """Name model, data and device, whatever the tables call the variants, and how many programs were compiled."""
     models = dict.fromkeys(model_name(each.built.config) for each in variants)
     built = variants[0].built
     devices = dict.fromkeys(device_name(each.built.device) for each in variants)
-    return f"{', '.join(models)} on {built.dataset.name} {list(built.dataset.input_shape)}, {', '.join(devices)}"
+    compiled = f"; {num_programs()} compiled programs" if any(each.built.config.compile for each in variants) else ""
+    return (
+        f"{', '.join(models)} on {built.dataset.name} {list(built.dataset.input_shape)}, {', '.join(devices)}{compiled}"
+    )
 
 
 def unjudged(series: Series) -> str:
