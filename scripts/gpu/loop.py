@@ -14,6 +14,13 @@ from day import CUDA, DEVICE, config, error_of, say, sync
 from torch.utils.data import DataLoader, TensorDataset
 
 
+def with_graphs(built):
+    """Return the run's train step with passes that are recorded."""
+    from batchlab.training.cuda_graph import CudaRecorder, graphed
+
+    return graphed(built.train_step, CudaRecorder(built.device))
+
+
 def loops(built, other):
     """Return the loops that are timed: name -> function of a count of steps that returns seconds per step.
 
@@ -24,9 +31,7 @@ def loops(built, other):
     loader, model = loader_of(built), built.train_step.model
     runs = {"floor": floor(built), "ours": ours(built, built.train_step), "DataLoader": plain(built, loader)}
     if CUDA:
-        from graphed import graphed
-
-        runs["ours, graphed"] = ours(built, graphed(built.train_step, built.stream, built.plan.batch_size))
+        runs["ours, graphed"] = ours(built, with_graphs(built))
     found = {name: timed(model, run) for name, run in runs.items()}
     found["ours, budget=seconds"] = by_seconds(built)
     try:
@@ -161,8 +166,6 @@ def of(what, size, *typed):
 
 def graph_is_right():
     """Say the losses of fifty steps replayed beside those of fifty steps eager: are they the same?"""
-    from graphed import graphed
-
     from batchlab.training.build import build
     from batchlab.training.loop import fit
     from batchlab.training.plan import Plan
@@ -179,7 +182,7 @@ def graph_is_right():
         ends = []
         for is_graph in (False, True):
             built = build(config(*typed, "batch_size=64", "measure=none"), 0)
-            train_step = graphed(built.train_step, built.stream, 64) if is_graph else built.train_step
+            train_step = with_graphs(built) if is_graph else built.train_step
             plan = Plan(64, None, len(built.dataset.train), "steps", 50, 640)
             points = [
                 point.train_loss

@@ -33,6 +33,7 @@ def models():
     for name in some(("label_smoothing", "focal", "squared_error")):
         attempt("models", f"loss {name}", f"loss={name}")
     attempt("models", "streamed", *NETS["convnet"], "data.resident=false")
+    attempt("models", "streamed by workers", *NETS["convnet"], "data.resident=false", "data.num_workers=2")
     attempt("models", "micro 48", *NETS["convnet"], "micro_batch_size=48", *(["measure=brief"] if CUDA else []))
     attempt("models", "grow", "batch_schedule=grow", "lr_schedule=step")
     if CUDA:
@@ -71,6 +72,13 @@ def compiled():
     attempt("compile", "resnet20 bfloat16", *NETS["resnet20"], "compile=true", "precision=bfloat16", seconds=90)
     attempt("compile", "mlp micro 48", "compile=true", "micro_batch_size=48", seconds=60)
     attempt("compile", "grow", "compile=true", "batch_schedule=grow", "lr_schedule=step", seconds=60)
+    for name in some(NETS):
+        attempt("compile", f"{name} cuda_graph", *NETS[name], "compile=cuda_graph")
+    for name in some(("mlp6x64", "resnet20")):
+        attempt("compile", f"{name} auto", *NETS[name], "compile=auto")
+        attempt("compile", f"{name} cuda_graph bfloat16", *NETS[name], "compile=cuda_graph", "precision=bfloat16")
+    attempt("compile", "lbfgs cuda_graph", "compile=cuda_graph", "optimizer=lbfgs")
+    attempt("compile", "resnet20 cudnn_benchmark", *NETS["resnet20"], "cudnn_benchmark=true")
     from torch._dynamo import utils  # nothing may have fallen back to eager
 
     say("options", group="compile", name="dynamo frames", outcome=str(dict(utils.counters["frames"])))

@@ -53,9 +53,6 @@ class Benchmark:
         kind=list,
         fix=["resident"],
     )
-    cudnn_benchmark: Any = key(
-        [False], "values of torch.backends.cudnn.benchmark that are compared, on CUDA", (False, True), kind=list
-    )
     image_size: int | None = key(
         None, "pixels on a side of images made on the spot (data=synthetic_images)", COUNT, fix=32
     )

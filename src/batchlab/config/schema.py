@@ -138,7 +138,14 @@ class Config:
         STEP,
         fix=1,
     )
-    compile: bool = key(False, "whether torch.compile compiles the model", None, STEP)
+    compile: Any = key(
+        False,
+        "true = torch.compile; cuda_graph = launch a step's passes at once; auto = that where launches take the time",
+        (False, True, "cuda_graph", "auto"),
+        STEP,
+        fix=False,
+    )
+    cudnn_benchmark: bool = key(False, "whether cuDNN times its kernels for each batch size (a GPU)", None, STEP)
     launch: str = key("single", "one process, or ddp: num_processes share every batch", ("single", "ddp"), STEP)
     num_processes: int = key(
         1, "processes that share every batch of batch_size examples", Interval(ge=1, le=4096), STEP

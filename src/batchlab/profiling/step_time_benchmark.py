@@ -28,7 +28,6 @@ class Variant:
     built: Built  # at the largest batch size
     mode: Any  # train or inference
     feed: str  # resident or loader
-    cudnn_benchmark: bool  # as set
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class VariantTimes:
 
 
 def variants_of(keys: Benchmark, configs: list[Config]) -> list[Variant]:
-    """Build every combination of configuration, device, mode, feed and cuDNN setting at the largest batch size.
+    """Build every combination of configuration, device, mode and feed at the largest batch size.
 
     A configuration of several processes stands beside itself in one.
     """
@@ -56,9 +55,8 @@ def variants_of(keys: Benchmark, configs: list[Config]) -> list[Variant]:
         here = replace(config, device=device)
         num_train = len(load_dataset(here.data).train)
         built = build(replace(here, batch_size=sizes_of(keys, here, num_train)[-1]), config.seed)
-        flags = keys.cudnn_benchmark if built.device.type == "cuda" else keys.cudnn_benchmark[:1]
         feeds = keys.feeds or (["resident"] if most == 1 else ["loader"])
-        made += [(built, *each) for each in product(keys.modes, feeds, flags)]
+        made += [(built, *each) for each in product(keys.modes, feeds)]
     parts = [_parts_of(*each) for each in made]
     differing = [name for name in parts[0] if len({each[name] for each in parts}) > 1] or ["model", "device"]
     labels = [" ".join(each[name] for name in differing) for each in parts]
@@ -77,18 +75,18 @@ def model_name(config: Config) -> str:
     return str(config.model.get("name", config.model["_target_"].rsplit(".", 1)[-1]))
 
 
-def _parts_of(built: Built, mode: str, feed: str, cudnn_benchmark: bool) -> dict[str, str]:
+def _parts_of(built: Built, mode: str, feed: str) -> dict[str, str]:
     config = built.config
     return {
         "model": model_name(config),
         "device": str(built.device),
         "precision": config.precision,
-        "compile": "compiled" if config.compile else "eager",
+        "compile": {True: "compiled", False: "eager"}.get(config.compile, str(config.compile)),
         "micro": f"m={config.micro_batch_size}",
         "mode": mode,
         "feed": feed,
         "processes": f"{config.num_processes} process{'es' if config.num_processes > 1 else ''}",
-        "cudnn": "cudnn.benchmark" if cudnn_benchmark else "cudnn default",
+        "cudnn": "cudnn.benchmark" if config.cudnn_benchmark else "cudnn default",
     }
 
 
@@ -105,7 +103,7 @@ def time_variants(
             inputs, targets = built.stream.take(0, sizes[-1])
             stay = inputs.clone(), targets.clone()
         micro = built.plan.micro_batch_size
-        cells += [Cell(built, size, variant.mode, stay, variant.cudnn_benchmark, micro) for size in sizes]
+        cells += [Cell(built, size, variant.mode, stay, micro) for size in sizes]
         owners += [place] * len(sizes)
     clock: Any = keys.clock
     timings = time_cells(cells, keys.num_blocks, keys.budget_seconds, clock, tell)

@@ -38,7 +38,6 @@ class Cell:
     # at least batch_size examples that stay on the device, of which each step takes the first; None = the run's own
     # stream of examples, with its loader
     batch: tuple[Tensor, Tensor] | None = None
-    cudnn_benchmark: bool = False  # of torch.backends.cudnn, while it is timed
     micro_batch_size: int | None = None  # most examples of a part, or None
 
 
@@ -155,7 +154,6 @@ def stepper(cell: Cell) -> Callable[[int], None]:
             torch.cuda.set_device(cell.built.device.index or 0)
         train_step.model.train(cell.mode == "train")
         use_settings(cell.built.config)
-        torch.backends.cudnn.benchmark = cell.cudnn_benchmark
         with torch.set_grad_enabled(cell.mode == "train"):
             for _ in range(num_steps):
                 step() if cell.mode == "train" else forward()

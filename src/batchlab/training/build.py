@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -20,9 +21,10 @@ from batchlab.models.losses import RegressionLoss
 from batchlab.optim.lr_schedule import warm_up
 from batchlab.system.torchrun_env import torchrun_env
 from batchlab.training.clock import Clock
+from batchlab.training.cuda_graph import CudaRecorder, graphed, unrecordable
 from batchlab.training.data_loading import count_workers, load_dataset, load_placed
 from batchlab.training.grad_norm_accumulator import GradNormAccumulator
-from batchlab.training.gradient import TrainStep, make_train_step, precise
+from batchlab.training.gradient import DTYPES, TrainStep, make_train_step, precise
 from batchlab.training.plan import Plan, ResolvedRun, Schedule, make_plan
 
 WARMUP_FROM = 0.1
@@ -84,17 +86,28 @@ def build_run(run: ResolvedRun, seed: int) -> Built:
     dataset, resident = load_placed(config.data, device)
     torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType], torch leaves its argument untyped
     model = build_model(config, dataset).to(device)
+    model.to(memory_format=memory_format(config, dataset, device))  # pyright: ignore[reportCallIssue, reportUnknownMemberType]
     settings = scaled_settings(config, plan.batch_size)
     optimizer = build_optimizer(config, model, settings)
     loss_function = build_loss(config, dataset)
     forward = precise(model, config.precision, device)
-    trained = precise(compiled(model), config.precision, device) if config.compile else forward
+    trained = precise(compiled(model), config.precision, device) if config.compile is True else forward
     train_step = make_train_step(model, trained, loss_function, optimizer, config.precision)
     if config.measure.gradient_noise and config.precision != "float16":  # there gradients carry the scaler's factor
         train_step = replace(train_step, grad_norms=GradNormAccumulator(model.parameters()))
     stream = BatchStream(dataset, seed, device, resident, count_workers(config.data, dataset, config.num_processes))
+    if device.type == "cuda" and can_be_graphed(config):
+        is_auto, inputs = config.compile == "auto", stream.take(0, plan.batch_size)[0]
+        if not (is_auto and unrecordable(deepcopy(model).train(), inputs)):
+            train_step = graphed(train_step, CudaRecorder(device), only_if_launch_bound=is_auto)
     parts = (train_step, forward, loss_function, stream, run.schedule, run.batch_sizes, Clock(device))
     return Built(config, seed, device, dataset, plan, *parts, settings)
+
+
+def can_be_graphed(config: Config) -> bool:
+    """Tell whether a run asks for CUDA graphs and its steps are one part in one process, which is what they record."""
+    is_asked = config.compile in ("cuda_graph", "auto")
+    return is_asked and config.micro_batch_size == "none" and config.num_processes == 1
 
 
 def compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -114,7 +127,7 @@ def num_programs() -> int:
 
 
 def use_settings(config: Config) -> None:
-    """Set what torch keeps for a whole process: threads, and whether float32 products are TF32's.
+    """Set what torch keeps for a whole process: threads, how cuDNN picks kernels, whether float32 products are TF32's.
 
     Threads are num_threads, else an equal share of the cores for each process of a run; torchrun has set each its own.
     float32 means float32 in convolutions as well, for which torch's default is TF32.
@@ -122,6 +135,7 @@ def use_settings(config: Config) -> None:
     share = DEFAULT_THREADS if torchrun_env() else max(1, DEFAULT_THREADS // config.num_processes)
     torch.set_num_threads(config.num_threads or share)
     is_tf32 = config.precision == "tf32"
+    torch.backends.cudnn.benchmark = config.cudnn_benchmark
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = is_tf32
 
 
@@ -147,6 +161,12 @@ def lock_names(device: torch.device, num_processes: int = 1) -> list[str]:
     several = [torch.device("cuda", index) for index in range(min(num_processes, torch.cuda.device_count()))]
     properties = cast("Callable[[torch.device], Any]", torch.cuda.get_device_properties)  # pyright: ignore
     return [f"gpu-{properties(each).uuid}" for each in ([device] if num_processes == 1 else several)]
+
+
+def memory_format(config: Config, dataset: Dataset, device: torch.device) -> torch.memory_format:
+    """Return how convolutions' weights lie: channels last for images in half precision, else as they were made."""
+    is_for_tensor_cores = device.type == "cuda" and config.precision in DTYPES and len(dataset.input_shape) == 3
+    return torch.channels_last if is_for_tensor_cores else torch.preserve_format
 
 
 def random_numbers_kept(device: torch.device) -> AbstractContextManager[None]:

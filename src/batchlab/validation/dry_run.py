@@ -12,10 +12,13 @@ from batchlab.config.resolve import flat_params
 from batchlab.config.schema import OPEN_GROUPS, Config
 from batchlab.config.traits import LossTraits, LrScheduleTraits, OptimizerTraits, declared, own_settings
 from batchlab.data.dataset import Dataset
+from batchlab.data.transforms import Prepare
 from batchlab.errors import ConfigError, ConfigErrors, config_error, raised
+from batchlab.models.norm import pass_sizes
 from batchlab.system.device_memory import is_out_of_memory
 from batchlab.system.torchrun_env import torchrun_env
-from batchlab.training.build import pick_device, resolve
+from batchlab.training.build import can_be_graphed, pick_device, resolve
+from batchlab.training.cuda_graph import unrecordable
 from batchlab.training.data_loading import is_resident, load_dataset
 from batchlab.training.plan import ResolvedRun, num_examples_of
 from batchlab.validation.first_step import check_first_step
@@ -123,6 +126,8 @@ def _signatures_and_device(config: Config) -> Iterator[ConfigError]:
     if config.device == "mps" and not torch.backends.mps.is_available():
         yield ConfigError("device", config.device, "this machine has no MPS device", "device=auto")
     yield from _precision(config)
+    if config.cudnn_benchmark and pick_device(config.device).type != "cuda":
+        yield ConfigError("cudnn_benchmark", "true", "has no effect without a CUDA device", "cudnn_benchmark=false")
 
 
 def _precision(config: Config) -> Iterator[ConfigError]:
@@ -204,11 +209,30 @@ def _task(config: Config, dataset: Dataset) -> Iterator[ConfigError]:
 
 
 def _programs(run: ResolvedRun) -> Iterator[ConfigError]:
-    """Check that not every batch of a schedule would be compiled anew."""
-    num_sizes = len(run.batch_sizes)
-    if run.config.compile and num_sizes > MOST_COMPILED:
+    """Check that not every batch of a schedule would be compiled anew, and that a step can be a CUDA graph."""
+    config, num_sizes = run.config, len(run.batch_sizes)
+    if config.compile and num_sizes > MOST_COMPILED:
         allowed = f"a program is compiled for each batch size, and this schedule has {num_sizes} of them"
-        yield ConfigError("compile", "true", allowed, "compile=false")
+        yield ConfigError("compile", value_text(config.compile), allowed, "compile=false")
+    if config.compile != "cuda_graph":
+        return
+    if pick_device(config.device).type != "cuda":
+        yield ConfigError("compile", "cuda_graph", "needs a CUDA device", "compile=false")
+    elif not can_be_graphed(config):
+        allowed = "records steps of one part in one process"
+        yield ConfigError("compile", "cuda_graph", allowed, "compile=true, or micro_batch_size=none num_processes=1")
+    else:
+        yield from check_recording(run)
+
+
+def check_recording(run: ResolvedRun) -> Iterator[ConfigError]:
+    """Find what a CUDA graph of the model would not compute again."""
+    model = model_of(run.config, run.dataset).train()
+    inputs = Prepare(run.dataset, torch.device("cpu"))(
+        run.dataset.train.inputs[torch.arange(max(2, pass_sizes(model)[1]))]
+    )
+    if why := unrecordable(model, inputs):
+        yield ConfigError("compile", "cuda_graph", f"the model cannot be recorded: {why}", "compile=true")
 
 
 def _optimizer(run: ResolvedRun) -> Iterator[ConfigError]:

@@ -86,7 +86,9 @@ def facts_of(variants: list[Variant]) -> str:
     models = dict.fromkeys(model_name(each.built.config) for each in variants)
     built = variants[0].built
     devices = dict.fromkeys(device_name(each.built.device) for each in variants)
-    compiled = f"; {num_programs()} compiled programs" if any(each.built.config.compile for each in variants) else ""
+    compiled = (
+        f"; {num_programs()} compiled programs" if any(each.built.config.compile is True for each in variants) else ""
+    )
     return (
         f"{', '.join(models)} on {built.dataset.name} {list(built.dataset.input_shape)}, {', '.join(devices)}{compiled}"
     )

@@ -57,10 +57,8 @@ def _processes(keys: Benchmark, num_processes: int, num_configs: int) -> Iterato
         if getattr(keys, key) not in ([value], None):
             allowed = f"processes that share batches are timed with {value}"
             yield ConfigError(key, getattr(keys, key), allowed, f"{key}=[{value}]")
-    for key in ("devices", "cudnn_benchmark"):
-        values = getattr(keys, key)
-        if isinstance(values, list) and len(values) > 1:
-            yield ConfigError(key, values, "one value where processes share batches", f"{key}=[...]")
+    if isinstance(keys.devices, list) and len(keys.devices) > 1:
+        yield ConfigError("devices", keys.devices, "one value where processes share batches", "devices=[...]")
     if keys.clock == "process":
         yield ConfigError("clock", "process", "says nothing of other processes", "clock=wall")
 
