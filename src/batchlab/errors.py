@@ -56,7 +56,8 @@ def raised(error: BaseException) -> str:
 def place_of(error: BaseException) -> str:
     """Say where an exception was raised, ``mine.py line 3``: the last place that is no library's, if there is one."""
     places = traceback.extract_tb(error.__traceback__)
-    place = next((each for each in reversed(places) if "site-packages" not in each.filename), places[-1])
+    own = (each for each in reversed(places) if "site-packages" not in each.filename and each.filename[0] != "<")
+    place = next(own, places[-1])
     return f"{place.filename.rsplit('/', 1)[-1]} line {place.lineno}"
 
 

@@ -57,22 +57,29 @@ def check_objectives(objectives: list[str]) -> list[ConfigError]:
     if odd := [each for each in objectives if not isinstance(each, str)]:
         allowed = "each objective is the name of a final metric"
         return [ConfigError("objectives", each, allowed, "objectives=[final/val_accuracy]") for each in odd]
-    for objective in objectives:
+    names = [each.rpartition(":")[2] for each in objectives]
+    for place, objective in enumerate(objectives):
+
+        def instead(better: str, objective: str = objective) -> str:
+            changed = dict.fromkeys(better if each == objective else each for each in objectives)
+            return f"objectives=[{','.join(changed)}]"
+
         direction, colon, name = objective.rpartition(":")
         if colon and direction not in ("minimize", "maximize"):
             allowed = "a direction is minimize or maximize"
-            errors.append(ConfigError("objectives", objective, allowed, f"objectives=[minimize:{name}]"))
+            meant = nearest(direction, ("minimize", "maximize")) or DIRECTIONS.get(name, "minimize")
+            errors.append(ConfigError("objectives", objective, allowed, instead(f"{meant}:{name}")))
         if name in TEST_METRICS:
             allowed = "the test split is measured once, at the end; select on val"
-            errors.append(ConfigError("objectives", objective, allowed, "objectives=[final/val_accuracy]"))
+            errors.append(ConfigError("objectives", objective, allowed, instead("final/val_accuracy")))
         elif name not in DIRECTIONS and not name.startswith(SHARPNESS):  # the rules know which of them are measured
             allowed = f"not a final metric; there are {', '.join(DIRECTIONS)}"
             fix = nearest(name, DIRECTIONS) or "final/val_accuracy"
-            errors.append(ConfigError("objectives", objective, allowed, f"objectives=[{fix}]"))
-        elif objectives.count(objective) > 1 and objective not in (error.value for error in errors):
+            errors.append(ConfigError("objectives", objective, allowed, instead(fix)))
+        elif names.index(name) < place:
             allowed = "stands there several times"
-            once = ",".join(dict.fromkeys(objectives))
-            errors.append(ConfigError("objectives", objective, allowed, f"objectives=[{once}]"))
+            once = [each for at, each in enumerate(objectives) if names.index(names[at]) == at]
+            errors.append(ConfigError("objectives", objective, allowed, f"objectives=[{','.join(once)}]"))
     if not objectives:
         allowed = "at least one final metric"
         errors.append(ConfigError("objectives", "[]", allowed, "objectives=[final/val_accuracy]"))

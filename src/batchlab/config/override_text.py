@@ -4,6 +4,7 @@ import shlex
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
 
 
@@ -13,6 +14,14 @@ def override_text(key: str, value: Any) -> str:
     E.g. ``lr=0.1`` or ``'data.drop=["petal length (cm)"]'``; a value is text, number, bool, None, list or dict.
     """
     return shlex.quote(f"{key}={value_text(value)}")
+
+
+def swept_values(override: Override) -> list[str]:
+    """List the values of a list or range in Hydra's grammar; none of a range without one, as where its step is 0."""
+    swept = override.value()
+    if isinstance(swept, RangeSweep) and not swept.step:
+        return []
+    return list(override.sweep_string_iterator())
 
 
 def value_text(value: Any) -> str:

@@ -53,8 +53,9 @@ def default_point(space: Space, base: DictConfig) -> dict[str, Any]:
     point = {}
     for each in space.plain:
         value = plain_value(base, each.key)
-        if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
-            point[each.name] = each.suggested(value)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+        if is_number and (suggested := each.suggested(value)) is not None:
+            point[each.name] = suggested
     choices = base.hydra.runtime.choices
     for each in space.structural:
         if choices.get(each.key) in each.items:

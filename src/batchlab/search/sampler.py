@@ -28,6 +28,8 @@ from batchlab.search.space import Dimension, Space
 
 TRIES = 5
 """Draws of the sampler, after which batch sizes are drawn at random."""
+MOST_START_UP = 10
+"""Random trials before Optuna's samplers begin with their own, unless their settings say more."""
 RANDOM_TRIES = 200
 """Random draws, after which the sampler has its way: then nearly all of the space does not fit."""
 
@@ -69,13 +71,21 @@ def sampler_of(settings: Settings, space: Space) -> Callable[[int, int], BaseSam
 
 
 def try_out(settings: Settings, space: Space) -> None:
-    """Have the sampler draw one point that nobody keeps: it raises whatever it says of its settings."""
+    """Have the sampler draw one point that nobody keeps, after random ones: it raises what it says of its settings."""
     logging.set_verbosity(logging.WARNING)
     directions = [StudyDirection[each.upper()] for each in settings.directions]
-    study = create_study(sampler=sampler_of(settings, space)(0, 0), directions=directions)
-    trial = study.ask()
-    for each in space.dimensions:
-        suggest(trial, each.name, each.distribution)
+    study = create_study(sampler=RandomSampler(seed=0), directions=directions)
+
+    def ask() -> Trial:
+        trial = study.ask()
+        for each in space.dimensions:
+            suggest(trial, each.name, each.distribution)
+        return trial
+
+    for number in range(MOST_START_UP):
+        study.tell(ask(), [float(number)] * len(directions))
+    study.sampler = sampler_of(settings, space)(0, 0)
+    ask()
 
 
 def grid_of(space: Space) -> dict[str, list[Any]]:

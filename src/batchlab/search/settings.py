@@ -122,7 +122,7 @@ def _unknown_sampler_keys(sampler: dict[str, Any]) -> Iterator[ConfigError]:
         return
     known = {*inspect.signature(get_object(sampler["_target_"])).parameters}.union(*declared, ["traits"])
     for key in sorted(key for key in set(sampler) - known if not key.startswith("_")):
-        full, close = f"hydra.sweeper.sampler.{key}", nearest(key, sorted(known))
+        full, close = f"hydra.sweeper.sampler.{key}", nearest(key, sorted(k for k in known if k[0] != "_"))
         allowed = f"no such key; {sampler['_target_']} has {', '.join(sorted(k for k in known if k[0] != '_'))}"
         fix = f"hydra.sweeper.sampler.{close}={sampler[key]}" if close else f"the command without {full}"
         yield ConfigError(full, sampler[key], allowed, fix)

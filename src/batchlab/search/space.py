@@ -44,7 +44,7 @@ class Dimension:
         return min(self.items, key=lambda item: abs(float(item) - suggested))
 
     def suggested(self, value: float) -> Any:
-        """Convert a value of the setting to Optuna's number: the nearest that the distribution has."""
+        """Convert a value of the setting to Optuna's: the nearest number; None where a list of choices lacks it."""
         if self.name.startswith("log2("):
             return self._clipped(round(math.log2(value)))
         if self.name.startswith("place("):
@@ -54,7 +54,8 @@ class Dimension:
         if isinstance(self.distribution, IntDistribution):
             step, low = self.distribution.step, self.distribution.low
             return self._clipped(low + step * round((value - low) / step))
-        return value
+        assert isinstance(self.distribution, CategoricalDistribution)
+        return value if value in self.distribution.choices else None
 
     def _clipped(self, number: Any) -> Any:
         assert isinstance(self.distribution, IntDistribution | FloatDistribution)

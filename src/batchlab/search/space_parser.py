@@ -18,6 +18,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from batchlab.config.override_text import swept_values
 from batchlab.errors import ConfigError, ConfigErrors, config_error
 from batchlab.search.space import Dimension, Space
 
@@ -60,12 +61,12 @@ def _dimension(override: Override, is_structural: bool, is_typed: bool) -> Dimen
     if override.is_interval_sweep():
         name, distribution, ends = _interval(name, text, override.value())
         return Dimension(key, name, distribution, (), ends, is_structural, is_typed)
-    items = list(override.sweep_string_iterator())
+    items = swept_values(override)
     if not items:
         raise config_error(key, text, "has no value: a range goes up and excludes its end", f"{key}=16,32,64")
     if len(set(items)) < len(items):
         raise config_error(key, text, "has a value twice", f"{key}={','.join(dict.fromkeys(items))}")
-    values = [_value(item) for item in items]
+    values = [value_of(item) for item in items]
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) < len(items) or is_structural:
         choices = CategoricalDistribution(items if is_structural else values)
@@ -77,8 +78,8 @@ def _dimension(override: Override, is_structural: bool, is_typed: bool) -> Dimen
     return Dimension(key, name, distribution, ordered, tuple(dict.fromkeys(probes)), is_structural, is_typed)
 
 
-def _value(item: str) -> Any:
-    """What Hydra's grammar makes of one item of a list; text stays text."""
+def value_of(item: str) -> Any:
+    """Return what Hydra's grammar makes of one item of a list; text stays text."""
     for kind in (int, float):
         try:
             return kind(item)

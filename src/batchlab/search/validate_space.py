@@ -8,11 +8,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
-from batchlab.config.hydra_internals import is_basic
+from batchlab.config.hydra_internals import is_basic, locate
 from batchlab.config.instantiate import made
 from batchlab.config.keys import Affects
 from batchlab.config.schema import OPEN_GROUPS, Config, declared_key
@@ -23,6 +22,7 @@ from batchlab.search.sampler import try_out
 from batchlab.search.search_plan import SearchPlan, fingerprint, fix_time_objective, typed_config
 from batchlab.search.settings import Settings, read_settings
 from batchlab.search.space import Dimension, Space
+from batchlab.search.space_parser import value_of
 from batchlab.search.trial_configs import is_active, parse_space
 from batchlab.system.torchrun_env import torchrun_env
 from batchlab.validation.compose_errors import diagnose
@@ -59,7 +59,7 @@ def validate_space(
         return [], None, list(error.errors)
     except COMPOSE_ERRORS as error:
         return [], None, diagnose(config_name, list(overrides), list(extra), str(error))
-    if settings.metrics:  # without, the sampler would refuse what is wrong with the objectives
+    if settings.metrics and set(settings.directions) <= {"minimize", "maximize"}:  # else the objectives are to blame
         errors += _names(settings, space, overrides)
     corners, more = _checked_corners(config_name, list(extra), space, overrides)
     if errors := [*errors, *more]:
@@ -100,7 +100,7 @@ def _names(settings: Settings, space: Space, overrides: Sequence[str]) -> Iterat
             yield ConfigError("hydra.sweeper.pruner", target, f"refused its settings: it {raised(error)}", fix)
     if settings.custom_search_space:
         try:
-            get_method(settings.custom_search_space)
+            locate(settings.custom_search_space)
         except Exception as error:
             key = "hydra.sweeper.custom_search_space"
             fix = f"{key}=null, or {key}=package.module.function"
@@ -146,8 +146,8 @@ def _checked_corners(
             except COMPOSE_ERRORS as error:
                 found, more = [], diagnose(config_name, [*lines, *corner], extra, str(error))
             corners += found
-            errors += [in_space(item, space) for item in more]
-    return corners, [*errors, *(_never_there(key, space) for key in sorted(missing))]
+            errors += more
+    return corners, [*in_space(errors, space), *(_never_there(key, space) for key in sorted(missing))]
 
 
 def _points(space: Space, base: DictConfig, active: list[Dimension]) -> Iterator[tuple[str, ...]]:
@@ -168,12 +168,17 @@ def _never_there(key: str, space: Space) -> ConfigError:
     return ConfigError(key, described, "no configuration of this search has that key", fix)
 
 
-def in_space(error: ConfigError, space: Space) -> ConfigError:
-    """Change the fix of a corner's error to a range or a list."""
-    dimension = next((each for each in space.dimensions if each.key == error.key), None)
-    if dimension is None:
-        return error
-    if not dimension.items:
-        return replace(error, fix=f"another range of {dimension.key}; it is {dimension.described()}")
-    others = [item for item in dimension.items if item != str(error.value)]
-    return replace(error, fix=f"{dimension.key}={','.join(others)}") if others else error
+def in_space(errors: Sequence[ConfigError], space: Space) -> list[ConfigError]:
+    """Change the fixes of the corners' errors to a range, or a list without all that is wrong in it."""
+    dimensions = {each.key: each for each in space.dimensions}
+    wrong = {(each.key, value_of(str(each.value))) for each in errors}
+
+    def changed(error: ConfigError) -> ConfigError:
+        if (dimension := dimensions.get(error.key)) is None:
+            return error
+        if not dimension.items:
+            return replace(error, fix=f"another range of {dimension.key}; it is {dimension.described()}")
+        others = [item for item in dimension.items if (error.key, value_of(item)) not in wrong]
+        return replace(error, fix=f"{dimension.key}={','.join(others)}") if others else error
+
+    return list(map(changed, errors))

@@ -10,6 +10,7 @@ from hydra.errors import HydraException
 
 from batchlab.config.hydra_internals import args_parser
 from batchlab.config.installation import CONF, program
+from batchlab.config.override_text import swept_values
 from batchlab.errors import ConfigError
 from batchlab.validation.compose_errors import not_a_setting
 
@@ -43,7 +44,7 @@ def _swept_settings_of_hydra(overrides: Sequence[str]) -> Iterator[ConfigError]:
             continue  # said with every other line that cannot be read
         if override.is_sweep_override():
             key, _, value = line.partition("=")
-            values = list(override.sweep_string_iterator()) if override.is_discrete_sweep() else []
+            values = swept_values(override) if override.is_discrete_sweep() else []
             fix = (
                 shlex.quote(f"{key}={values[-1 if key == 'search' else 0]}") if values else f"the command without {key}"
             )

@@ -15,8 +15,9 @@ from batchlab.config.command_keys import KEYS, key_errors
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
 from batchlab.config.hydra_internals import keys_of
 from batchlab.config.installation import program
-from batchlab.config.override_text import override_text
+from batchlab.config.override_text import override_text, swept_values
 from batchlab.config.resolve import resolved
+from batchlab.config.schema import declared_key
 from batchlab.errors import ConfigError, ConfigErrors, nearest, reason
 from batchlab.validation.rules import check_config
 
@@ -37,6 +38,11 @@ SYNONYMS = {
     "storage": "hydra.sweeper.storage",
 }
 """What other programs call a key of ours."""
+OPTION_SYNONYMS = {"optuna": "batchlab", "mse": "squared_error", "l2": "squared_error"} | dict.fromkeys(
+    ("ce", "nll", "xent"), "cross_entropy"
+)
+"""What other programs call an option of ours."""
+TABLES = (".csv", ".tsv", ".txt", ".gz", ".parquet")
 
 
 def diagnose(config_name: str, overrides: list[str], extra: list[str], message: str) -> list[ConfigError]:
@@ -48,8 +54,11 @@ def diagnose(config_name: str, overrides: list[str], extra: list[str], message: 
         extra: overrides of our own, e.g. the search path.
         message: Hydra's own, told where no single override is to blame.
     """
-    extra = [*extra, *_sweeper_lines(config_name, overrides, extra)]
-    default = compose(config_name, extra)
+    own, extra = extra, [*extra, *_group_lines(config_name, overrides, extra)]
+    try:
+        default = compose(config_name, extra)
+    except COMPOSE_ERRORS:  # of groups that do not go together
+        default = compose(config_name, own)
     HydraConfig.instance().set_config(default)  # what a default is made of, as the study's name is
     errors, good = [], []
     for line, cut_off in joined(overrides):
@@ -87,11 +96,12 @@ def joined(overrides: list[str]) -> Iterator[tuple[str, str]]:
         yield " ".join([line, *rest]), f"-m {shlex.quote(''.join([line, *rest]).rstrip(','))}" if is_cut_off else ""
 
 
-def _sweeper_lines(config_name: str, overrides: list[str], extra: list[str]) -> list[str]:
-    """List what was typed that chooses a sweeper, without which there are none of its keys."""
-    lines = [line for line in overrides if line.startswith(("search=", "hydra/sweeper="))]
+def _group_lines(config_name: str, overrides: list[str], extra: list[str]) -> list[str]:
+    """List what was typed that chooses an option of a group, without which there are none of its keys."""
+    loader = GlobalHydra.instance().config_loader()
+    lines = [line for line in overrides if "=" in line and loader.get_group_options(line.partition("=")[0])]
     default = compose(config_name, extra)
-    return [line for line in lines if not _errors_of(config_name, line, extra, default)]
+    return [_values(line)[0] for line in lines if not _errors_of(config_name, line, extra, default)]
 
 
 def _values(line: str) -> list[str]:
@@ -101,7 +111,7 @@ def _values(line: str) -> list[str]:
         return [line]
     if override.is_interval_sweep():
         return []
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    return [f"{override.get_key_element()}={value}" for value in swept_values(override)]
 
 
 def _errors_of(config_name: str, line: str, extra: list[str], default: DictConfig) -> list[ConfigError]:
@@ -138,13 +148,23 @@ def _error_of(config_name: str, line: str, extra: list[str], default: DictConfig
     except MissingConfigException as error:
         options = [option for option in error.options or [] if not option.startswith("_")]  # what others share
         allowed = f"no such option; there are {', '.join(options)}" if options else "no such group of options"
-        close = nearest(value, options) or (options[0] if options else "...")
-        return ConfigError(key, value, allowed, f"{key}={close}")
+        return ConfigError(key, value, allowed, _option_like(key, value, options, default))
     except COMPOSE_ERRORS as error:
         if line.startswith("+") and OmegaConf.select(default, key, throw_on_missing=False) is not None:
             return ConfigError(f"+{key}", value, "+ adds a new key, and this one is there", line.lstrip("+"))
         return _value_or_key(key, value, error, default)
     return None
+
+
+def _option_like(key: str, value: str, options: list[str], default: DictConfig) -> str:
+    """Return the override of the option that was meant, else of the one that stands there without it."""
+    if key == "data" and value.endswith(TABLES):
+        return f"data=table data.path={value}"
+    if "." in value and "own" in options:
+        return f"{key}=own {key}._target_={value}"
+    synonym = OPTION_SYNONYMS.get(value)
+    close = synonym if synonym in options else nearest(value, options)
+    return f"{key}={close or default.hydra.runtime.choices.get(key) or '...'}"
 
 
 def _value_or_key(key: str, value: str, error: Exception, default: DictConfig) -> ConfigError:
@@ -165,12 +185,16 @@ def _value_or_key(key: str, value: str, error: Exception, default: DictConfig) -
         return ConfigError(key, value, allowed, fix)
     if OmegaConf.is_list(known) and not value.startswith("["):
         return ConfigError(key, value, "a list stands in brackets", shlex.quote(f"{key}=[{value}]"))
+    if (error_of_values := declared_key(key).error(value, key)) is not None:
+        return error_of_values
     plain = OmegaConf.to_container(known) if OmegaConf.is_config(known) else known
     fix = f"the command without {key}" if known is None else override_text(key, plain)
     return ConfigError(key, value, said, fix)
 
 
 def _unknown_key(key: str, value: str, keys: list[str]) -> ConfigError:
+    if inner := [each for each in keys if each.endswith(f".{key}") and not each.startswith("hydra.")]:
+        return ConfigError(key, value, f"no such key; there is {' and '.join(inner)}", f"{inner[0]}={value}")
     others = [program(name) for name, kind in KEYS.items() if key in {each.name for each in fields(kind)}]
     if others and key not in SYNONYMS:
         return ConfigError(key, value, f"a key of {' and '.join(others)}", f"the command without {key}")

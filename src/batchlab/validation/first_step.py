@@ -78,7 +78,7 @@ def _loss(config: Config, dataset: Dataset) -> Callable[[Tensor, Tensor], Tensor
     except ConfigErrors:
         raise
     except Exception as error:
-        raise config_error("loss._target_", name, f"its constructor {raised(error)}", fix) from None
+        raise config_error("loss._target_", name, raised(error), fix) from None
 
 
 def _optimizer(run: ResolvedRun, model: nn.Module) -> torch.optim.Optimizer:

@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
+from batchlab.config.override_text import swept_values
 from batchlab.config.resolve import resolved
 from batchlab.config.schema import MISSING, Config
 from batchlab.config.trusted_targets import untrusted
@@ -80,7 +81,8 @@ def _grid_errors(parsed: list[Override]) -> list[ConfigError]:
     """Find keys that were typed several times, and intervals, which have no values to go through."""
     keys = [override.get_key_element() for override in parsed]
     errors = []
-    is_search = any(override.key_or_group in ("search", "hydra/sweeper") for override in parsed)
+    none = {"search": "none", "hydra/sweeper": "basic"}
+    is_search = any(none.get(each.key_or_group, each.value()) != each.value() for each in parsed)
     for at, override in enumerate(parsed):
         if (key := override.get_key_element()) in keys[:at]:
             continue  # said where it stands first
@@ -116,7 +118,7 @@ def swept_lines(override: Override) -> list[str]:
     """List an override for each value of a list; of one value, itself."""
     if not override.is_sweep_override():
         return [override.input_line or ""]
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    return [f"{override.get_key_element()}={value}" for value in swept_values(override)]
 
 
 def _sweep_error(override: Override, allowed: str, fix: str) -> ConfigError:

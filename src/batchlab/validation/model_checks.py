@@ -45,8 +45,8 @@ def model_of(config: Config, dataset: Dataset) -> nn.Module:
     except ConfigErrors:
         raise
     except Exception as error:
-        allowed = f"its constructor {raised(error)}"
-        raise config_error("model._target_", config.model["_target_"], allowed, "other settings of model.*") from None
+        target, fix = config.model["_target_"], "other settings of model.*"
+        raise config_error("model._target_", target, raised(error), fix) from None
     if not isinstance(model, nn.Module):
         allowed = f"must make a torch.nn.Module, made {type(model).__name__}"
         raise config_error("model._target_", config.model["_target_"], allowed, "model=mlp, or a class of modules")

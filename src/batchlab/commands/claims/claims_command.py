@@ -44,6 +44,9 @@ SECONDS_BETWEEN_LINES = 30.0
 def check_names(keys: Claims, _configs: list[Config]) -> Iterator[ConfigError]:
     """Find names that are no experiments, or stand there twice."""
     known = experiment_names()
+    if not isinstance(keys.names, list):
+        yield ConfigError("names", keys.names, "a list, or words without names=", f"{program('claims')} {keys.names}")
+        return
     for name in [name for name in keys.names if name not in known]:
         close = nearest(str(name), known)
         yield ConfigError("names", name, f"one of {', '.join(known)}", f"{program('claims')} {close or known[0]}")

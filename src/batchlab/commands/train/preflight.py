@@ -66,13 +66,21 @@ def preflight(arguments: list[str], config_name: str = "train") -> Request:
 
         plan = found.search
         if errors:
-            errors = [in_space(error, plan.space) for error in errors]
+            errors = in_space(errors, plan.space)
         else:
             plan, errors = as_begun(plan, base)
         found = replace(found, search=plan)
     if errors:
-        stop(errors)
+        stop([_of_an_option(error, args.overrides) for error in errors])
     return replace(found, configs=[]) if found.search else found
+
+
+def _of_an_option(error: ConfigError, overrides: list[str]) -> ConfigError:
+    """Have a key that an option brings along deleted, where the fix is to leave out what was not typed."""
+    typed = {line.lstrip("+~").partition("=")[0] for line in overrides}
+    left_out, separator, others = error.fix.removeprefix("the command without ").partition(", or ")
+    is_brought = left_out != error.fix and left_out == error.key and "." in left_out and left_out not in typed
+    return replace(error, fix=f"~{left_out}{separator}{others}") if is_brought else error
 
 
 def _found(name: str, args: Namespace, extra: list[str], base: DictConfig | None) -> tuple[Request, list[ConfigError]]:
