@@ -93,16 +93,36 @@ def test_an_archive_that_is_cut_or_foreign_is_refused_before_anything_of_it_is_u
     assert not (tmp_path / "mlruns").exists()
 
 
-def test_a_broken_image_of_a_folder_is_named(type_command, tmp_path):
+def folder_of_images(tmp_path):
+    """The words of a command about a folder of 40 images, which is made."""
     for name in ("cat", "dog"):
         (tmp_path / "images" / name).mkdir(parents=True)
         for index in range(20):
             (tmp_path / "images" / name / f"{index}.png").write_bytes(as_png())
+    return "data=folder", f"data.path={tmp_path / 'images'}", "data.image_size=8", "batch_size=8", "measure=none"
+
+
+def test_a_broken_image_of_a_folder_is_named(type_command, tmp_path):
+    words = folder_of_images(tmp_path)
     (tmp_path / "images" / "dog" / "7.png").write_bytes(as_png()[:-30])
-    done = type_command("data=folder", f"data.path={tmp_path / 'images'}", "data.image_size=8", "batch_size=8")
+    done = type_command(*words)
     assert done.returncode == 2
     assert f"data.path={tmp_path}/images/dog/7.png: this image cannot be decoded" in done.stderr
     assert "replace or remove this file" in done.stderr
+
+
+def test_images_are_kept_when_a_command_goes_on_and_damage_to_what_is_kept_costs_nothing(type_command, tmp_path):
+    words, kept = folder_of_images(tmp_path), tmp_path / "mlruns" / "images"
+    refused = type_command(*words, "batch_size=1000")
+    assert "nothing was run, nothing was written" in refused.stderr
+    assert not (tmp_path / "mlruns").exists()
+    assert type_command(*words, "epochs=1").returncode == 0
+    (file,) = kept.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-50])
+    done = type_command(*words, "epochs=1")
+    assert done.returncode == 0, done.stderr
+    assert file.read_bytes() == whole
 
 
 def test_missing_numbers_of_a_table_are_said_with_column_and_row_and_do_no_harm(type_command, tmp_path):

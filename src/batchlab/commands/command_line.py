@@ -22,6 +22,7 @@ from batchlab.config.schema import Config
 from batchlab.config.trusted_targets import untrusted_jobs
 from batchlab.errors import ConfigError, ConfigErrors
 from batchlab.experiments.experiment import Experiment
+from batchlab.system.deferred_writes import writes_wait
 from batchlab.system.environment_errors import masked
 from batchlab.system.secrets import hide_passwords
 from batchlab.system.signals import heed_signals
@@ -85,6 +86,7 @@ def _module(name: str) -> Any:
     return import_module(f"batchlab.commands.{name}.{name}_command")
 
 
+@writes_wait()
 def read_command(name: str, arguments: Sequence[str]) -> Request:
     """Compose and check a command line; exits with code 2 and every error, with 0 after --help or --cfg job.
 

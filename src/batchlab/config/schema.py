@@ -173,6 +173,10 @@ ARGUMENTS = (
     _argument("data.root", "folder of the data set's files", str, None, MEMORY),
     _argument("data.path", "file or folder of your own data", str, None, MEMORY, fix="table.csv"),
     _argument("data.download", "whether files that are missing are fetched", bool, None, NOTHING),
+    _argument(
+        *("data.cache", "folder where decoded images are kept; null = nowhere", str, None, NOTHING),
+        **{"pattern": FOLDER, "is_optional": True, "fix": "mlruns/images"},
+    ),
     _argument("data.resident", "whether the data stay on the device", bool, ("auto", True, False), STEP, fix="auto"),
     _argument(
         *("data.num_workers", "processes that read data which do not stay on the device, ahead of training", int),

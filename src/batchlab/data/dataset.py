@@ -112,7 +112,8 @@ def image_statistics(images: Inputs | Tensor, num_sampled: int = 50_000) -> tupl
     histogram = torch.zeros(images.shape[1], 256, dtype=torch.float64)
     for part in picked.split(4096):
         for channel, pixels in enumerate(images[part].unbind(1)):
-            histogram[channel] += torch.bincount(pixels.flatten(), minlength=256)
+            # not torch's: its threads, for each small part, wait for each other on a shared machine
+            histogram[channel] += torch.from_numpy(np.bincount(pixels.numpy().ravel(), minlength=256))
     levels = torch.arange(256, dtype=torch.float64)
     shares = histogram / histogram.sum(dim=1, keepdim=True)
     mean = shares @ levels

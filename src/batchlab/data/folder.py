@@ -4,15 +4,20 @@ import hashlib
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from batchlab.data import image_cache
 from batchlab.data.argument_checks import class_counts, flag, refuse, split_settings, whole_number
 from batchlab.data.dataset import Augment, Dataset, Split, make_dataset, split_indices
+from batchlab.data.image_decoding import FileContents, decode, reason_of
+from batchlab.data.image_processes import read_all
 from batchlab.errors import ConfigError, config_error
+from batchlab.system.deferred_writes import write_when_checked
 
 MAX_DECODED_BYTES = 2 * 1024**3
 MAX_SHOWN = 8
@@ -41,7 +46,7 @@ class ImageFiles:
                 if isinstance(image, ConfigError):
                     faults.append(image)
                 else:
-                    images[row] = image
+                    images[row] = torch.from_numpy(image.copy())
         refuse(faults[:MAX_SHOWN])
         return images
 
@@ -54,6 +59,7 @@ def load_folder(
     val_fraction: float,
     test_fraction: float,
     split_seed: int,
+    cache: str | None = None,
 ) -> Dataset:
     """Load images of a folder with one sub-folder a class, as RGB, resized (short side) and cropped at the centre.
 
@@ -69,6 +75,7 @@ def load_folder(
         val_fraction: of the split, with the next two; see `dataset.split_indices`.
         test_fraction: see there.
         split_seed: see there.
+        cache: folder in which what was read of the files is kept until one of them changes; None = nowhere.
 
     Returns:
         Inputs [N, 3, image_size, image_size] uint8; classes are numbered by sorted folder name.
@@ -86,13 +93,16 @@ def load_folder(
     root = _existing(path)
     paths, targets, names = _find_images(root)
     chosen = split_indices(targets, val_fraction, test_fraction, split_seed)
-    files = ImageFiles(paths, image_size)
-    decode_now = math.prod(files.shape) < MAX_DECODED_BYTES
-    images = files[torch.arange(len(paths))] if decode_now else None
-    inputs = (ImageFiles(paths[part], image_size) if images is None else images[part] for part in chosen)
+    decode_now = math.prod((len(paths), 3, image_size, image_size)) < MAX_DECODED_BYTES
+    order = np.concatenate(chosen)
+    contents = _read(root, paths, order, image_size if decode_now else 0, cache)
+    ends = np.cumsum([len(part) for part in chosen])[:-1]
+    images = [torch.from_numpy(each) for each in np.split(contents.images, ends)]
+    inputs = images if decode_now else [ImageFiles(paths[part], image_size) for part in chosen]
     splits = map(Split, inputs, (targets[part] for part in chosen))
     augment = Augment(augment_flip, augment_crop) if augment_flip or augment_crop else None
-    digest = _digest(root, image_size, [(paths[part], targets[part]) for part in chosen])
+    hashes = np.split(contents.sha256, ends)
+    digest = _digest(root, image_size, [(paths[part], targets[part]) for part in chosen], hashes)
     shown = ", ".join(names[:MAX_SHOWN]) + (" ..." if len(names) > MAX_SHOWN else "")
     facts = (f"{len(paths):,} images in {len(names)} folders of {root}: {shown}",)
     if not decode_now:
@@ -128,24 +138,37 @@ def _find_images(root: Path) -> tuple[np.ndarray, Tensor, list[str]]:
     return paths, targets, found.classes
 
 
-def _decode(path: str, image_size: int) -> Tensor | ConfigError:
-    from PIL import Image
-    from torchvision.transforms import functional
+def _read(root: Path, paths: np.ndarray, order: np.ndarray, image_size: int, cache: str | None) -> FileContents:
+    """Return what the files hold, from the cache where it has them as they are, in this order; without faults."""
+    names = paths.tolist()
+    file = image_cache.cache_file(cache, root, image_size) if cache else None
+    state = image_cache.state_of(names, image_size) if file else None
+    found = image_cache.read(file, state, len(names), image_size) if file and state else None
+    is_new, found = found is None, found or read_all(names, image_size)
+    refuse([_fault(names[row], found.faults[row]) for row in sorted(found.faults)[:MAX_SHOWN]])
+    contents = FileContents(found.images[order], found.sha256[order], {})
+    if file and state and is_new:
+        write_when_checked(file, partial(image_cache.write, file, state, contents, order))
+    return contents
 
+
+def _decode(path: str, image_size: int) -> np.ndarray | ConfigError:
     try:
-        with Image.open(path) as file:
-            image = functional.resize(file.convert("RGB"), [image_size])  # type: ignore[arg-type]
-        return functional.pil_to_tensor(functional.center_crop(image, [image_size]))  # type: ignore[arg-type]
-    except Exception as error:  # each of Pillow's readers has its own way to fail on a damaged file
-        fix = "data.path=/another/folder, or replace or remove this file"
-        return ConfigError("data.path", path, f"this image cannot be decoded ({error})", fix)
+        return decode(Path(path).read_bytes(), image_size)
+    except Exception as error:  # see `decode`
+        return _fault(path, reason_of(error))
 
 
-def _digest(root: Path, image_size: int, splits: list[tuple[np.ndarray, Tensor]]) -> str:
-    sha = hashlib.sha256(str(image_size).encode())
-    for paths, targets in splits:
-        sha.update(f"split {len(paths)}".encode())
-        for path, target in zip(paths, targets.tolist(), strict=True):
-            content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-            sha.update(f"{Path(path).relative_to(root)} {target} {content}".encode())
+def _fault(path: str, why: str) -> ConfigError:
+    fix = "data.path=/another/folder, or replace or remove this file"
+    return ConfigError("data.path", path, f"this image cannot be decoded ({why})", fix)
+
+
+def _digest(root: Path, image_size: int, splits: list[tuple[np.ndarray, Tensor]], hashes: list[np.ndarray]) -> str:
+    sha, above = hashlib.sha256(str(image_size).encode()), os.path.join(root, "")
+    for (paths, targets), contents in zip(splits, hashes, strict=True):
+        names = (path.removeprefix(above) for path in paths.tolist())
+        rows = zip(names, targets.tolist(), map(bytes, contents), strict=True)
+        files = (f"{name} {target} {content.hex()}" for name, target, content in rows)
+        sha.update("".join([f"split {len(paths)}", *files]).encode())
     return sha.hexdigest()

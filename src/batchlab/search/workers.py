@@ -22,6 +22,7 @@ from batchlab.search.trial_queue import TrialQueue
 from batchlab.system.child_processes import (
     UNTIL,
     WORKER,
+    available_cores,
     describe_exit,
     end_all,
     end_with_parent,
@@ -168,8 +169,7 @@ class WorkerPool:
 
 def core_shares(num_workers: int) -> list[list[int]]:
     """Divide this process's cores: equal shares where there are enough, else one each in turn."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-    return dealt(num_workers, cores)
+    return dealt(num_workers, available_cores())
 
 
 def visible_gpus() -> list[str]:

@@ -25,6 +25,11 @@ def module_command(module: str, *arguments: str) -> tuple[list[str], dict[str, s
     return [sys.executable, "-P", "-m", module, *arguments], os.environ | {"PYTHONPATH": paths}
 
 
+def available_cores() -> list[int]:
+    """List the cores that this process may use, by number."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
 def end_with_parent(signum: int) -> None:
     """Have the kernel send this process a signal when its parent dies, where it can."""
     if sys.platform == "linux":

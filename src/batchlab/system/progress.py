@@ -10,9 +10,9 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeE
 PLAIN_WIDTH = 120
 
 
-def make_console() -> Console:
-    """Return a console on stdout, wide enough for the table where stdout is a file or a pipe; [x] is shown as it is."""
-    console = Console(file=sys.stdout, highlight=False, markup=False)
+def make_console(is_stderr: bool = False) -> Console:
+    """Return a console on stdout (or stderr), in a file or a pipe wide enough for the table; [x] is shown as it is."""
+    console = Console(file=sys.stderr if is_stderr else sys.stdout, highlight=False, markup=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     return console

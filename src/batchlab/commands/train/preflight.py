@@ -22,6 +22,7 @@ from batchlab.config.trusted_targets import has_folders_from_elsewhere, untruste
 from batchlab.errors import ConfigError, ConfigErrors
 from batchlab.experiments.arms import compose_arms
 from batchlab.experiments.experiment import Experiment, experiment_of, possible_configs
+from batchlab.system.deferred_writes import writes_wait
 from batchlab.system.secrets import in_files
 from batchlab.tracking.store_checks import check_stores
 from batchlab.validation.cli_args import folders_from_elsewhere, is_only_shown, read_flags, search_path
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from batchlab.search.search_plan import SearchPlan
 
 
+@writes_wait()
 def preflight(arguments: list[str], config_name: str = "train") -> Request:
     """Compose and check every job; exits with code 2 and every error where there is one.
 
