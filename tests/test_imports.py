@@ -13,7 +13,7 @@ from batchlab.config.schema import REPOSITORY
 
 PACKAGES = (
     *("errors", "system", "laws", "config", "tasks", "data", "models", "optim", "training", "measures", "run"),
-    *("distributed", "validation", "tracking", "profiling", "search", "report", "experiments", "commands", "api"),
+    *("distributed", "validation", "tracking", "profiling", "search", "report", "experiments", "commands"),
     "hydra_plugins",
 )
 """Bottom first: a module imports from its own package and from those before it."""

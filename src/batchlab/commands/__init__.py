@@ -1,1 +1,1 @@
-"""Commands: train, advise, benchmark, noise, report, claims."""
+"""Commands: train, advise, benchmark, noise, report, claims, ui, proxy."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from batchlab.data import image_cache
 from batchlab.data.argument_checks import class_counts, flag, refuse, split_settings, whole_number
@@ -41,7 +42,7 @@ class ImageFiles:
         paths = self._paths[np.asarray(indices)]
         images = torch.empty((len(paths), *self.shape[1:]), dtype=torch.uint8)
         faults: list[ConfigError] = []
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(1 if get_worker_info() else os.cpu_count()) as pool:  # a loader has several workers
             for row, image in enumerate(pool.map(lambda path: _decode(path, self._image_size), paths)):
                 if isinstance(image, ConfigError):
                     faults.append(image)
