@@ -35,7 +35,7 @@ coverage: $(READY)  ## the tests, and which lines they ran, child processes incl
 	$(RUN) -m coverage report --skip-covered
 
 proofs: $(READY)  ## the slow proofs
-	$(RUN) -m pytest -m "slow and not long" -n 2 --dist loadfile
+	$(RUN) -m pytest -m "slow and not long" -n 3 --dist worksteal
 
 long: $(READY)  ## the longest proofs, which CI leaves out
 	$(RUN) -m pytest -m long -n 2

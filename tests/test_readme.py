@@ -60,7 +60,14 @@ def test_the_pages_have_commands():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, lines in COMMANDS.items() if lines])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long if name == "tutorial.md" else ())
+        for name, lines in COMMANDS.items()
+        if lines
+    ],
+)
 def test_the_commands_of_a_page_run_in_their_order(name, tmp_path):
     for file, content in (files_of(PAGES["tutorial.md"]) | files_of(PAGES[name])).items():
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)

@@ -135,7 +135,7 @@ def test_the_servers_of_a_team_listen_on_this_machine_only(team):
     assert {address.ip for address in addresses} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
-@pytest.mark.parametrize("launcher", ["submitit_local", "ray"])
+@pytest.mark.parametrize("launcher", ["submitit_local", pytest.param("ray", marks=pytest.mark.long)])
 def test_engines_of_clusters_run_trials_of_a_study_on_postgresql(launcher, postgres, tmp_path):
     if launcher == "ray":
         pytest.importorskip("hydra_plugins.hydra_ray_launcher")

@@ -106,11 +106,11 @@ def test_divergence_is_seen_by_all_and_the_processes_stay(config_of):
 
 @pytest.mark.slow
 def test_a_process_that_is_killed_fails_the_run_with_its_name_and_leaves_none_behind(config_of):
-    config = config_of("epochs=200", "measure=none", TWO)
+    config, before = config_of("epochs=200", "measure=none", TWO), psutil.Process().children()
 
     def train_and_kill():
         with leader.shared(build(config, 0)) as built:
-            training, children = run(built), psutil.Process().children()
+            training, children = run(built), [each for each in psutil.Process().children() if each not in before]
             next(training)
             assert len(children) == 1
             children[0].kill()
@@ -118,7 +118,8 @@ def test_a_process_that_is_killed_fails_the_run_with_its_name_and_leaves_none_be
 
     with pytest.raises(RanksFailed, match="Process 1 of the run was ended by SIGKILL"):
         train_and_kill()
-    assert not [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+    after = [each for each in psutil.Process().children() if each not in before]
+    assert not [each for each in after if each.status() != psutil.STATUS_ZOMBIE]
     assert curve(replace(config, epochs=1))[1].outcome == "done"
 
 

@@ -52,6 +52,7 @@ def test_a_search_goes_on_under_an_earlier_clock(tmp_path, clock):
     assert "Report: " in output
 
 
+@pytest.mark.long
 def test_a_clock_that_is_set_back_does_not_lengthen_a_searchs_timeout(tmp_path, clock):
     offset, environment = clock
     typed = (

@@ -129,7 +129,7 @@ def test_a_disk_without_space_is_seen_before_anything_begins(small):
 
 
 @needs_root
-@pytest.mark.parametrize("num_free", [128 * 1024, 512 * 1024, MEBIBYTE])
+@pytest.mark.parametrize("num_free", [128 * 1024, pytest.param(512 * 1024, marks=pytest.mark.long), MEBIBYTE])
 def test_a_database_that_does_not_fit_when_it_is_made_leaves_no_half_of_one(small, num_free):
     filler = fill(small, num_free)
     output = ended(start(small, "-m", "seed=0,1", *QUICK, "study=disk", "epochs=1"), 1)

@@ -125,7 +125,7 @@ def test_a_server_that_hangs_holds_no_run_and_gets_it_once_though_it_answers_lat
     check_curve(server.address, run)
 
 
-@pytest.mark.parametrize("is_unavailable", [False, True])
+@pytest.mark.parametrize("is_unavailable", [pytest.param(False, marks=pytest.mark.long), True])
 def test_a_killed_run_is_ended_by_the_next_command_with_the_curve_it_had(tmp_path, server, is_unavailable):
     process = start(tmp_path, *LONG, MLFLOW_TRACKING_URI=server.address)
     wait_until(lambda: runs_of(tmp_path, "away", server.address), process)

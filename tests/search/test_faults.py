@@ -101,7 +101,7 @@ def test_workers_do_not_outlive_their_supervisor(tmp_path):
     assert not [trial for trial in trials_of(tmp_path) if trial.state is TrialState.RUNNING]
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [pytest.param(0, marks=pytest.mark.long), 2])
 def test_one_ctrl_c_ends_everything_cleanly(tmp_path, num_workers):
     typed = (*SHORT, "hydra.sweeper.n_trials=60", f"hydra.sweeper.num_workers={num_workers}")
     process = start(tmp_path, *typed)

@@ -40,7 +40,7 @@ def grpc(database, tmp_path):
     assert server.wait(30) == 143
 
 
-@pytest.mark.parametrize("store", ["journal", "database", "grpc"])
+@pytest.mark.parametrize("store", [pytest.param("journal", marks=pytest.mark.long), "database", "grpc"])
 def test_two_processes_share_a_study_on_any_store(store, tmp_path, request):
     address = request.getfixturevalue(store)
     env = os.environ | {"BATCHLAB_MLRUNS": str(tmp_path / "mlruns"), "OMP_NUM_THREADS": "1"}
