@@ -15,10 +15,8 @@ imports; the first time, then again. The images are made by this script, in `fol
 """
 
 import json
-import os
 import random
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -39,16 +37,17 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from batchlab.data.stream import BatchStream
+from batchlab.laws.estimate import Estimate, median_of
 from batchlab.report.result_files import write_results
 from batchlab.system.progress import make_console
 from batchlab.training.data_loading import load_dataset, load_placed
-from scripts.bench.loop import ratio
 
 NUM_CLASSES, BLOCKS, BLOCK_EXAMPLES = 10, 12, 2560
 CPU = torch.device("cpu")
 LOAD = """
 import json, sys, time
 import torch
+import torchvision.datasets
 from batchlab.training.data_loading import load_placed
 started = time.perf_counter()
 dataset, resident = load_placed(json.loads(sys.argv[1]), torch.device("cpu"))
@@ -82,10 +81,14 @@ def image_folder(parent: Path, suffix: str, shape: tuple[int, int], count: int) 
     return root
 
 
-def node_of(root: Path, image_size: int) -> dict[str, Any]:
+def node_of(root: Path, image_size: int, cache: Path | None = None) -> dict[str, Any]:
     """Return the `data` node of a folder."""
     split = {"val_fraction": 0.1, "test_fraction": 0.1, "split_seed": 0, "augment_flip": False, "augment_crop": 0}
-    return {"_target_": "batchlab.data.folder.load_folder", "path": str(root), "image_size": image_size} | split
+    return (
+        {"_target_": "batchlab.data.folder.load_folder", "path": str(root), "image_size": image_size}
+        | split
+        | ({"cache": str(cache)} if cache else {})
+    )
 
 
 Batches = Iterator[tuple[Tensor, Tensor]]
@@ -126,17 +129,16 @@ def examples_per_second(begin: Callable[[], Batches], batch_size: int) -> float:
     return BLOCK_EXAMPLES // batch_size * batch_size / (time.perf_counter() - started)
 
 
-def load_seconds(node: dict[str, Any], results: Path) -> float:
+def load_seconds(node: dict[str, Any]) -> float:
     """Load a folder for a run in a process of its own, and return the seconds that it took."""
     typed = [sys.executable, "-c", LOAD, json.dumps(node)]
-    done = subprocess.run(typed, env=os.environ | {"BATCHLAB_MLRUNS": str(results)}, stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(typed, stdout=subprocess.PIPE, check=True)
     return float(done.stdout)
 
 
-def record(what: str, unit: str, values: tuple[float, float, float], n: int) -> dict[str, Any]:
+def record(what: str, unit: str, value: Estimate, n: int) -> dict[str, Any]:
     """Make a flat record of a median and its interval."""
-    names = ("median", "low", "high")
-    return {"what": what, "unit": unit} | dict(zip(names, (round(each, 4) for each in values), strict=True)) | {"n": n}
+    return {"what": what, "unit": unit, "median": value.value, "low": value.low, "high": value.high, "n": n}
 
 
 def measure(folder: Path, num_workers: int, batch_size: int) -> None:
@@ -153,16 +155,17 @@ def measure(folder: Path, num_workers: int, batch_size: int) -> None:
                 rates[name].append(rate)
     table = Table("reader", "examples/s", "over plain", "95 %", title=f"B = {batch_size}, {num_workers} workers")
     for name, values in rates.items():
-        over = ratio(values, rates["plain"])
-        table.add_row(name, f"{statistics.median(values):,.0f}", f"{over[0]:.2f}", f"{over[1]:.2f}-{over[2]:.2f}")
+        over = median_of(np.array(values) / np.array(rates["plain"]))
+        table.add_row(name, f"{np.median(values):,.0f}", f"{over.value:.2f}", f"{over.low:.2f}-{over.high:.2f}")
         records.append(record(f"stream {name}/plain", "ratio", over, BLOCKS))
     console.print(table)
     with tempfile.TemporaryDirectory() as results:
-        seconds = [load_seconds(node_of(small, 28), Path(results)) for _ in range(4)]
+        seconds = [load_seconds(node_of(small, 28, Path(results))) for _ in range(4)]
     table.add_section()
     for what, values in (("60,000 PNGs, first", seconds[:1]), ("60,000 PNGs, again", seconds[1:])):
-        table.add_row(what, f"{statistics.median(values):.1f} s")
-        records.append(record(what, "seconds", (statistics.median(values), min(values), max(values)), len(values)))
+        table.add_row(what, f"{np.median(values):.1f} s")
+        ends = Estimate(float(np.median(values)), min(values), max(values))
+        records.append(record(what, "seconds", ends, len(values)))
     console.print(table)
     write_results("stream", __doc__ or "", table, records)
 
