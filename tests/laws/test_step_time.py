@@ -25,6 +25,7 @@ def test_the_published_gpu_row_is_a_line():
     assert law.beta_seconds.value == pytest.approx(5.15e-6, rel=0.01)
     assert law.r_squared >= 0.999
     assert (law.largest, law.beyond) == (135_844, ())
+    assert law.knee is None
 
 
 def test_the_published_cpu_row_is_a_line_up_to_10_000_and_the_full_batch_lies_beyond():
