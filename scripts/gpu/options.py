@@ -77,6 +77,8 @@ def compiled():
     for name in some(("mlp6x64", "resnet20")):
         attempt("compile", f"{name} auto", *NETS[name], "compile=auto")
         attempt("compile", f"{name} cuda_graph bfloat16", *NETS[name], "compile=cuda_graph", "precision=bfloat16")
+    workers = ("data.resident=false", "data.num_workers=2")
+    attempt("compile", "streamed cuda_graph", *NETS["convnet"], *workers, "compile=cuda_graph")
     attempt("compile", "lbfgs cuda_graph", "compile=cuda_graph", "optimizer=lbfgs")
     attempt("compile", "resnet20 cudnn_benchmark", *NETS["resnet20"], "cudnn_benchmark=true")
     from torch._dynamo import utils  # nothing may have fallen back to eager

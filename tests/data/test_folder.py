@@ -7,6 +7,7 @@ from PIL import Image
 
 from batchlab.data import folder
 from batchlab.data.folder import load_folder
+from batchlab.data.stream import BatchStream
 from batchlab.errors import ConfigErrors
 
 
@@ -49,6 +50,17 @@ def test_images_decoded_on_demand_are_those_decoded_at_once(pets, monkeypatch):
     assert on_demand.train.inputs.shape == at_once.train.inputs.shape
     torch.testing.assert_close(on_demand.mean, at_once.mean)
     assert on_demand.digest == at_once.digest
+
+
+def test_a_worker_names_the_image_that_cannot_be_decoded(pets, monkeypatch):
+    monkeypatch.setattr(folder, "MAX_DECODED_BYTES", 1)
+    on_demand = _load(pets)
+    for broken in pets.rglob("*.png"):
+        broken.write_bytes(broken.read_bytes()[:100])
+    stream = BatchStream(on_demand, 0, torch.device("cpu"), resident=False, num_workers=1)
+    with pytest.raises(ConfigErrors) as raised:
+        stream.take(0, 4)
+    assert raised.value.errors[0].key == "data.path"
 
 
 def test_the_digest_follows_content_and_names_not_time(pets):

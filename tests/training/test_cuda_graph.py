@@ -60,8 +60,9 @@ def test_a_run_of_graphs_is_the_eager_one_to_the_last_bit(config_of, extra):
 
 
 def test_a_size_that_keeps_the_device_busy_stays_eager(config_of):
-    built, recorder = with_graphs(build(config_of("epochs=1"), seed=0), share=0.3)
-    trained(built)
+    config = config_of("epochs=1")
+    built, recorder = with_graphs(build(config, seed=0), share=0.3)
+    assert trained(built)[0] == trained(build(config, seed=0))[0]
     assert recorder.recorded == 0
 
 
@@ -76,10 +77,25 @@ def test_outside_of_training_nothing_is_replayed(config_of):
     assert all(each.grad is not None for each in recorder.parameters)
 
 
-def test_a_graph_that_computes_something_else_is_an_error(config_of):
-    built, _ = with_graphs(build(config_of(), seed=0), factor=1.01)
+def test_a_graph_that_computes_something_else_is_an_error_or_with_auto_not_used(config_of):
+    built = build(config_of("epochs=1"), seed=0)
+    recorder = PlayedRecorder(built.train_step.model, factor=1.01)
+    insisting = graphed(built.train_step, recorder)
     with pytest.raises(RuntimeError, match="Type compile=false"):
-        built.train_step.compute_loss(*built.stream.take(0, 32))
+        insisting.compute_loss(*built.stream.take(0, 32))
+    auto, _ = with_graphs(built, factor=1.01)
+    assert trained(auto)[0] == trained(build(config_of("epochs=1"), seed=0))[0]
+
+
+def test_a_weight_that_lies_elsewhere_is_not_replayed(config_of):
+    built = build(config_of(), seed=0)
+    insisting = graphed(built.train_step, PlayedRecorder(built.train_step.model))
+    examples = built.stream.take(0, 32)
+    insisting.compute_loss(*examples)
+    weight = next(built.train_step.model.parameters())
+    weight.data = weight.data.clone()
+    with pytest.raises(RuntimeError, match="lies elsewhere"):
+        insisting.compute_loss(*examples)
 
 
 class Asking(nn.Module):
@@ -97,6 +113,7 @@ class Asking(nn.Module):
         lambda x: x * x.sum().item(),
         lambda x: x if x.sum() > 0 else -x,
         lambda x: x[x.sum(1) > 0],
+        lambda x: torch.from_numpy(x.detach().numpy()),
     ],
 )
 def test_a_model_that_asks_for_a_value_cannot_be_recorded(ask):

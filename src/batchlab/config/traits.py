@@ -93,9 +93,13 @@ def of_target(kind: type[Traits], node: Mapping[str, Any], options: Iterable[Map
     return kind(**{each.name: traits[each.name] for each in fields(kind) if each.name in traits})  # pyright: ignore
 
 
-def own_settings(group: str, target: str) -> dict[str, Any]:
-    """Return the settings that batchlab's options of a group have for a `_target_`; none for one from elsewhere."""
-    return {key: value for node in _shipped(group) if node.get("_target_") == target for key, value in node.items()}
+def own_settings(group: str, node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the option that a node was made of: the one of its `_target_` with most of its keys.
+
+    Empty for an option from elsewhere, or one of which a key was deleted.
+    """
+    own = [each for each in _shipped(group) if each.get("_target_") == node.get("_target_") and set(each) <= set(node)]
+    return max(own, key=len, default={})
 
 
 def without_traits(node: Mapping[str, Any]) -> dict[str, Any]:

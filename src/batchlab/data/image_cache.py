@@ -56,7 +56,7 @@ def write(file: Path, state: bytes, contents: FileContents, order: np.ndarray) -
         order: [N] place of each row of `contents` among the files.
     """
     part = file.with_suffix(".part")
-    with suppress(OSError):
+    with suppress(OSError, MemoryError):
         file.parent.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(file.parent).free < 2 * contents.images.nbytes:
             return  # the last of a disk is for results

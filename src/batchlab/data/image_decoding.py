@@ -4,6 +4,7 @@ Such a process has to start fast: nothing here imports torch.
 """
 
 import hashlib
+import os
 import pickle
 import signal
 import sys
@@ -67,14 +68,16 @@ def reason_of(error: Exception) -> str:
 
 def main() -> None:
     """Read the files that stdin names, one pickled list and size after the other, until it is closed."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
     leave_interrupts_to_parent()
     end_with_parent(signal.SIGKILL)
     with suppress(EOFError):
         while True:
             paths, image_size = pickle.load(sys.stdin.buffer)
             found = read_files(paths, image_size)
-            pickle.dump((found.images, found.sha256, found.faults), sys.stdout.buffer, protocol=5)
-            sys.stdout.buffer.flush()
+            pickle.dump((found.images, found.sha256, found.faults), answers, protocol=5)
+            answers.flush()
 
 
 if __name__ == "__main__":

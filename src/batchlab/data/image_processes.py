@@ -64,6 +64,7 @@ def _read_in_processes(contents: FileContents, paths: Sequence[str], starts: ran
                 try:
                     found = FileContents(*pickle.load(stdout))  # pyright: ignore[reportArgumentType]
                 except (EOFError, pickle.UnpicklingError):
+                    process.kill()
                     where = f"on the way from {paths[start]}"
                     raise RuntimeError(f"a process that reads images {describe_exit(process.wait())} {where}") from None
                 hand_out(process)

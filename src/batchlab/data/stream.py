@@ -6,7 +6,7 @@ passes, the same whatever came before it, and the same from memory or through a 
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, default_convert
 
 from batchlab.data.dataset import Dataset, Split
 from batchlab.data.transforms import Prepare
+from batchlab.errors import ConfigErrors
 
 CHUNK_BYTES = {"cpu": 1 << 20, "cuda": 1 << 26, "mps": 1 << 26}
 """Several small batches are gathered at once: on a CPU as many as its cache holds, else to save launches."""
@@ -155,9 +156,12 @@ class PositionRows:
     split: Split
     order: Order
 
-    def __getitems__(self, positions: list[int]) -> tuple[Tensor, Tensor]:
+    def __getitems__(self, positions: list[int]) -> tuple[Tensor, Tensor] | ConfigErrors:
         index = self.order.indices(positions[0], len(positions))
-        return self.split.inputs[index], self.split.targets[index]
+        try:
+            return self.split.inputs[index], self.split.targets[index]
+        except ConfigErrors as errors:
+            return errors  # a DataLoader would raise their text alone
 
 
 def shares(start: int, count: int, stride: int, chunk_size: int) -> Iterator[list[int]]:
@@ -166,6 +170,14 @@ def shares(start: int, count: int, stride: int, chunk_size: int) -> Iterator[lis
         for begin in range(start, start + count, chunk_size):
             yield list(range(begin, min(begin + chunk_size, start + count)))
         start += stride
+
+
+def without_errors(chunks: Iterable[tuple[Tensor, Tensor] | ConfigErrors]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield what was read; raise what a worker found wrong with it."""
+    for chunk in chunks:
+        if isinstance(chunk, ConfigErrors):
+            raise chunk
+        yield chunk
 
 
 def copied_ahead(chunks: Iterator[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
@@ -240,7 +252,7 @@ class LoadedChunks:
             num_workers=self._num_workers,
             pin_memory=self._device.type == "cuda",
         )
-        self._chunks = copied_ahead(iter(loader), self._device)
+        self._chunks = copied_ahead(without_errors(loader), self._device)
         self._hold_nothing(start)
 
     def _hold_nothing(self, start: int) -> None:

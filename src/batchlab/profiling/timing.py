@@ -16,7 +16,7 @@ from torch import Tensor
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.line import Array
 from batchlab.system.device_memory import is_out_of_memory, peak_bytes, reset_peak
-from batchlab.training.build import Built, use_settings
+from batchlab.training.build import Built, has_programs, is_graphed, use_settings
 from batchlab.training.gradient import whole_gradient
 from batchlab.training.plan import part_sizes
 
@@ -175,14 +175,16 @@ class Resident:
 def _compile(cell: Cell) -> float:
     """Compile a cell's program, where it has one; returns the seconds, which count to no budget."""
     started = time.perf_counter()
-    if cell.built.config.compile:
+    reset_peak(cell.built.device)
+    if has_programs(cell.built.config, cell.built.device):
         stepper(cell)(1)
     return time.perf_counter() - started
 
 
 def _warm_up(cell: Cell, clock: Literal["wall", "process"]) -> tuple[float, float]:
     """Time a step after two that are thrown away; returns its seconds and their peak memory."""
-    reset_peak(cell.built.device)
+    if not is_graphed(cell.built.config, cell.built.device):  # whose replays allocate nothing
+        reset_peak(cell.built.device)
     run = stepper(cell)
     run(2)  # the second is the first whose gradients and optimizer state exist
     return max(_timed(cell, run, 1, clock), 1e-7), peak_bytes(cell.built.device)

@@ -17,7 +17,7 @@ from batchlab.run.evaluator import Evaluator
 from batchlab.system.device_memory import is_out_of_memory, peak_bytes, reset_peak
 from batchlab.system.signals import check_stop
 from batchlab.tasks.predictions import NOT_A_NUMBER
-from batchlab.training.build import Built
+from batchlab.training.build import Built, has_programs, is_graphed
 from batchlab.training.checkpoint import Checkpointer
 from batchlab.training.clock import wait_for
 from batchlab.training.evaluation import VAL_ACCURACY, VAL_LOSS, Evaluation, RunHistory
@@ -60,7 +60,8 @@ def run(
     outcome, cause, warmup_seconds = "done", "", 0.0
     try:
         warmup_seconds = warm_up(built)
-        reset_peak(built.device)  # the warm-up holds the weights twice
+        if not is_graphed(built.config, built.device):  # whose replays allocate nothing
+            reset_peak(built.device)  # the warm-up holds the weights twice
         yield from _train(built, history, evaluator, checkpointer)
         last = history.evaluations[-1].point
         if not math.isfinite(last.train_loss):
@@ -73,7 +74,8 @@ def run(
     peak, last = max(peak_bytes(built.device), evaluator.peak), history.evaluations[-1:]
     finals = evaluator.finals(history.evaluations, outcome == "done", with_test)
     finals |= cost_metrics(built, last[0].point if last else None)
-    finals["cost/compile_seconds" if built.config.compile else "cost/warmup_seconds"] = warmup_seconds
+    name = "compile" if has_programs(built.config, built.device) else "warmup"
+    finals[f"cost/{name}_seconds"] = warmup_seconds
     finals["cost/peak_memory_bytes"], finals["cost/total_seconds"] = peak, history.seconds
     weights = {name: value.detach().cpu() for name, value in built.train_step.model.state_dict().items()}
     return RunResult(outcome, cause, finals, weights, evaluator.missing)
@@ -157,7 +159,7 @@ def step_aside(built: Built) -> None:
     for each, state in zip(stateful, states, strict=True):
         each.load_state_dict(deepcopy(state))  # a checkpoint may hold the tensors that are there
     train_step.model.train()
-    sizes = built.batch_sizes if built.config.compile else {plan.batch_size, built.batch_sizes[-1]}
+    sizes = built.batch_sizes if has_programs(built.config, built.device) else {plan.batch_size, built.batch_sizes[-1]}
     for size in sorted(sizes, reverse=True):  # the largest first: the allocator serves the others from its blocks
         gradient = partial(_gradient_of_shapes, train_step, built.stream, size, plan.micro_batch_size)
         gradient() if declared(OptimizerTraits, built.config.optimizer).multi_pass else train_step.step(gradient)

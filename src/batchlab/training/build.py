@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -96,9 +95,9 @@ def build_run(run: ResolvedRun, seed: int) -> Built:
     if config.measure.gradient_noise and config.precision != "float16":  # there gradients carry the scaler's factor
         train_step = replace(train_step, grad_norms=GradNormAccumulator(model.parameters()))
     stream = BatchStream(dataset, seed, device, resident, count_workers(config.data, dataset, config.num_processes))
-    if device.type == "cuda" and can_be_graphed(config):
-        is_auto, inputs = config.compile == "auto", stream.take(0, plan.batch_size)[0]
-        if not (is_auto and unrecordable(deepcopy(model).train(), inputs)):
+    if is_graphed(config, device):
+        is_auto = config.compile == "auto"
+        if not (is_auto and unrecordable(model, stream.take(0, plan.batch_size)[0])):
             train_step = graphed(train_step, CudaRecorder(device), only_if_launch_bound=is_auto)
     parts = (train_step, forward, loss_function, stream, run.schedule, run.batch_sizes, Clock(device))
     return Built(config, seed, device, dataset, plan, *parts, settings)
@@ -108,6 +107,16 @@ def can_be_graphed(config: Config) -> bool:
     """Tell whether a run asks for CUDA graphs and its steps are one part in one process, which is what they record."""
     is_asked = config.compile in ("cuda_graph", "auto")
     return is_asked and config.micro_batch_size == "none" and config.num_processes == 1
+
+
+def is_graphed(config: Config, device: torch.device) -> bool:
+    """Tell whether steps are recorded, so that the warm-up has the memory that they use later."""
+    return device.type == "cuda" and can_be_graphed(config)
+
+
+def has_programs(config: Config, device: torch.device) -> bool:
+    """Tell whether each batch size has a program or a graph of its own."""
+    return config.compile is True or is_graphed(config, device)
 
 
 def compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:

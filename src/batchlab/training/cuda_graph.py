@@ -4,13 +4,15 @@ import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from batchlab.errors import place_of
+from batchlab.errors import place_of, reason
+from batchlab.system.device_memory import is_out_of_memory
 from batchlab.training.gradient import TrainStep
 
 WARM_UPS = 3
@@ -19,6 +21,8 @@ LAUNCH_BOUND = 0.8
 """A pass whose launches take more than this share of its time waits for the host."""
 TOLERANCE = 1e-3
 """Relative difference between the losses, and the gradients' norms, of a graph and of the pass that it records."""
+
+MOVED = "a weight or a buffer of the model lies elsewhere than where its CUDA graph reads it"
 
 
 class Recorder(Protocol):
@@ -61,7 +65,8 @@ class CudaRecorder:
     def record(self, work: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
         """See `Recorder`."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        # thread_local: a DataLoader's thread may pin memory meanwhile
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             result = work()
         return result, graph.replay
 
@@ -79,6 +84,7 @@ class Recorded:
     loss: Tensor  # what a replay writes
     gradients: list[Tensor | None]  # of the parameters, in their order
     replay: Callable[[], None]
+    addresses: list[int]  # of the parameters and buffers that it reads
 
 
 class GraphedPasses:
@@ -100,8 +106,12 @@ class GraphedPasses:
         if not (self._eager.model.training and torch.is_grad_enabled()):
             return self._eager.compute_loss(inputs, targets)
         if len(inputs) not in self._passes:
-            self._passes[len(inputs)] = self._recorded(inputs.clone(), targets.clone())
+            self._passes[len(inputs)] = self._recorded_if_possible(inputs.clone(), targets.clone())
         recorded = self._passes[len(inputs)]
+        if recorded is not None and recorded.addresses != self._addresses():
+            if not self._only_if_launch_bound:
+                raise RuntimeError(f"{MOVED}. Type compile=false")
+            recorded = self._passes[len(inputs)] = None
         if recorded is None:
             return self._eager.compute_loss(inputs, targets)
         recorded.inputs.copy_(inputs)
@@ -116,16 +126,30 @@ class GraphedPasses:
         if loss.requires_grad:
             self._eager.backward(loss)
 
+    def _recorded_if_possible(self, inputs: Tensor, targets: Tensor) -> Recorded | None:
+        """Record the passes; None where it would gain nothing or, if nobody insists, cannot be. Leaves no gradient."""
+        try:
+            return self._recorded(inputs, targets)
+        except RuntimeError as error:
+            if not self._only_if_launch_bound or is_out_of_memory(error):
+                raise
+            return None
+        finally:
+            self._clear()
+
+    def _clear(self) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None
+
     def _recorded(self, inputs: Tensor, targets: Tensor) -> Recorded | None:
         """Record the passes over examples of these shapes; None where it would gain nothing.
 
         Raises:
-            RuntimeError: where a replay computes something else than the pass.
+            RuntimeError: where the pass cannot be recorded, or a replay computes something else.
         """
 
         def once() -> Tensor:
-            for parameter in self._parameters:
-                parameter.grad = None
+            self._clear()
             loss = self._eager.compute_loss(inputs, targets)
             self._eager.backward(loss)
             return loss.detach()
@@ -147,7 +171,11 @@ class GraphedPasses:
                 f"the CUDA graph of batch size {len(inputs)} computes loss {replayed[0]} and a gradient of norm "
                 f"{replayed[1]}, the pass itself {expected[0]} and {expected[1]}. Type compile=false"
             )
-        return Recorded(inputs, targets, loss, gradients, replay)
+        return Recorded(inputs, targets, loss, gradients, replay, self._addresses())
+
+    def _addresses(self) -> list[int]:
+        model = self._eager.model
+        return [each.data_ptr() for each in (*model.parameters(), *model.buffers())]
 
     def _norm(self) -> float:
         gradients = [each.grad for each in self._parameters if each.grad is not None]
@@ -155,17 +183,21 @@ class GraphedPasses:
 
 
 def _is_close(expected: float, value: float) -> bool:
-    return math.isclose(value, expected, rel_tol=TOLERANCE) or (math.isnan(value) and math.isnan(expected))
+    return math.isclose(value, expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE**2) or (
+        math.isnan(value) and math.isnan(expected)
+    )
 
 
 @contextmanager
 def buffers_kept(model: nn.Module) -> Generator[None]:
     """Put a model's buffers back at the end of a block, e.g. the running statistics of batch norm."""
     before = [(each, each.clone()) for each in model.buffers()]
-    yield
-    with torch.no_grad():
-        for each, value in before:
-            each.copy_(value)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for each, value in before:
+                each.copy_(value)
 
 
 def graphed(train_step: TrainStep, recorder: Recorder, only_if_launch_bound: bool = False) -> TrainStep:
@@ -174,20 +206,17 @@ def graphed(train_step: TrainStep, recorder: Recorder, only_if_launch_bound: boo
     return replace(train_step, compute_loss=passes.compute_loss, backward=passes.backward)
 
 
-def unrecordable(forward: Callable[[Tensor], object], inputs: Tensor) -> str:
-    """Say what of a forward pass depends on values that a graph would not read again, e.g. `.item()`; empty if nothing.
+def unrecordable(model: nn.Module, inputs: Tensor) -> str:
+    """Say why a model's forward pass cannot be recorded: it asks for values, e.g. by `.item()`; empty if it does not.
 
-    The pass is made without numbers, on any device; the modules of `forward` are not fit for use afterwards.
+    A copy of the model makes the pass without numbers, on any device. What it does besides in Python is not seen.
     """
-    from torch._subclasses.fake_tensor import (  # pyright: ignore[reportPrivateImportUsage]
-        DataDependentOutputException,
-        DynamicOutputShapeException,
-        FakeTensorMode,
-    )
+    from torch._subclasses.fake_tensor import FakeTensorMode  # pyright: ignore[reportPrivateImportUsage]
 
     try:
+        copied = deepcopy(model).train()
         with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
-            forward(mode.from_tensor(inputs))
-    except (DataDependentOutputException, DynamicOutputShapeException) as error:
-        return f"{place_of(error)} needs the value of a tensor ({error})"
+            copied(mode.from_tensor(inputs))
+    except Exception as error:  # a model may fail in any way
+        return f"{place_of(error)}: {reason(error)}"
     return ""

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +13,7 @@ from batchlab.data.argument_checks import not_numbers, refuse
 from batchlab.data.dataset import Dataset
 from batchlab.data.splits import normalised, placed
 from batchlab.errors import ConfigErrors, config_error, raised
+from batchlab.system.child_processes import available_cores
 from batchlab.system.device_memory import free_bytes
 
 PLACEMENT = ("resident", "num_workers")
@@ -73,7 +73,7 @@ def count_workers(data: dict[str, Any], dataset: Dataset, num_processes: int) ->
     num_workers = data.get("num_workers", "auto")
     if num_workers != "auto":
         return num_workers
-    share = len(os.sched_getaffinity(0)) // num_processes
+    share = len(available_cores()) // num_processes
     return 0 if isinstance(dataset.train.inputs, Tensor) else min(MOST_WORKERS, max(1, share))
 
 

@@ -159,7 +159,7 @@ def _error_of(config_name: str, line: str, extra: list[str], default: DictConfig
 def _option_like(key: str, value: str, options: list[str], default: DictConfig) -> str:
     """Return the override of the option that was meant, else of the one that stands there without it."""
     if key == "data" and value.endswith(TABLES):
-        return f"data=table data.path={value}"
+        return f"data=table {override_text('data.path', value)}"
     if "." in value and "own" in options:
         return f"{key}=own {key}._target_={value}"
     synonym = OPTION_SYNONYMS.get(value)
@@ -193,8 +193,10 @@ def _value_or_key(key: str, value: str, error: Exception, default: DictConfig) -
 
 
 def _unknown_key(key: str, value: str, keys: list[str]) -> ConfigError:
-    if inner := [each for each in keys if each.endswith(f".{key}") and not each.startswith("hydra.")]:
-        return ConfigError(key, value, f"no such key; there is {' and '.join(inner)}", f"{inner[0]}={value}")
+    inner = [each for each in keys if each.endswith(f".{key}") and not each.startswith("hydra.")]
+    if inner and key not in SYNONYMS and f"hydra.sweeper.{key}" not in keys:
+        fix = override_text(inner[0], value) if value[:1] != "[" else shlex.quote(f"{inner[0]}={value}")
+        return ConfigError(key, value, f"no such key; there is {' and '.join(inner)}", fix)
     others = [program(name) for name, kind in KEYS.items() if key in {each.name for each in fields(kind)}]
     if others and key not in SYNONYMS:
         return ConfigError(key, value, f"a key of {' and '.join(others)}", f"the command without {key}")

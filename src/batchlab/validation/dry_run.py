@@ -17,7 +17,7 @@ from batchlab.errors import ConfigError, ConfigErrors, config_error, raised
 from batchlab.models.norm import pass_sizes
 from batchlab.system.device_memory import is_out_of_memory
 from batchlab.system.torchrun_env import torchrun_env
-from batchlab.training.build import can_be_graphed, pick_device, resolve
+from batchlab.training.build import can_be_graphed, has_programs, pick_device, resolve
 from batchlab.training.cuda_graph import unrecordable
 from batchlab.training.data_loading import is_resident, load_dataset
 from batchlab.training.plan import ResolvedRun, num_examples_of
@@ -45,7 +45,7 @@ def _errors(config: Config) -> list[ConfigError]:
         if errors := list(_signatures_and_device(config)):
             return errors
         run = _resolved(config)
-        for stage in (_data_and_sizes, _programs, check_model, _optimizer):
+        for stage in (_data_and_sizes, _programs, check_model, _optimizer, _recording):
             if errors := list(stage(run)):
                 return errors
         return []
@@ -63,10 +63,11 @@ def _errors(config: Config) -> list[ConfigError]:
 def _of_its_setting(config: Config, error: ConfigError) -> ConfigError:
     """Turn an object's complaint into one of the setting with whose value of batchlab's option there is none."""
     group = error.key.removesuffix("._target_")
-    if group not in OPEN_GROUPS or not (own := own_settings(group, str(error.value))):
+    if group == "data" or group not in OPEN_GROUPS:  # which would be read anew
         return error
     node = getattr(config, group)
-    for name in node:
+    own = own_settings(group, node)
+    for name in node if own and error.value == node["_target_"] else ():
         without = {key: value for key, value in node.items() if key != name}
         mended = without | ({name: own[name]} if name in own else {})
         if mended != node and not _errors(replace(config, **{group: mended})):
@@ -211,17 +212,18 @@ def _task(config: Config, dataset: Dataset) -> Iterator[ConfigError]:
 def _programs(run: ResolvedRun) -> Iterator[ConfigError]:
     """Check that not every batch of a schedule would be compiled anew, and that a step can be a CUDA graph."""
     config, num_sizes = run.config, len(run.batch_sizes)
-    if config.compile and num_sizes > MOST_COMPILED:
+    if has_programs(config, pick_device(config.device)) and num_sizes > MOST_COMPILED:
         allowed = f"a program is compiled for each batch size, and this schedule has {num_sizes} of them"
         yield ConfigError("compile", value_text(config.compile), allowed, "compile=false")
-    if config.compile != "cuda_graph":
-        return
-    if pick_device(config.device).type != "cuda":
+    if config.compile == "cuda_graph" and pick_device(config.device).type != "cuda":
         yield ConfigError("compile", "cuda_graph", "needs a CUDA device", "compile=false")
-    elif not can_be_graphed(config):
+    elif config.compile == "cuda_graph" and not can_be_graphed(config):
         allowed = "records steps of one part in one process"
         yield ConfigError("compile", "cuda_graph", allowed, "compile=true, or micro_batch_size=none num_processes=1")
-    else:
+
+
+def _recording(run: ResolvedRun) -> Iterator[ConfigError]:
+    if run.config.compile == "cuda_graph":
         yield from check_recording(run)
 
 

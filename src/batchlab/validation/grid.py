@@ -71,18 +71,21 @@ def grid(
                 configs, errors = configs + found, errors + more
             except COMPOSE_ERRORS as error:
                 errors += diagnose(config_name, [*fixed, *choice, *values], extra, str(error))
-    if sweeps and not is_multirun:
+    if sweeps and not (is_multirun or _is_search(parsed)):
         allowed = "several values need a multirun"
         errors += [_sweep_error(sweep, allowed, f"-m {shlex.quote(sweep.input_line or '')}") for sweep in sweeps]
     return configs, errors
+
+
+def _is_search(parsed: list[Override]) -> bool:
+    none = {"search": "none", "hydra/sweeper": "basic"}
+    return any(none.get(each.key_or_group, each.value()) != each.value() for each in parsed)
 
 
 def _grid_errors(parsed: list[Override]) -> list[ConfigError]:
     """Find keys that were typed several times, and intervals, which have no values to go through."""
     keys = [override.get_key_element() for override in parsed]
     errors = []
-    none = {"search": "none", "hydra/sweeper": "basic"}
-    is_search = any(none.get(each.key_or_group, each.value()) != each.value() for each in parsed)
     for at, override in enumerate(parsed):
         if (key := override.get_key_element()) in keys[:at]:
             continue  # said where it stands first
@@ -92,7 +95,8 @@ def _grid_errors(parsed: list[Override]) -> list[ConfigError]:
             errors.append(_sweep_error(override, allowed, shlex.quote(last.input_line or "")))
         elif override.is_interval_sweep():
             fix = f"search=joint {shlex.quote(override.input_line or '')}"
-            errors += [] if is_search else [_sweep_error(override, "an interval is for a search to choose from", fix)]
+            allowed = "an interval is for a search to choose from"
+            errors += [] if _is_search(parsed) else [_sweep_error(override, allowed, fix)]
         elif override.is_sweep_override() and not swept_lines(override):
             fix = f"{key}=128,256,512" if key == "batch_size" else f"the command without {key}"
             errors.append(_sweep_error(override, "a list or range without a value", fix))
@@ -115,9 +119,11 @@ def _is_group(loader: ConfigLoader, key: str) -> bool:
 
 
 def swept_lines(override: Override) -> list[str]:
-    """List an override for each value of a list; of one value, itself."""
+    """List an override for each value of a list; of one value, itself; of an interval, its lower end."""
     if not override.is_sweep_override():
         return [override.input_line or ""]
+    if override.is_interval_sweep():
+        return [f"{override.get_key_element()}={override.value().start}"]  # pyright: ignore
     return [f"{override.get_key_element()}={value}" for value in swept_values(override)]
 
 

@@ -4,6 +4,7 @@ Hydra composes and validates one job at a time, after it has made folders; here 
 search, go through Hydra's own parser and compose API first, so that every error is found together and costs nothing.
 """
 
+import shlex
 from argparse import Namespace
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -82,7 +83,7 @@ def _of_an_option(error: ConfigError, overrides: list[str]) -> ConfigError:
     typed = {line.lstrip("+~").partition("=")[0] for line in overrides}
     left_out, separator, others = error.fix.removeprefix("the command without ").partition(", or ")
     is_brought = left_out != error.fix and left_out == error.key and "." in left_out and left_out not in typed
-    return replace(error, fix=f"~{left_out}{separator}{others}") if is_brought else error
+    return replace(error, fix=f"{shlex.quote(f'~{left_out}')}{separator}{others}") if is_brought else error
 
 
 def _found(name: str, args: Namespace, extra: list[str], base: DictConfig | None) -> tuple[Request, list[ConfigError]]:
