@@ -59,14 +59,14 @@ def test_the_pages_have_commands():
     assert len(REFUSED) == 1
 
 
+LONG = ("tutorial.md", "advise.md", "testing_claims.md")
+"""Pages whose commands take minutes; `tests/commands/` and `tests/experiments/` type their like."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=pytest.mark.long if name == "tutorial.md" else ())
-        for name, lines in COMMANDS.items()
-        if lines
-    ],
+    [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name, lines in COMMANDS.items() if lines],
 )
 def test_the_commands_of_a_page_run_in_their_order(name, tmp_path):
     for file, content in (files_of(PAGES["tutorial.md"]) | files_of(PAGES[name])).items():
