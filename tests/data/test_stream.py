@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from batchlab.data.dataset import Augment
+from batchlab.data.order import Order
 from batchlab.data.splits import placed
-from batchlab.data.stream import BatchStream, Order
+from batchlab.data.stream import BatchStream
 from batchlab.data.transforms import augmented
 from batchlab.training.data_loading import load_dataset
 

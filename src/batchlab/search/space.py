@@ -44,7 +44,7 @@ class Dimension:
         return min(self.items, key=lambda item: abs(float(item) - suggested))
 
     def suggested(self, value: float) -> Any:
-        """Convert a value of the setting to Optuna's: the nearest number; None where a list of choices lacks it."""
+        """Convert a value of the setting to Optuna's: the nearest number; None where it is not among the choices."""
         if self.name.startswith("log2("):
             return self._clipped(round(math.log2(value)))
         if self.name.startswith("place("):
