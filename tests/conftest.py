@@ -1,3 +1,4 @@
+import gc
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from batchlab.config.schema import REPOSITORY, Config
 from batchlab.training.evaluation import Evaluation
 from scripts.bench.postgres import NoPostgres, Postgres, serving
 
+gc.set_threshold(10_000)  # as the commands do
 torch.set_num_threads(1)  # tiny models: threads only wait for each other, all the more on a shared machine
 
 

@@ -59,8 +59,8 @@ def test_the_pages_have_commands():
     assert len(REFUSED) == 1
 
 
-LONG = ("tutorial.md", "advise.md", "testing_claims.md")
-"""Pages whose commands take minutes; `tests/commands/` and `tests/experiments/` type their like."""
+LONG = ("tutorial.md", "advise.md", "testing_claims.md", "search.md", "reports.md")
+"""Pages whose commands take minutes; README.md, `tests/commands/`, `search/` and `experiments/` type their like."""
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 Nothing heavy is imported before a signal is noted.
 """
 
+import gc
 import os
 import sys
 from typing import NoReturn
@@ -41,6 +42,7 @@ def main() -> NoReturn:
 def run_command(name: str) -> NoReturn:
     """Run a command with what stands behind its name, and end this process with its exit code."""
     note_signals()  # what follows takes a second to import, and is not to be cut off in the middle
+    gc.set_threshold(10_000)  # looking for garbage among what is imported took a tenth of a start
     from batchlab.system.exit_codes import exit_code
 
     code = exit_code(lambda: _run(name))
