@@ -2,28 +2,33 @@
 
 from collections.abc import Iterator
 
-from batchlab.config.objectives import DIRECTIONS
+from batchlab.tasks.objectives import DIRECTIONS
 from scripts.docs_markdown import table
 
 METRICS = {
     "train/loss": "mean loss of the training steps since the last evaluation",
-    "train/accuracy": "accuracy on up to 2,000 training examples",
+    "train/<score>": "the score (accuracy, RMSE, ...) on up to 2,000 training examples",
     "train/lr": "learning rate of the step",
     "train/batch_size": "batch size of the step",
     "val/loss": "loss on the validation split",
-    "val/accuracy": "accuracy on the validation split",
+    "val/<score>": "the score on the validation split",
     "progress/epochs": "passes over the training split so far",
     "progress/examples": "examples processed so far",
     "progress/train_seconds": "training seconds so far",
     "noise/gradient_noise_scale": "gradient noise scale tr(Σ)/|G|², in examples; the final with its 95 % interval",
     "final/train_loss": "loss on up to 10,000 training examples at the end of the budget",
-    "final/val_loss": "loss on the validation split at the end of the budget",
-    "final/val_accuracy": "accuracy on the validation split at the end of the budget",
-    "final/val_precision": "precision on the validation split; two classes: of class 1, else the mean over classes",
-    "final/val_recall": "recall on the validation split; two classes: of class 1, else the mean over classes",
+    "final/val_loss": "loss on the validation split at the end of the budget; of regression in standardised units",
+    "final/val_accuracy": "share of examples whose class is right",
+    "final/val_balanced_accuracy": "recall, mean over classes",
+    "final/val_f1": "harmonic mean of precision and recall; two classes: of class 1, else the mean over classes",
+    "final/val_precision": "precision; two classes: of class 1, else the mean over classes",
+    "final/val_recall": "recall; two classes: of class 1, else the mean over classes",
     "final/val_auroc": "area under the ROC curve; one class against the rest, mean over classes",
     "final/val_auprc": "average precision; one class against the rest, mean over classes",
-    "final/test_accuracy": "accuracy on the test split, measured once at the end; refused as an objective",
+    "final/val_rmse": "root of the mean squared error, in the target's own unit",
+    "final/val_mae": "mean absolute error, in the target's own unit",
+    "final/val_r2": "share of the target's variance that is explained; below 0 where the mean is better",
+    "final/test_<metric>": "each metric of val on the test split, measured once at the end; refused as an objective",
     "cost/train_seconds": "seconds of optimizer steps, on a device that has finished its work",
     "cost/calibrated_train_seconds": "step times measured alone on this host, times steps",
     "cost/eval_seconds": "seconds of evaluations; not in cost/train_seconds",

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from batchlab.commands.train.preflight import preflight
-from batchlab.config.objectives import DIRECTIONS
 from batchlab.config.registration import register_schema
 from batchlab.config.schema import OPEN_GROUPS, REPOSITORY, Config
+from batchlab.tasks.objectives import DIRECTIONS
 from scripts.docs_metrics import METRICS
 from scripts.docs_reference import pages
 

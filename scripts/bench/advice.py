@@ -88,9 +88,15 @@ def examine(pair: str, config: Config, keys: Advise) -> dict[str, float]:
     advice = advise(measured, None)
     low, high = advice.best.low, advice.best.high
     say(f"{pair}: target {target:.4f}, B* {advice.best.value:.0f} [{low:.0f}, {high:.0f}], advised {advice.batch_size}")
-    fresh = Trainings(measured.trainings.config, measured.num_train, target, time.perf_counter() + keys.budget_seconds)
+    fresh = Trainings(
+        measured.trainings.config,
+        measured.num_train,
+        measured.trainings.score,
+        target,
+        time.perf_counter() + keys.budget_seconds,
+    )
     filled = fill_then_reduce(replace(measured, trainings=fresh), base)
-    trainings = Trainings(measured.trainings.config, measured.num_train, target, 0.0)
+    trainings = Trainings(measured.trainings.config, measured.num_train, measured.trainings.score, target, 0.0)
     largest = 2 ** int(math.log2(measured.num_train / 3))
     sizes = {2**power for power in range(3, int(math.log2(largest)) + 1)}
     sizes |= {advice.batch_size, *([filled.batch_size] if filled.batch_size else [])}

@@ -25,7 +25,7 @@ from batchlab.config.resolve import resolved
 from batchlab.config.schema import REPOSITORY
 from batchlab.run.training_run import run, run_to_end
 from batchlab.search.pareto_front import pareto_front
-from batchlab.search.pruning import Curve, Front, is_dominated
+from batchlab.search.pruning import Curve, Front, error_of, is_dominated
 from batchlab.training.build import build
 from batchlab.training.evaluation import Evaluation
 from batchlab.training.loop import LoopPoint
@@ -53,13 +53,13 @@ def record(point: dict[str, float], overrides: list[str], seed: int) -> dict[str
         config = resolved(compose("train", [*overrides, *lines, "num_threads=1", "study=bench", "mlruns=mlruns"]))
     points: list[LoopPoint | Evaluation] = []
     result = run_to_end(run(build(config, seed)), points.append)
-    due = [each for each in points if isinstance(each, Evaluation) and each.val_accuracy is not None]
+    due = [each for each in points if isinstance(each, Evaluation) and each.score is not None]
     return {
         "point": point,
         "outcome": result.outcome,
         "progress": [each.point.progress for each in due],
         "seconds": [each.point.counts.seconds for each in due],
-        "accuracy": [each.val_accuracy for each in due],
+        "error": [error_of("maximize", each.score or 0.0) for each in due],
     }
 
 
@@ -101,10 +101,10 @@ def replay(recorded: list[dict[str, Any]]) -> Replay:
     values: list[tuple[float, ...]] = []
     ends, is_kept, spent = [], [], 0.0
     for each in recorded:
-        whole = Curve(tuple(each["progress"]), tuple(each["seconds"]), tuple(each["accuracy"]))
+        whole = Curve(tuple(each["progress"]), tuple(each["seconds"]), tuple(each["error"]))
         front = Front(METRICS, DIRECTIONS, values, curves)
         stop = stopping_place(front, whole)
-        ends.append((whole.seconds[-1], whole.accuracy[-1]))
+        ends.append((whole.seconds[-1], 1 - whole.error[-1]))
         is_kept.append(stop is None)
         spent += whole.seconds[-1 if stop is None else stop]
         if stop is None:
@@ -120,7 +120,7 @@ def stopping_place(front: Front, whole: Curve) -> int | None:
     """The evaluation at which the pruner stops a curve; None where it runs to its end."""
     before = False
     for place in range(len(whole.progress) - 1):
-        part = Curve(whole.progress[: place + 1], whole.seconds[: place + 1], whole.accuracy[: place + 1])
+        part = Curve(whole.progress[: place + 1], whole.seconds[: place + 1], whole.error[: place + 1])
         now = is_dominated(front, part)
         if now and before:
             return place

@@ -37,7 +37,7 @@ from batchlab.search.trial import SearchTrial, Shared
 from batchlab.search.trial_launcher import Job
 from batchlab.search.trial_queue import TrialQueue
 from batchlab.search.trial_ref import TrialRef
-from batchlab.training.evaluation import VAL_ACCURACY, Evaluation
+from batchlab.training.evaluation import Evaluation
 from batchlab.training.loop import LoopPoint
 from batchlab.training.plan import Counts
 
@@ -83,7 +83,7 @@ class ConstantJobs:
             for place in (1, 2, 3):
                 counts = Counts(place, place, place, 0.1 * place)
                 point = LoopPoint(counts, place, place / 3, 1, 0.1, 0.5, is_due=True, is_last=place == 3)
-                trial.why_stop(Evaluation(point, {VAL_ACCURACY: 0.9}, point.is_last))
+                trial.why_stop(Evaluation(point, {"val/accuracy": 0.9}, point.is_last, 0.9))
             trial.finish("done", "", [1.0, 0.9], {"step_seconds": 0.1, "peak_memory_bytes": 1.0})
         return [JobOutcome("returned", values=(1.0, 0.9)) for _ in jobs]
 

@@ -13,6 +13,7 @@ from batchlab.commands.advise.lr_rule import lr_at, lr_rule
 from batchlab.commands.advise.trainings import Training, Trainings
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.step_time import fit_step_time
+from batchlab.tasks.classification import CLASSIFICATION
 
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 SIZES = [8, 32, 128, 512, 2048]
@@ -21,7 +22,11 @@ SIZES = [8, 32, 128, 512, 2048]
 def measured(config, trainings=(), noise=UNKNOWN, ceiling: float = math.inf, num_train=10_000) -> Measured:
     """Steps of 1 ms + 10 us per example: half speed at 100."""
     step = fit_step_time(SIZES, np.array([[1e-3 + 1e-5 * size for size in SIZES]]))
-    done = Trainings(config, num_train, 0.9, time.perf_counter() + 60, done=list(trainings)) if trainings else None
+    done = (
+        Trainings(config, num_train, CLASSIFICATION.score, 0.9, time.perf_counter() + 60, done=list(trainings))
+        if trainings
+        else None
+    )
     return Measured(config, num_train, step, {}, 0.0, ceiling, "memory", noise, 1000.0, 128, done, ())
 
 

@@ -76,7 +76,7 @@ def test_a_run_is_measured_about_ten_times_and_at_its_end(config_of):
 
 
 def test_a_run_that_reaches_its_target_is_measured_there(config_of):
-    config = config_of("budget=target", "budget.val_accuracy=0.9", "batch_size=32")
+    config = config_of("budget=target", "budget.score=0.9", "batch_size=32")
     points, result = run_all(build(config, seed=0))
     assert points[-1].metrics[NAME] == result.finals[NAME] > 0
 

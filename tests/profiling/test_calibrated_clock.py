@@ -77,7 +77,7 @@ def test_both_seconds_are_finals(like):
 
 
 def test_seconds_to_a_target_are_counted_alone_too(like):
-    target = Budget("target", val_accuracy=0.2, max_epochs=20)
+    target = Budget("target", score=0.2, max_epochs=20)
     finals = run_to_end(run(built_with_law(like(epochs=None, budget=target)))).finals
     assert finals["target/seconds"] == pytest.approx(finals["target/steps"] * law(128))
 

@@ -11,7 +11,7 @@ from batchlab.report.summary import limits_in_words
 def test_a_grid_recommends_the_fastest_that_is_not_told_apart_from_the_best(grid):
     answer = answer_of(grid)
     assert [each.row.batch_size for each in answer.choices] == [128, 32, 512]
-    assert [each.name for each in answer.choices] == ["recommended", "most accurate", "runner-up"]
+    assert [each.name for each in answer.choices] == ["recommended", "best score", "runner-up"]
     assert "batch size 32" in answer.reason
     assert "not told apart" in answer.reason
     assert answer.caveats == []
@@ -57,16 +57,16 @@ def search(picks):
 def test_a_search_recommends_its_fastest_pick_by_its_fresh_seeds(make_run, make_study):
     trials = [make_run(32, 0.99, 0, trial=0), make_run(64, 0.98, 0, trial=1), make_run(128, 0.7, 0, trial=2)]
     fresh = [make_run(64, 0.90, seed, pick="fastest", trial=1) for seed in (1, 2, 3)]
-    fresh += [make_run(32, 0.91, seed, pick="most_accurate", trial=0) for seed in (1, 2, 3)]
-    answer = answer_of(make_study([*trials, *fresh], search({"most_accurate": 0, "fastest": 1, "knee": 1})))
-    assert answer.best.accuracy.value == pytest.approx(0.90)
-    assert [each.name for each in answer.choices] == ["fastest and knee", "most accurate", "runner-up"]
+    fresh += [make_run(32, 0.91, seed, pick="best_score", trial=0) for seed in (1, 2, 3)]
+    answer = answer_of(make_study([*trials, *fresh], search({"best_score": 0, "fastest": 1, "knee": 1})))
+    assert answer.best.score.value == pytest.approx(0.90)
+    assert [each.name for each in answer.choices] == ["fastest and knee", "best score", "runner-up"]
     assert answer.caveats == []
 
 
 def test_a_pick_without_fresh_seeds_does_not_carry(make_run, make_study):
     trials = [make_run(32, 0.99, 0, trial=0), make_run(64, 0.98, 0, trial=1)]
-    answer = answer_of(make_study(trials, search({"most_accurate": 0})))
+    answer = answer_of(make_study(trials, search({"best_score": 0})))
     assert "one seed does not carry" in answer.caveats[0]
 
 

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, sync_playwright
 CHROMIUM = "/usr/bin/chromium"
 QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
-PANELS = {"answer", "accuracy", "seconds", "pareto", "curves", "noise", "throughput", "step_time", "lr", "sharpness"}
+PANELS = {"answer", "score", "seconds", "pareto", "curves", "noise", "throughput", "step_time", "lr", "sharpness"}
 PANELS |= {"provenance"}
 SIZES = {"light": (1280, 900), "dark": (1280, 900), "phone": (390, 844)}
 

@@ -52,7 +52,7 @@ def test_one_row_per_batch_size_in_order_with_seeds_averaged():
     runs = [recorded(512, 0.8), recorded(32, 0.9), recorded(32, 0.92, seed=1)]
     rows = comparison_rows(runs)
     assert [(row.batch_size, row.n) for row in rows] == [(32, 2), (512, 1)]
-    assert rows[0].accuracy.value == pytest.approx(0.91)
+    assert rows[0].score.value == pytest.approx(0.91)
     text = drawn(rows)
     assert "0.9100 ± 0.1271" in text
     assert "0.8000 ±" not in text

@@ -21,7 +21,7 @@ def page(grid):
 
 def test_every_panel_has_its_place_and_its_figure(page):
     sections = re.findall(r'<section id="panel-(\w+)"', page)
-    assert sections == ["answer", "accuracy", "seconds", "pareto", "throughput", "step_time", "provenance"]
+    assert sections == ["answer", "score", "seconds", "pareto", "throughput", "step_time", "provenance"]
     data = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page, flags=re.DOTALL)
     assert set(json.loads(data[1])["figures"]) == set(sections) - {"answer", "provenance"}
 
@@ -38,7 +38,7 @@ def test_the_same_records_give_the_same_page(grid, page):
 
 
 def test_the_answer_stands_before_every_figure(page):
-    assert page.index("batch size <b>128</b>") < page.index('id="panel-accuracy"')
+    assert page.index("batch size <b>128</b>") < page.index('id="panel-score"')
     assert "python train.py batch_size=128 lr=0.1" in page
 
 

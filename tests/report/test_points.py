@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from batchlab.report.by_size import accuracy_panel, size_points
+from batchlab.report.by_size import score_panel, size_points
 from batchlab.report.curves import MAX_SEEDS, MAX_SIZES, curve_panels, curve_points, drawn, noise_panel
 from batchlab.report.lr_figure import cell, in_words, lr_points
 from batchlab.report.page import figure_of, log_ticks, tick_text
@@ -23,7 +23,7 @@ def nothing_recorded(run_ids, metrics):
 
 
 def test_points_by_size_are_means_with_intervals_over_seeds(grid):
-    trace = accuracy_panel(size_points(grid), grid).traces[0]
+    trace = score_panel(size_points(grid), grid).traces[0]
     assert trace.x == [32, 128, 512]
     assert trace.y[0] == pytest.approx(0.964)
     half_width = 4.302653 * 0.004 / math.sqrt(3)  # t(.975, 2) s / sqrt(n)
@@ -33,7 +33,7 @@ def test_points_by_size_are_means_with_intervals_over_seeds(grid):
 
 def test_one_seed_has_no_interval(make_run, make_study):
     study = make_study([make_run(32), make_run(64)])
-    panel = accuracy_panel(size_points(study), study)
+    panel = score_panel(size_points(study), study)
     assert panel.traces[0].low is None
     assert "no interval" in panel.note
 
@@ -174,7 +174,7 @@ def test_provenance_has_dates_of_the_records_and_every_commit(make_run, make_stu
 
 def test_a_panel_without_data_is_left_out(grid, make_study, make_run):
     names = [panel.name for panel in contents_of(grid, nothing_recorded)[1]]
-    assert names == ["accuracy", "seconds", "pareto", "throughput", "step_time"]
+    assert names == ["score", "seconds", "pareto", "throughput", "step_time"]
     summary, panels, tables = contents_of(make_study([make_run(32, outcome="diverged")]), nothing_recorded)
     assert panels == []
     assert [listing.name for listing in tables] == ["failures", "provenance"]

@@ -24,8 +24,8 @@ def test_runs_that_did_not_end_and_runs_of_other_data_do_not_count(make_run):
 def test_a_fresh_seed_of_a_pick_is_kept_apart_from_the_trial_that_was_picked(make_run, make_study):
     fresh = [make_run(32, 0.8, seed, pick="knee", trial=4) for seed in (1, 2, 3)]
     study = make_study([make_run(32, 0.99, 0, trial=4), *fresh])
-    assert study.rows[0].accuracy.value == 0.99
-    assert math.isclose(study.fresh[4].accuracy.value, 0.8)
+    assert study.rows[0].score.value == 0.99
+    assert math.isclose(study.fresh[4].score.value, 0.8)
 
 
 def test_a_diverged_seed_keeps_a_configuration_from_being_the_best(make_run, make_study):

@@ -123,7 +123,7 @@ def test_two_processes_started_together_share_the_study(tmp_path):
     points = [tuple(sorted(trial.params.items())) for trial in trials]
     assert len(set(points)) == len(points)
     assert len({trial.user_attrs["lease"]["pid"] for trial in trials}) == 2
-    assert sum("Retraining most_accurate" in output for output in outputs) == 1
+    assert sum("Retraining best_score" in output for output in outputs) == 1
 
 
 def test_the_timeout_bounds_the_wall_clock_and_gives_the_slot_back(tmp_path):

@@ -24,15 +24,15 @@ def fresh(*accuracies: float, seconds: float = 1.0) -> dict[str, list[float]]:
 FOUND = candidates((1.0, 0.5), (2.0, 0.96), (3.0, 0.95), (4.0, 0.97), (9.0, 0.98))
 
 
-def test_the_first_pick_is_the_most_accurate():
-    assert {name: trial.number for name, trial in first_pick(FOUND, {}).items()} == {"most_accurate": 4}
+def test_the_first_pick_is_the_trial_of_the_best_score():
+    assert {name: trial.number for name, trial in first_pick(FOUND, {}).items()} == {"best_score": 4}
 
 
-def test_the_most_accurate_is_so_with_fresh_seeds():
+def test_the_best_score_is_so_with_fresh_seeds():
     known = {"4": fresh(0.94), "3": fresh(0.95), "1": fresh(float("nan"))}
-    assert all_picks(FOUND, None, known)["most_accurate"].number == 3
-    assert first_pick(FOUND, {"3": fresh(0.95)})["most_accurate"].number == 4  # whose fresh seeds are to come
-    assert first_pick(FOUND, {"4": fresh(float("nan"))})["most_accurate"].number == 4
+    assert all_picks(FOUND, None, known)["best_score"].number == 3
+    assert first_pick(FOUND, {"3": fresh(0.95)})["best_score"].number == 4  # whose fresh seeds are to come
+    assert first_pick(FOUND, {"4": fresh(float("nan"))})["best_score"].number == 4
 
 
 @pytest.mark.parametrize(

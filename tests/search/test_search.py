@@ -30,7 +30,7 @@ def tables(text: str) -> str:
 def test_a_search_ends_in_picks_that_run_and_goes_on_where_it_was(type_command, tmp_path):
     first = type_command(*SHORT, "hydra.sweeper.n_trials=4")
     assert first.returncode == 0, first.stderr
-    assert "most_accurate" in tables(first.stdout)
+    assert "best_score" in tables(first.stdout)
     again = type_command(*SHORT, "hydra.sweeper.n_trials=4")
     assert tables(again.stdout) == tables(first.stdout)
     assert "Retraining" not in again.stdout
@@ -40,8 +40,8 @@ def test_a_search_ends_in_picks_that_run_and_goes_on_where_it_was(type_command, 
     assert [trial.number for trial in trials] == list(range(6))
     assert all(len(trial.user_attrs["mlflow_run_ids"]) == 1 for trial in trials)
     folder = tmp_path / "mlruns" / "reports" / "joint-digits-mlp"
-    saved = yaml.safe_load((folder / "best" / "most_accurate.yaml").read_text())
-    run = type_command("-cd", str(folder), "+best=most_accurate")
+    saved = yaml.safe_load((folder / "best" / "best_score.yaml").read_text())
+    run = type_command("-cd", str(folder), "+best=best_score")
     assert run.returncode == 0, run.stderr
     assert re.search(rf"^ *│ +{saved['batch_size']} │ *{saved['lr']:.4g} │", run.stdout, flags=re.MULTILINE)
 

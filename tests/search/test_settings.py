@@ -9,6 +9,7 @@ from batchlab.config.schema import REPOSITORY
 from batchlab.errors import ConfigErrors
 from batchlab.search.sampler import grid_size, sampler_of
 from batchlab.search.settings import read_settings
+from batchlab.tasks.classification import CLASSIFICATION
 from batchlab.search.storage import open_storage
 from batchlab.search.study import open_study
 
@@ -18,7 +19,7 @@ def settings_of(*overrides):
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         config = compose("train", ["hydra/sweeper=batchlab", *overrides], return_hydra_config=True)
     HydraConfig.instance().set_config(config)
-    return read_settings(config)
+    return read_settings(config, CLASSIFICATION.score)
 
 
 def test_without_a_word_two_objectives_and_the_default_study():

@@ -13,6 +13,7 @@ from batchlab.config.resolve import resolved
 from batchlab.config.schema import REPOSITORY
 from batchlab.search.search_plan import fix_time_objective
 from batchlab.search.settings import read_settings
+from batchlab.tasks.classification import CLASSIFICATION
 from batchlab.search.storage import open_storage
 from batchlab.search.study import open_study
 from batchlab.validation.grid import without_hydra
@@ -73,7 +74,9 @@ def settled(base_of, settings, space_of):
         if begun is not None:
             own = replace(settings, metrics=(begun, ACCURACY))
             study = open_study(own, open_storage(own.mlruns), {})
-        found, space = fix_time_objective(read_settings(base), space_of("lr=interval(0.1,1.0)"), base, study)
+        found, space = fix_time_objective(
+            read_settings(base, CLASSIFICATION.score), space_of("lr=interval(0.1,1.0)"), base, study
+        )
         return found.metrics, space.fixed
 
     return make
@@ -109,7 +112,7 @@ def test_what_was_typed_is_left_to_the_study_to_refuse(settled):
 def test_settling_twice_is_settling_once(base_of, settled, settings, space_of):
     base, own = base_of(SEARCH, TWO), replace(settings, metrics=(MEASURED, ACCURACY))
     study = open_study(own, open_storage(own.mlruns), {})
-    first = fix_time_objective(read_settings(base), space_of("lr=interval(0.1,1.0)"), base, None)
+    first = fix_time_objective(read_settings(base, CLASSIFICATION.score), space_of("lr=interval(0.1,1.0)"), base, None)
     second = fix_time_objective(*first, base, study)
     assert second[0].metrics == (MEASURED, ACCURACY)
     assert second[1].fixed == (f"objectives=[{MEASURED},{ACCURACY}]",)

@@ -165,9 +165,9 @@ def test_the_clock_stands_while_the_caller_holds_a_point(config_of):
 
 
 def test_a_target_stops_the_run_and_is_interpolated(config_of):
-    config = config_of("budget=target", "budget.val_accuracy=0.9", "batch_size=32")
+    config = config_of("budget=target", "budget.score=0.9", "batch_size=32")
     points, result = run_all(build(config, seed=0))
-    accuracies = [point.val_accuracy for point in points]
+    accuracies = [point.score for point in points]
     above = next(i for i in range(1, len(points)) if min(accuracies[i - 1], accuracies[i]) >= 0.9) - 1
     assert len(points) == above + 2
     before = points[above - 1].point.epochs if above else points[above].point.epochs
@@ -176,7 +176,7 @@ def test_a_target_stops_the_run_and_is_interpolated(config_of):
 
 
 def test_a_target_that_is_not_reached_is_censored(config_of):
-    config = config_of("budget=target", "budget.val_accuracy=1.0", "budget.max_epochs=1")
+    config = config_of("budget=target", "budget.score=1.0", "budget.max_epochs=1")
     _, result = run_all(build(config, seed=0))
     assert result.outcome == "done"
     assert result.finals["target/epochs"] != result.finals["target/epochs"]

@@ -97,7 +97,7 @@ def test_a_resumed_run_is_the_whole_one_with_augmentation(check_resumes):
     [
         ["budget=epochs", "epochs=1.5"],
         ["budget=examples", "budget.num_examples=1500", "optimizer=lbfgs", "batch_size=64"],
-        ["budget=target", "budget.val_accuracy=0.6", "budget.max_epochs=10", "eval.every_examples=200"],
+        ["budget=target", "budget.score=0.6", "budget.max_epochs=10", "eval.every_examples=200"],
     ],
 )
 def test_a_resumed_run_ends_where_the_whole_one_does(check_resumes, budget):

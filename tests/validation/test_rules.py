@@ -37,7 +37,6 @@ WRONG = [
     (["budget=steps", "budget.seconds=3"], "budget.seconds"),
     (["objectives=[cost/calibrated_train_seconds]", "optimizer=lbfgs"], "objectives"),
     (["budget=seconds", "budget.seconds=nan"], "budget.seconds"),
-    (["budget=target", "budget.val_accuracy=95"], "budget.val_accuracy"),
     (["budget.kind=days"], "budget.kind"),
     (["eval.every_examples=64"], "eval.every_examples"),
     (["eval.every_examples=0"], "eval.every_examples"),

@@ -6,7 +6,7 @@ from typing import Any
 from annotated_types import Interval
 
 from batchlab.config.keys import COUNT, MOST, POSITIVE, key, keys_of
-from batchlab.config.schema import DEVICE, WEIGHT
+from batchlab.config.schema import DEVICE
 from batchlab.errors import ConfigError
 
 FROM_ZERO = Interval(ge=0, le=MOST)
@@ -21,7 +21,7 @@ class Advise:
         60, "seconds for short trainings to a target at three batch sizes, lr tuned for each; 0 = none", FROM_ZERO
     )
     target: float | None = key(
-        None, "validation accuracy that the trainings go to; null = what the first of them reaches", WEIGHT, fix=0.9
+        None, "score that the trainings go to; null = what the first of them reaches", None, fix=0.9
     )
     price_per_hour: float | None = key(
         None, "what an hour of this machine costs, in any currency; adds a column", POSITIVE, fix=2.5

@@ -14,7 +14,7 @@ BUDGETS = {
     "steps": ("num_steps",),
     "examples": ("num_examples",),
     "seconds": ("seconds",),
-    "target": ("val_accuracy", "max_epochs"),
+    "target": ("score", "max_epochs"),
 }
 """Kinds of budget, each with the settings that it needs; no other kind takes them."""
 OPEN_GROUPS = ("data", "model", "loss", "optimizer", "lr_scaling", "lr_schedule", "batch_schedule")
@@ -37,9 +37,7 @@ class Budget:
     num_steps: int | None = key(None, "optimizer steps (budget=steps)", COUNT, IDENTITY, fix=1000)
     num_examples: int | None = key(None, "examples processed (budget=examples)", COUNT, IDENTITY, fix=1000)
     seconds: float | None = key(None, "training seconds on the clock (budget=seconds)", POSITIVE, IDENTITY, fix=10)
-    val_accuracy: float | None = key(
-        None, "validation accuracy at which to stop, as a share (budget=target)", WEIGHT, IDENTITY, fix=0.95
-    )
+    score: float | None = key(None, "value of the score at which to stop (budget=target)", None, IDENTITY, fix=0.95)
     max_epochs: float | None = key(
         None, "passes after which a run without the target is censored (budget=target)", POSITIVE, IDENTITY, fix=10
     )
@@ -71,7 +69,7 @@ class Memory:
 
 @dataclass
 class Measure:
-    """What is measured of a run's model beside its accuracy; nothing of it changes the run (conf/measure/)."""
+    """What is measured of a run's model beside its scores; nothing of it changes the run (conf/measure/)."""
 
     gradient_noise: bool = key(
         False, "gradient noise scale at evaluations; under accumulation from the steps", None, ON_MODEL | STEP_TIME
@@ -156,6 +154,9 @@ class Config:
         "name under which runs are grouped, also of a folder",
         pattern=(r"(?!\.+$)[\w.-]+", "letters, digits, '_', '-' and '.'"),
         fix="first-look",
+    )
+    score: str | None = key(
+        None, "metric of the task that ranks, picks and stops, e.g. f1; null = the task's own", None, IDENTITY, fix="f1"
     )
     objectives: list[str] = key([], "final metrics, averaged over seeds, that a search makes better")
     data_root: str = key(MISSING, "folder of data sets that are files", pattern=FOLDER, fix="data")

@@ -11,7 +11,7 @@ from batchlab.config.installation import CONF
 from batchlab.config.schema import Config
 from batchlab.errors import ConfigError, nearest
 
-TASKS = ("classification", "regression", "contrastive", "any")
+TASKS = ("classification", "regression", "contrastive", "minimization", "any")
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class LossTraits:
     """What a loss is for.
 
     Attributes:
-        task: classification (targets are classes), regression (numbers), contrastive (views of a batch), or any.
+        task: classification (targets are classes), regression (numbers), contrastive (views of a batch), minimization
+            (the output is the loss itself), or any.
         only_data: name of the one data set that it is for; None = any data of its task.
     """
 

@@ -62,6 +62,8 @@ class Dataset:
     augment: Augment | None  # random changes of the training inputs, or None
     facts: tuple[str, ...]  # lines to show to the person, e.g. rows dropped.
     digest: str  # sha256 over the content of all splits
+    target_mean: float = 0.0  # of regression: subtracted from the targets' own values, fitted on `train` only
+    target_std: float = 1.0  # and what divides what is left: the targets' own unit
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -137,16 +139,26 @@ def make_dataset(
     facts: tuple[str, ...],
     augment: Augment | None = None,
     digest: str | None = None,
+    is_standardised: bool = False,
 ) -> Dataset:
     """Return the `Dataset` of train, val and test: uint8 images get the training split's statistics, floats none.
 
-    Without a digest of the content, it is that of the splits' tensors.
+    Without a digest of the content, it is that of the splits' tensors. With `is_standardised` targets that are
+    numbers become those of mean 0 and standard deviation 1 in the training split.
     """
     train, val, test = splits
+    target_mean, target_std = 0.0, 1.0
+    if is_standardised and num_classes is None:
+        target_mean, target_std = train.targets.double().mean().item(), train.targets.double().std().item() or 1.0
+        train, val, test = (_standardised(each, target_mean, target_std) for each in (train, val, test))
     if train.inputs.dtype == torch.uint8:
         mean, std = image_statistics(train.inputs, 50_000 if isinstance(train.inputs, Tensor) else 2_000)
     else:
         mean, std = torch.zeros(train.inputs.shape[1]), torch.ones(train.inputs.shape[1])
     if digest is None:
         digest = digest_of(*(part for split in (train, val, test) for part in (split.inputs, split.targets)))  # type: ignore[misc]
-    return Dataset(name, train, val, test, num_classes, mean, std, augment, facts, digest)
+    return Dataset(name, train, val, test, num_classes, mean, std, augment, facts, digest, target_mean, target_std)
+
+
+def _standardised(split: Split, mean: float, std: float) -> Split:
+    return Split(split.inputs, ((split.targets.double() - mean) / std).float())

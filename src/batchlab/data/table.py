@@ -82,7 +82,8 @@ def load_table(
     facts = _target_facts(target, used, task, goal, splits[0].targets) + _feature_facts(features)
     facts += _gap_facts(columns, features)
     num_classes = None if goal.names is None else len(goal.names)
-    return make_dataset(Path(str(path)).name.split(".")[0], splits, num_classes, tuple(facts))
+    name = Path(str(path)).name.split(".")[0]
+    return make_dataset(name, splits, num_classes, tuple(facts), is_standardised=True)
 
 
 def _setting_errors(task: object, drop: object) -> list[ConfigError]:
@@ -158,7 +159,9 @@ def _target_facts(target: str | None, used: list[str], task: str, goal: Target, 
     facts = [dropped] if num_kept < num_rows else [f"all {num_rows:,} rows have a target"]
     why = " (data.task=auto)" if task == "auto" else ""
     if goal.names is None:
-        spread = f"mean {train_targets.mean():.4g}, std {train_targets.std():.4g} in the training rows"
+        spread = (
+            f"mean {train_targets.mean():.4g}, std {train_targets.std():.4g} in the training rows, standardised by them"
+        )
         return [*facts, f"regression{why} of {target}: {spread}"]
     rate = goal.values.bincount().max().item() / num_kept
     facts += _wrap(f"classification{why} of {target}: {len(goal.names)} classes {', '.join(goal.names)}")

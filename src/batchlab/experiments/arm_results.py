@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from batchlab.config.objectives import direction_of
 from batchlab.experiments.experiment import Check
 from batchlab.laws.convergence import fit_convergence
 from batchlab.laws.estimate import Estimate
 from batchlab.laws.line import Array
 from batchlab.laws.step_time import fit_step_time
+from batchlab.tasks.objectives import direction_of
 
 CURVE_AXES = {"steps": "steps", "epochs": "progress/epochs", "examples": "progress/examples",
               "seconds": "progress/train_seconds"}  # fmt: skip

@@ -17,7 +17,7 @@ from batchlab.data.transforms import Prepare
 from batchlab.measures.landscape import Landscape, held, named, precise_loss
 from batchlab.models.norm import pass_sizes
 from batchlab.system.device_memory import peak_bytes, reset_peak
-from batchlab.tasks.predictions import NOT_A_NUMBER
+from batchlab.tasks.evaluate import NOT_A_NUMBER
 from batchlab.training.build import Built
 
 NUMBERS_OF_A_PART = 2**25

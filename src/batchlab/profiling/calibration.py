@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import cache, partial
 
 from batchlab.config.identity import environment, load_average
-from batchlab.config.objectives import CALIBRATED, parse_objective
+from batchlab.config.objectives import CALIBRATED
 from batchlab.config.registration import shares_host
 from batchlab.config.schema import Config
 from batchlab.config.traits import OptimizerTraits, declared
@@ -20,6 +20,7 @@ from batchlab.models.norm import pass_sizes
 from batchlab.profiling.step_table import NAME, StepTimes, read_entry, untimed, write_entry
 from batchlab.profiling.timing import Cell, time_cells
 from batchlab.system.host_lock import host_alone
+from batchlab.tasks.objectives import name_of
 from batchlab.training.build import build_run, lock_names, pick_device
 from batchlab.training.plan import ResolvedRun, part_sizes
 
@@ -38,7 +39,7 @@ def counts_alone(config: Config) -> bool:
     """
     if config.num_processes > 1 or declared(OptimizerTraits, config.optimizer).multi_pass:
         return False
-    is_optimised = CALIBRATED in (parse_objective(each)[0] for each in config.objectives)
+    is_optimised = CALIBRATED in (name_of(each) for each in config.objectives)
     return is_optimised or (config.budget.kind in ("seconds", "target") and shares_host())
 
 

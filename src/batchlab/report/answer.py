@@ -4,13 +4,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batchlab.report.comparison import Row, format_estimate, mean_metric, tied_with
-from batchlab.report.study_data import UNFINISHED, Study, digits, rank, score_name, score_of, settings_in_words
+from batchlab.report.comparison import Row, format_estimate, format_score, mean_metric, superlative, tied_with
+from batchlab.report.study_data import UNFINISHED, Study, digits, rank, score_name, settings_in_words
+from batchlab.search.picks import BEST_SCORE
+from batchlab.tasks.objectives import TEST
 
 NUM_CHOICES = 3
 MANY = 20
 """The best of so many configurations is partly the luckiest."""
-PICK_ORDER = ("fastest", "most_accurate", "knee")
+PICK_ORDER = ("fastest", BEST_SCORE, "knee")
 
 
 @dataclass(frozen=True)
@@ -53,25 +55,22 @@ def _of_grid(study: Study, rated: Sequence[Row]) -> Answer:
     best = among[0]
     tied = [best]
     if several:
-        reaching = [row for row in among if row is best or row.loss.low <= best.loss.high]
-        tied = reaching if study.is_regression else tied_with(best, among)
+        tied = tied_with(best, among)
     by_time = sorted(tied, key=lambda row: row.seconds.value)
     near = {row.key for row in tied}
     ordered = [*by_time, *(row for row in among if row.key not in near)]
     chosen = ordered[0]
     ordered = _other_sizes_first([chosen, *([best] if best is not chosen else [])], ordered)
-    highest = "Lowest" if study.is_regression else "Highest"
-    reason = f"{highest} {name}: {settings_in_words(best)} ({format_estimate(score_of(study, best), 4)})."
+    reason = f"{superlative(study.score)} {name}: {settings_in_words(best)} ({format_score(best)})."
     if several and len(tied) == 1:
         reason += " The interval of no other configuration reaches it."
     elif several:
         more = f"{len(tied) - 1} other{'s are' if len(tied) > 2 else ' is'} not told apart from it at n = {best.n}"
         reason += f" {more}; of these the recommended one trains fastest."
-        gap = abs(score_of(study, best).value - score_of(study, chosen).value)
+        gap = abs(best.score.value - chosen.score.value)
         if gap > 0:
-            reason += (
-                f" Its mean is {gap:.4f} worse, which chance explains at this n; that they are equal is not shown."
-            )
+            reason += f" Its mean is {study.score.text(gap)} worse, which chance explains at this n; "
+            reason += "that they are equal is not shown."
     return Answer(_choices(ordered, best if chosen is not best else None), reason, _caveats(study, rated, best))
 
 
@@ -126,14 +125,14 @@ def _of_search(study: Study, rated: Sequence[Row]) -> Answer:
     first, num_trials = choices[0], sum(study.search.endings.values())
     reason = f"The pick {first.name} of {num_trials:,} trials"
     if "fastest" in first.name and len(by_number) > 1:
-        reason += ": the least training time among those within the most accurate one's interval"
+        reason += ": the least training time among those within the interval of the best score"
     n = first.row.n
     fresh = f", trained again with {n} fresh seeds, from which its numbers are" if first.is_fresh else ""
     return Answer(choices, f"{reason}{fresh}.", _caveats(study, [], first.row, first.is_fresh))
 
 
-def _choices(rows: Sequence[Row], most_accurate: Row | None = None) -> list[Choice]:
-    names = ["recommended"] + ["most accurate" if row is most_accurate else "runner-up" for row in rows[1:NUM_CHOICES]]
+def _choices(rows: Sequence[Row], best: Row | None = None) -> list[Choice]:
+    names = ["recommended"] + ["best score" if row is best else "runner-up" for row in rows[1:NUM_CHOICES]]
     return [Choice(name, row) for name, row in zip(names, rows, strict=False)]
 
 
@@ -159,8 +158,9 @@ def _caveats(study: Study, rated: Sequence[Row], best: Row, is_fresh: bool = Fal
     return found
 
 
-def accuracy_on_test(study: Study, row: Row) -> str:
-    """Write accuracy on the test split of the recommended configuration alone; empty where it was not measured."""
+def score_on_test(study: Study, row: Row) -> str:
+    """Write the score on the test split of the recommended configuration alone; empty where it was not measured."""
     fresh = any(row is each for each in study.fresh.values())
     runs = [run for run in study.runs if run["tags"]["config_key"] == row.key and ("pick" in run["tags"]) == fresh]
-    return format_estimate(mean_metric(runs, "final/test_accuracy"), 4)
+    found = mean_metric(runs, f"{TEST}{study.score.name}")
+    return format_estimate(found, study.score.digits(found.value))

@@ -1,4 +1,4 @@
-"""Accuracy, seconds and throughput by batch size, each at its best setting, with intervals over seeds."""
+"""Score, seconds and throughput by batch size, each at its best setting, with intervals over seeds."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal
 from batchlab.laws.estimate import Estimate
 from batchlab.report.comparison import Row
 from batchlab.report.panel import Axis, Panel, Trace, interval_trace
-from batchlab.report.study_data import Study, best_by_size, hover_of, labelled, score_name, score_of
+from batchlab.report.study_data import Study, best_by_size, hover_of, labelled, score_name
 
 BATCH_SIZE = Axis("batch size (examples per step)", is_log=True)
 MAX_OTHERS = 300
@@ -34,12 +34,11 @@ def size_points(study: Study) -> SizePoints | None:
     return SizePoints(best, others[::step], step)
 
 
-def accuracy_panel(points: SizePoints, study: Study) -> Panel:
-    """Return accuracy (or loss) on the validation split by batch size."""
-    name = score_name(study)
-    axis = Axis(f"{name} (cross-entropy or squared error)" if study.is_regression else f"{name} (share of examples)")
-    traces = _traces(points, study, lambda row: score_of(study, row))
-    return Panel("accuracy", f"{name.capitalize()} by batch size", BATCH_SIZE, axis, traces, _note(points, study))
+def score_panel(points: SizePoints, study: Study) -> Panel:
+    """Return the score on the validation split by batch size."""
+    axis, traces = Axis(study.score.axis), _traces(points, study, lambda row: row.score)
+    title = f"Validation {study.score.title} by batch size"
+    return Panel("score", title, BATCH_SIZE, axis, traces, _note(points, study))
 
 
 def seconds_panel(points: SizePoints, study: Study) -> Panel:
@@ -86,7 +85,7 @@ def trace_of(
     """Return a number of each row by its batch size; of faint rows as points without intervals."""
     return interval_trace(
         name, [row.batch_size for row in rows], [value(row) for row in rows], style="points" if is_faint else style,
-        is_faint=is_faint, hover=[hover_of(study, row) for row in rows], commands=[row.origin for row in rows],
+        is_faint=is_faint, hover=[hover_of(row) for row in rows], commands=[row.origin for row in rows],
     )  # fmt: skip
 
 

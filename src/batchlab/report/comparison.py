@@ -12,6 +12,8 @@ from batchlab.config.keys import Affects
 from batchlab.config.objectives import CALIBRATED, MEASURED
 from batchlab.config.schema import declared_key
 from batchlab.laws.estimate import Estimate, mean_of
+from batchlab.tasks.known_tasks import FINAL, METRICS
+from batchlab.tasks.metric import LOSS, Metric
 
 Run = Mapping[str, Mapping[str, Any]]
 """Params, metrics and tags of a recorded run."""
@@ -30,8 +32,8 @@ class Row:
     lr: float  # learning rate used, after scaling
     epochs: Estimate  # passes over the training split as they were asked for; of another budget those that were run
     steps: Estimate  # optimizer steps, mean over seeds
-    accuracy: Estimate  # on the validation split
-    loss: Estimate  # on the validation split
+    metric: Metric  # by which configurations are judged
+    score: Estimate  # its value on the validation split
     train_seconds: Estimate  # of training, as they were measured
     examples_per_second: Estimate  # examples processed per second on the training clock
     peak_memory_bytes: float  # largest over seeds
@@ -50,10 +52,20 @@ class Row:
 
 def comparison_rows(runs: Sequence[Run]) -> list[Row]:
     """Group runs by configuration, ordered by batch size."""
-    groups = by_configuration(runs)
+    groups, metric = by_configuration(runs), judged_by(runs)
     varied = varied_params([group[0] for group in groups.values()])
-    rows = [_row(group, varied) for group in groups.values()]
+    rows = [_row(group, varied, metric) for group in groups.values()]
     return sorted(rows, key=lambda row: (row.batch_size, *row.varied.values()))
+
+
+def judged_by(runs: Sequence[Run]) -> Metric:
+    """Return the metric by which runs are judged, as the last of them says.
+
+    Runs of earlier versions do not say: it is their accuracy, the loss where none has one.
+    """
+    told = [METRICS[name] for run in runs if (name := run["tags"].get("score")) in METRICS]
+    has_accuracy = any(not math.isnan(metric_of(run, "final/val_accuracy")) for run in runs)
+    return told[-1] if told else METRICS["accuracy"] if has_accuracy else LOSS
 
 
 def by_configuration(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -83,7 +95,7 @@ def mean_metric(runs: Sequence[Run], name: str) -> Estimate:
     return mean_of([metric_of(run, name) for run in runs])
 
 
-def _row(group: list[Run], varied: list[str]) -> Row:
+def _row(group: list[Run], varied: list[str], metric: Metric) -> Row:
     over, params = partial(mean_metric, group), group[0]["params"]
     values = {key: str(params.get(key, "")) for key in varied}
     names = {key[:-9]: text.rsplit(".", 1)[-1] for key, text in values.items() if key.endswith("._target_")}
@@ -100,8 +112,8 @@ def _row(group: list[Run], varied: list[str]) -> Row:
         lr=float(params["lr_used"]),
         epochs=mean_of([float(params["epochs"])]) if "epochs" in params else over("progress/epochs"),
         steps=over("cost/num_steps"),
-        accuracy=over("final/val_accuracy"),
-        loss=over("final/val_loss"),
+        metric=metric,
+        score=over(f"{FINAL}{metric.name}"),
         train_seconds=over(MEASURED),
         calibrated_seconds=over(CALIBRATED) if all(CALIBRATED in run["metrics"] for run in group) else None,
         examples_per_second=over("cost/examples_per_second"),
@@ -123,19 +135,17 @@ def table_of(title: str, headings: Sequence[str], left: Sequence[str] = ()) -> T
 
 def draw_table(rows: Sequence[Row], title: str) -> Table:
     """Draw the rows as a table for the terminal."""
-    is_regression = all(math.isnan(row.accuracy.value) for row in rows) and not all(row.outcomes for row in rows)
     has_target, is_calibrated = any(row.target_seconds for row in rows), any(row.calibrated_seconds for row in rows)
     names = list(dict.fromkeys(name for row in rows for name in row.varied))
-    headings = ["batch size", *names, "lr", "steps", "val loss" if is_regression else "val accuracy", "train s"]
+    headings = ["batch size", *names, "lr", "steps", f"val {rows[0].metric.title}", "train s"]
     headings += ["s if alone"] if is_calibrated else []
     headings += ["s to target"] if has_target else []
     headings += ["examples/s", "peak MiB", "n"]
     headings += ["outcome"] if any(row.outcomes for row in rows) else []
     table = table_of(title, headings, left=(*names, "outcome"))
     for row in rows:
-        score = row.loss if is_regression else row.accuracy
         cells = [str(row.batch_size), *(row.varied.get(name, "") for name in names), f"{row.lr:.4g}"]
-        cells += [number(row.steps.value), format_estimate(score, 4), format_estimate(row.train_seconds, 2)]
+        cells += [number(row.steps.value), format_score(row), format_estimate(row.train_seconds, 2)]
         cells += [format_estimate(row.calibrated_seconds, 2) if row.calibrated_seconds else ""] if is_calibrated else []
         cells += [format_estimate(row.target_seconds, 2) if row.target_seconds else ""] if has_target else []
         peak = row.peak_memory_bytes / 2**20
@@ -145,13 +155,13 @@ def draw_table(rows: Sequence[Row], title: str) -> Table:
 
 
 def verdict(rows: Sequence[Row]) -> str:
-    """Compare accuracy and training time as far as intervals carry; empty for fewer than two rows with an accuracy."""
-    rated = [row for row in rows if not math.isnan(row.accuracy.value)]
+    """Compare score and training time as far as intervals carry; empty for fewer than two rows with a score."""
+    rated = [row for row in rows if not math.isnan(row.score.value)]
     if len(rated) < 2:
         return ""
-    best, names = max(rated, key=lambda row: row.accuracy.value), _named(rated)
-    said = f"Highest val accuracy: {names[best.key]} ({format_estimate(best.accuracy, 4)})."
-    if any(row.accuracy.n < 2 for row in rated):
+    best, names = max(rated, key=lambda row: row.metric.sign * row.score.value), _named(rated)
+    said = f"{superlative(best.metric)} val {best.metric.title}: {names[best.key]} ({format_score(best)})."
+    if any(row.score.n < 2 for row in rated):
         fastest = min(rated, key=lambda row: row.seconds.value)
         said += f" Least training time: {names[fastest.key]} ({format_estimate(fastest.seconds, 2)} s)."
         return f"{said} One seed does not tell whether they differ: num_seeds=3 gives intervals."
@@ -164,8 +174,20 @@ def verdict(rows: Sequence[Row]) -> str:
 
 
 def tied_with(best: Row, rows: Sequence[Row]) -> list[Row]:
-    """Return rows whose interval of the accuracy reaches that of the best row, itself among them."""
-    return [row for row in rows if row is best or row.accuracy.high >= best.accuracy.low]
+    """Return rows whose interval of the score reaches that of the best row, itself among them."""
+    if best.metric.sign > 0:
+        return [row for row in rows if row is best or row.score.high >= best.score.low]
+    return [row for row in rows if row is best or row.score.low <= best.score.high]
+
+
+def superlative(metric: Metric) -> str:
+    """Return ``Highest`` or ``Lowest``, whichever is best."""
+    return "Highest" if metric.sign > 0 else "Lowest"
+
+
+def format_score(row: Row) -> str:
+    """Write the score of a row with its interval."""
+    return format_estimate(row.score, row.metric.digits(row.score.value))
 
 
 def time_spent(runs: Sequence[Run]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from batchlab.report.comparison import Row, Run
 from batchlab.report.panel import Axis, Panel, Trace
-from batchlab.report.study_data import Study, best_by_size, score_name, settings_in_words
+from batchlab.report.study_data import Study, best_by_size, settings_in_words
 
 MAX_SIZES = 8
 MAX_SEEDS = 5
@@ -33,7 +33,7 @@ class CurvePoints:
     row: Row
     n: int  # seeds in the mean
     x: Mapping[str, Sequence[float]]  # name of `PROGRESS` -> values at each evaluation
-    score: Sequence[float]  # accuracy or loss on the validation split
+    score: Sequence[float]  # on the validation split
     noise: Sequence[float]  # gradient noise scale; evaluations without it are left out
     noise_epochs: Sequence[float]  # where it was measured
 
@@ -48,7 +48,7 @@ def drawn(study: Study) -> list[tuple[Row, list[Run]]]:
 
 def curve_points(study: Study, read: ReadCurves) -> list[CurvePoints]:
     """Return mean curves over seeds, at the evaluations that all of a configuration's runs have."""
-    metric, chosen = "val/loss" if study.is_regression else "val/accuracy", drawn(study)
+    metric, chosen = f"val/{study.score.name}", drawn(study)
     along = [key for key, _ in PROGRESS.values() if key]
     curves = read([run["info"]["id"] for _, runs in chosen for run in runs], [metric, NOISE, *along])
     return [found for row, runs in chosen if (found := _mean_curve(row, runs, metric, curves)) is not None]
@@ -79,8 +79,7 @@ def _mean_curve(
 
 def curve_panels(points: Sequence[CurvePoints], study: Study) -> list[Panel]:
     """Return the curves against epochs, examples, steps and seconds, in one place."""
-    name = score_name(study)
-    y = Axis(name if study.is_regression else f"{name} (share of examples)")
+    title, y = f"Validation {study.score.title} along training", Axis(study.score.axis)
     counts = sorted({each.n for each in points})
     seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     note = (
@@ -89,7 +88,7 @@ def curve_panels(points: Sequence[CurvePoints], study: Study) -> list[Panel]:
     )
     return [
         Panel(
-            f"curves-{choice}", f"{name.capitalize()} along training", axis, y,
+            f"curves-{choice}", title, axis, y,
             [_line(each, each.x[choice], each.score) for each in points], note, switch="curves", choice=choice,
         )
         for choice, (_, axis) in PROGRESS.items()

@@ -1,6 +1,5 @@
 """What a search came to: its picks, how its trials ended, tables of the best, and a file that runs each of them."""
 
-import math
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,25 +17,20 @@ from batchlab.config.trusted_targets import packages_to_trust
 from batchlab.laws.estimate import mean_of
 from batchlab.report.comparison import format_estimate, table_of
 from batchlab.report.study_data import FailedTrial, Search
-from batchlab.search.picks import ACCURACY, Candidates, Retrained, all_picks, candidates_of, first_pick, retrained
+from batchlab.search.picks import Candidates, Retrained, all_picks, candidates_of, first_pick, retrained, worst_score
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space, in_words
 from batchlab.search.storage import find_study
 from batchlab.search.study import FrozenTrial, Study, TrialState, done_trials, metrics_of
 from batchlab.system.environment_errors import masked
+from batchlab.tasks.known_tasks import metric_of_final
 from batchlab.tracking.stores import optuna_url
 
 BEST = 5
 """Trials of one objective that are shown at the end of a search."""
 FRONT = 20
 """Rows of a front's table; of a longer front the middle is thinned out."""
-FOUR_DIGITS = ("final/val_accuracy", "final/test_accuracy", "final/val_loss", "final/train_loss")
-SHORT = {
-    "cost/train_seconds": "train s",
-    "cost/calibrated_train_seconds": "s if alone",
-    "final/val_accuracy": "val accuracy",
-    "final/test_accuracy": "test accuracy",
-}
+SHORT = {"cost/train_seconds": "train s", "cost/calibrated_train_seconds": "s if alone"}
 
 
 def search_of(mlruns: str, name: str, storage: Any = None) -> Search | None:
@@ -115,16 +109,8 @@ def picks_of(study: Study, found: Candidates) -> dict[str, FrozenTrial]:
     known = retrained(study)
     first = first_pick(found, known)
     if all(str(trial.number) in known for trial in first.values()):
-        return all_picks(found, least_accuracy(study, found), known)
+        return all_picks(found, worst_score(found, known), known)
     return first
-
-
-def least_accuracy(study: Study, found: Candidates) -> float | None:
-    """Return the lower end of the 95 % t interval of the most accurate trial's fresh seeds; None where it has none."""
-    known = retrained(study)
-    trial = first_pick(found, known).get("most_accurate")
-    fresh = mean_of(known.get(str(trial.number), {}).get(ACCURACY, []) if trial else [])
-    return None if math.isnan(fresh.low) else fresh.low
 
 
 def draw_front(
@@ -138,7 +124,7 @@ def draw_front(
     settings = [space.shown(trial.params) for trial in trials]
     names = list(dict.fromkeys(name for each in settings for name in each))
     picked = [", ".join(name for name, pick in (picks or {}).items() if pick.number == each.number) for each in trials]
-    table = table_of(title, ["trial", *names, *(SHORT.get(metric, metric) for metric in metrics)])
+    table = table_of(title, ["trial", *names, *map(heading_of, metrics)])
     if any(picked):
         table.add_column("pick", no_wrap=True)
     step = max(1.0, (len(trials) - 1) / (FRONT - 1))
@@ -156,7 +142,7 @@ def draw_picks(picks: Mapping[str, FrozenTrial], known: Retrained, space: Space,
     rows = [(name, trial.number, space.shown(trial.params), known[str(trial.number)]) for name, trial in picks.items()]
     names = list(dict.fromkeys(name for _, _, settings, _ in rows for name in settings))
     metrics = list(dict.fromkeys(metric for *_, values in rows for metric in values))
-    headings = ["pick", "trial", *names, *(SHORT.get(metric, metric) for metric in metrics), "n"]
+    headings = ["pick", "trial", *names, *map(heading_of, metrics), "n"]
     table = table_of(title, headings, left=("pick",))
     for name, number, settings, values in rows:
         found = {metric: mean_of(values.get(metric, [])) for metric in metrics}
@@ -166,10 +152,16 @@ def draw_picks(picks: Mapping[str, FrozenTrial], known: Retrained, space: Space,
     return table
 
 
+def heading_of(metric: str) -> str:
+    """Return what stands above a column of a final metric, e.g. ``val accuracy``."""
+    found = metric_of_final(metric)
+    return SHORT.get(metric, metric) if found is None else f"{metric.partition('_')[0].partition('/')[2]} {found.title}"
+
+
 def digits_of(metric: str, value: float) -> int:
     """Return the digits after the point that a value of a metric is shown with."""
-    if metric in FOUR_DIGITS:
-        return 4
+    if (found := metric_of_final(metric)) is not None:
+        return found.digits(value)
     return 0 if abs(value) >= 1000 else 2 if abs(value) >= 1 else 3
 
 

@@ -10,7 +10,17 @@ from functools import cached_property
 from batchlab.config.keys import Affects
 from batchlab.config.schema import declared_key
 from batchlab.laws.estimate import Estimate
-from batchlab.report.comparison import Row, Run, by_configuration, comparison_rows, format_estimate, metric_of
+from batchlab.report.comparison import (
+    Row,
+    Run,
+    by_configuration,
+    comparison_rows,
+    format_estimate,
+    format_score,
+    judged_by,
+    metric_of,
+)
+from batchlab.tasks.metric import Metric
 
 UNFINISHED = "unfinished or stopped"
 """Why a run does not count."""
@@ -51,9 +61,9 @@ class Study:
     left_out: Mapping[str, int]  # why runs do not count -> how many
 
     @cached_property
-    def is_regression(self) -> bool:
-        """Tell whether there is no accuracy, so that the loss on val decides."""
-        return all(math.isnan(row.accuracy.value) for row in self.rows)
+    def score(self) -> Metric:
+        """Return the metric by which its configurations are judged."""
+        return judged_by(self.runs)
 
     @cached_property
     def has_target(self) -> bool:
@@ -96,12 +106,12 @@ def counted(recorded: Sequence[Run]) -> tuple[list[Run], dict[str, int]]:
 def rank(study: Study, row: Row) -> float:
     """Return what a configuration is judged by, smaller is better; infinite where it has no value.
 
-    Seconds to the target where there is one, else accuracy on the validation split, else the loss on it.
+    Seconds to the target where there is one, else the score on the validation split.
     """
     if study.has_target:
         value = row.target_seconds.value if row.target_seconds and row.target_seconds.n == row.n else math.nan
     else:
-        value = row.loss.value if study.is_regression else -row.accuracy.value
+        value = -row.metric.sign * row.score.value
     return math.inf if math.isnan(value) or row.outcomes else value
 
 
@@ -161,18 +171,13 @@ def others_in_words(row: Row) -> str:
     return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in _labels(row).items())
 
 
-def score_of(study: Study, row: Row) -> Estimate:
-    """Return accuracy on the validation split, or the loss on it where there is no accuracy."""
-    return row.loss if study.is_regression else row.accuracy
-
-
-def hover_of(study: Study, row: Row) -> str:
+def hover_of(row: Row) -> str:
     """Write what a figure says of a row under the pointer; lines are parted by <br>."""
 
     def seconds(value: Estimate) -> str:
         return f"{format_estimate(value, digits(value.value))} s"
 
-    lines = [settings_in_words(row), f"{score_name(study)} {format_estimate(score_of(study, row), 4)}"]
+    lines = [settings_in_words(row), f"validation {row.metric.title} {format_score(row)}"]
     lines.append(f"training {seconds(row.seconds)}")
     if row.calibrated_seconds:
         lines[-1] += f" if alone, {seconds(row.train_seconds)} beside others"
@@ -182,8 +187,8 @@ def hover_of(study: Study, row: Row) -> str:
 
 
 def score_name(study: Study) -> str:
-    """Return ``validation accuracy`` or ``validation loss``."""
-    return "validation loss" if study.is_regression else "validation accuracy"
+    """Return what decides, e.g. ``validation accuracy``."""
+    return f"validation {study.score.title}"
 
 
 def digits(value: float) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from batchlab.config.installation import program
 from batchlab.report.answer import answer_of
-from batchlab.report.by_size import accuracy_panel, seconds_panel, size_points, throughput_panel
+from batchlab.report.by_size import score_panel, seconds_panel, size_points, throughput_panel
 from batchlab.report.comparison import time_spent
 from batchlab.report.curves import ReadCurves, curve_panels, curve_points, noise_panel
 from batchlab.report.export import export_panel
@@ -38,7 +38,7 @@ def contents_of(study: Study, read: ReadCurves) -> tuple[dict[str, Any], list[Pa
     panels: list[Panel | None] = []
     sizes, curves, sharpness = size_points(study), curve_points(study, read), sharpness_points(study)
     if sizes:
-        panels += [accuracy_panel(sizes, study), seconds_panel(sizes, study)]
+        panels += [score_panel(sizes, study), seconds_panel(sizes, study)]
     if pareto := pareto_points(study):
         panels.append(pareto_panel(pareto, study, answer.best if answer else None))
     panels += [*(curve_panels(curves, study) if curves else []), noise_panel(curves)]

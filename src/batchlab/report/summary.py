@@ -9,13 +9,13 @@ import numpy as np
 from batchlab.laws.estimate import Estimate, of_draws
 from batchlab.laws.optimum import best_batch_size, good_range, is_known, limits_of
 from batchlab.laws.step_time import StepTime
-from batchlab.report.answer import Answer, Choice, accuracy_on_test
+from batchlab.report.answer import Answer, Choice, score_on_test
 from batchlab.report.comparison import Row
 from batchlab.report.lr_figure import LrPoints
 from batchlab.report.step_time_panel import StepPoints
-from batchlab.report.study_data import Study, label_of, others_in_words, score_name, score_of, settings_in_words
+from batchlab.report.study_data import Study, label_of, others_in_words, score_name, settings_in_words
 from batchlab.report.time_to_target import TargetPoints
-from batchlab.report.tradeoff import AXES
+from batchlab.report.tradeoff import axis_of
 
 LIMITS = {
     "overhead": "overhead: more than half of a step at this batch size is not work on examples",
@@ -45,7 +45,7 @@ def summary_of(
         choices = [choice_record(study, choice) for choice in answer.choices]
         record |= {"recommended": choices[0], "runners_up": choices[1:], "reason": answer.reason}
         record |= {"caveats": list(answer.caveats), "limits": limits_in_words(answer.best, steps, target)}
-        record["recommended"]["test_accuracy"] = accuracy_on_test(study, answer.best)
+        record["recommended"]["test_score"] = score_on_test(study, answer.best)
     record["laws"] = {
         "step_time": {each.label or "all": step_record(each.law) for each in steps if each.law is not None},
         "convergence": convergence_record(target),
@@ -58,7 +58,7 @@ def summary_of(
 def judged_by(study: Study) -> str:
     """Return what decides between configurations, in words."""
     if study.search is not None:
-        return " and ".join(AXES[name].title.split(" (")[0] if name in AXES else name for name in study.search.metrics)
+        return " and ".join(axis_of(name).title.split(" (")[0] for name in study.search.metrics)
     return "training seconds to the target" if study.has_target else score_name(study)
 
 
@@ -73,7 +73,8 @@ def choice_record(study: Study, choice: Choice) -> dict[str, Any]:
         "lr": row.lr,
         "epochs": row.epochs.value,
         "score": score_name(study),
-        "value": interval(score_of(study, row)),
+        "value": interval(row.score),
+        "digits": row.metric.digits(row.score.value),
         "seconds": interval(row.seconds),
         "train_seconds": interval(row.train_seconds),
         "calibrated_train_seconds": interval(row.calibrated_seconds) if row.calibrated_seconds else None,

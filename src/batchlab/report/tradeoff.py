@@ -10,6 +10,7 @@ from batchlab.report.comparison import Row, mean_metric
 from batchlab.report.panel import Axis, Panel, Trace, interval_trace
 from batchlab.report.study_data import Study, hover_of
 from batchlab.search.pareto_front import pareto_front
+from batchlab.tasks.known_tasks import FINAL, metric_of_final
 
 AXES = {
     "cost/train_seconds": Axis("training time (s)", is_log=True),
@@ -18,8 +19,6 @@ AXES = {
     "cost/num_examples": Axis("examples processed", is_log=True),
     "cost/num_steps": Axis("optimizer steps", is_log=True),
     "cost/peak_memory_bytes": Axis("peak memory (bytes)", is_log=True),
-    "final/val_accuracy": Axis("validation accuracy (share of examples)"),
-    "final/val_loss": Axis("validation loss"),
     "target/seconds": Axis("time to the target (s)", is_log=True),
     "target/examples": Axis("examples to the target", is_log=True),
 }
@@ -38,7 +37,7 @@ class ParetoPoints:
 
 
 def pareto_points(study: Study) -> ParetoPoints | None:
-    """Return configurations by the first two objectives: seconds and accuracy where nothing was searched.
+    """Return configurations by the first two objectives: seconds and the score where nothing was searched.
 
     None with fewer than two configurations that have both values.
     """
@@ -61,9 +60,13 @@ def objectives_of(study: Study) -> tuple[tuple[str, str], tuple[str, str]]:
     if search is not None and len(search.metrics) > 1:
         return (search.metrics[0], search.metrics[1]), (search.directions[0], search.directions[1])
     seconds = CALIBRATED if all(row.calibrated_seconds for row in study.rows) else MEASURED
-    if study.is_regression:
-        return (seconds, "final/val_loss"), ("minimize", "minimize")
-    return (seconds, "final/val_accuracy"), ("minimize", "maximize")
+    return (seconds, f"{FINAL}{study.score.name}"), ("minimize", study.score.direction)
+
+
+def axis_of(metric: str) -> Axis:
+    """Return the axis of an objective."""
+    found = metric_of_final(metric)
+    return Axis(found.axis) if found is not None else AXES.get(metric, Axis(metric))
 
 
 def pareto_panel(points: ParetoPoints, study: Study, recommended: Row | None) -> Panel:
@@ -75,7 +78,7 @@ def pareto_panel(points: ParetoPoints, study: Study, recommended: Row | None) ->
     traces.append(_trace("Pareto front", points.front, points, study))
     if marked:
         traces.append(_trace("recommended", marked, points, study))
-    x, y = (AXES.get(metric, Axis(metric)) for metric in points.metrics)
+    x, y = map(axis_of, points.metrics)
     note = (
         f"{len(points.front)} of {len(points.rows):,} configurations are beaten by no other in both. "
         "A click on a point copies the command that trains it. A front of noisy values flatters its points: "
@@ -89,6 +92,6 @@ def _trace(name: str, places: Sequence[int], points: ParetoPoints, study: Study,
     return interval_trace(
         name, [first.value for first, _ in pairs], [second for _, second in pairs],
         style="both" if name == "Pareto front" else "points", is_faint=is_faint, has_bars=len(places) < MANY,
-        hover=[hover_of(study, points.rows[place]) for place in places],
+        hover=[hover_of(points.rows[place]) for place in places],
         commands=[points.rows[place].origin for place in places],
     )  # fmt: skip

@@ -16,11 +16,12 @@ from batchlab.data.stream import BatchStream
 from batchlab.run.evaluator import Evaluator
 from batchlab.system.device_memory import is_out_of_memory, peak_bytes, reset_peak
 from batchlab.system.signals import check_stop
-from batchlab.tasks.predictions import NOT_A_NUMBER
+from batchlab.tasks.evaluate import NOT_A_NUMBER
+from batchlab.tasks.metric import LOSS
 from batchlab.training.build import Built, has_programs, is_graphed
 from batchlab.training.checkpoint import Checkpointer
 from batchlab.training.clock import wait_for
-from batchlab.training.evaluation import VAL_ACCURACY, VAL_LOSS, Evaluation, RunHistory
+from batchlab.training.evaluation import Evaluation, RunHistory
 from batchlab.training.gradient import TrainStep, accumulate, whole_gradient
 from batchlab.training.loop import LoopPoint, LoopState, fit
 from batchlab.training.plan import part_sizes
@@ -126,8 +127,8 @@ def stopped_result(built: Built, at: LoopPoint | Evaluation, reason: str) -> Run
     """
     metrics, point = (at.metrics, at.point) if isinstance(at, Evaluation) else ({}, at)
     finals = cost_metrics(built, point) | {"cost/peak_memory_bytes": peak_bytes(built.device)}
-    finals["final/val_accuracy"] = metrics.get(VAL_ACCURACY, NOT_A_NUMBER)
-    finals["final/val_loss"] = metrics.get(VAL_LOSS, NOT_A_NUMBER)
+    for name in {LOSS.name, built.score.name}:
+        finals[f"final/val_{name}"] = metrics.get(f"val/{name}", NOT_A_NUMBER)
     return RunResult(reason, f"at {point.progress:.0%} of its budget", finals, {})
 
 

@@ -12,12 +12,15 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from batchlab.config.objectives import TIMES
+from batchlab.laws.estimate import mean_of
 from batchlab.search.pareto_front import knee, pareto_front
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
 from batchlab.search.study import done_trials
+from batchlab.tasks.objectives import score_of
 
-ACCURACY = "final/val_accuracy"
+BEST_SCORE = "best_score"
+"""Name of the pick from whose retraining the others follow."""
 MAX_SHORT = 4
 """Trials in the place of the fastest whose fresh seeds may fall short."""
 PICKS = "picks"
@@ -52,27 +55,27 @@ def candidates_of(
 
 
 def first_pick(found: Candidates, known: Retrained) -> dict[str, FrozenTrial]:
-    """Pick the trial from whose retraining the others follow: the most accurate, or the best of the first objective."""
-    if ACCURACY in found.metrics:
-        return {"most_accurate": most_accurate(found, known)}
+    """Pick the trial from whose retraining the others follow: of the best score, or the best of the first objective."""
+    if score_of(found.metrics) is not None:
+        return {BEST_SCORE: best_score(found, known)}
     metric = found.metrics[0]
     name = "fastest" if metric in TIMES else f"best_{metric.rpartition('/')[2]}"
     return {name: best_of(found, metric)}
 
 
-def all_picks(found: Candidates, least_accuracy: float | None, known: Retrained) -> dict[str, FrozenTrial]:
-    """Make every pick, by name: ``most_accurate``, ``fastest``, ``knee`` and ``best_...`` of every other objective.
+def all_picks(found: Candidates, worst_score: float | None, known: Retrained) -> dict[str, FrozenTrial]:
+    """Make every pick, by name: ``best_score``, ``fastest``, ``knee`` and ``best_...`` of every other objective.
 
-    `least_accuracy` is the lower end of the interval of the most accurate trial's retraining, None where there is none;
+    `worst_score` is the worse end of the interval of the retraining of the best score, None where there is none;
     `known` are metrics of fresh seeds of trials that were retrained already.
     """
-    picks = first_pick(found, known)
+    picks, score = first_pick(found, known), score_of(found.metrics)
     for metric in found.metrics:
-        if metric in TIMES and ACCURACY in found.metrics:
-            picks["fastest"] = fastest(found, metric, least_accuracy, known)
+        if metric in TIMES and score is not None:
+            picks["fastest"] = fastest(found, metric, worst_score, known)
         elif metric in TIMES:
             picks["fastest"] = best_of(found, metric)
-        elif metric != ACCURACY:
+        elif metric != score:
             picks[f"best_{metric.rpartition('/')[2]}"] = best_of(found, metric)
     if len(found.metrics) > 1 and len(found.front) > 2:
         values = [trial.values for trial in found.front]
@@ -91,39 +94,59 @@ def best_of(found: Candidates, metric: str) -> FrozenTrial:
     return min([*found.front, *found.trials], key=lambda trial: sign * trial.values[place])
 
 
-def most_accurate(found: Candidates, known: Retrained) -> FrozenTrial:
-    """Find the trial of the highest mean over fresh seeds; the search's most accurate one where that has none yet."""
-    best = best_of(found, ACCURACY)
+def best_score(found: Candidates, known: Retrained) -> FrozenTrial:
+    """Find the trial of the best mean score over fresh seeds; the search's best one where that has none yet."""
+    score, sign = _score_and_sign(found)
+    best = best_of(found, score)
     if str(best.number) not in known:
         return best
     means = {
-        trial.number: fmean(known[str(trial.number)][ACCURACY]) for trial in found.trials if str(trial.number) in known
+        trial.number: fmean(known[str(trial.number)][score]) for trial in found.trials if str(trial.number) in known
     }
     return max(
         (trial for trial in found.trials if not math.isnan(means.get(trial.number, math.nan))),
-        key=lambda trial: (means[trial.number], trial is best),
+        key=lambda trial: (sign * means[trial.number], trial is best),
         default=best,
     )
 
 
-def fastest(found: Candidates, seconds: str, least_accuracy: float | None, known: Retrained) -> FrozenTrial:
-    """Find the trial of least seconds among those at or above an accuracy, in the search and with fresh seeds.
+def _score_and_sign(found: Candidates) -> tuple[str, int]:
+    """The score's name, and 1 where larger is better, else -1."""
+    score = score_of(found.metrics)
+    assert score is not None
+    return score, 1 if found.directions[list(found.metrics).index(score)] == "maximize" else -1
 
-    A trial that was fast and accurate once may have been lucky: one whose fresh seeds are less accurate than that, or
-    slower than those of the most accurate trial, gives way to the next fastest, `MAX_SHORT` times; then, and where no
-    accuracy is known, it is the most accurate trial.
+
+def worst_score(found: Candidates, known: Retrained) -> float | None:
+    """Return the worse end of the 95 % t interval of the best score's fresh seeds; None where it has none."""
+    if score_of(found.metrics) is None:
+        return None
+    score, sign = _score_and_sign(found)
+    fresh = mean_of(known.get(str(best_score(found, known).number), {}).get(score, []))
+    end = fresh.low if sign > 0 else fresh.high
+    return None if math.isnan(end) else end
+
+
+def fastest(found: Candidates, seconds: str, worst: float | None, known: Retrained) -> FrozenTrial:
+    """Find the trial of least seconds among those at a score or better, in the search and with fresh seeds.
+
+    A trial that was fast and good once may have been lucky: one whose fresh seeds are worse than that, or slower than
+    those of the best score, gives way to the next fastest, `MAX_SHORT` times; then, and where no score is known, it
+    is the trial of the best score.
     """
-    best = most_accurate(found, known)
-    if least_accuracy is None:
+    best = best_score(found, known)
+    if worst is None:
         return best
-    at, place = list(found.metrics).index(ACCURACY), list(found.metrics).index(seconds)
+    score, sign = _score_and_sign(found)
+    at, place = list(found.metrics).index(score), list(found.metrics).index(seconds)
     good = sorted(
-        (trial for trial in found.trials if trial.values[at] >= least_accuracy), key=lambda trial: trial.values[place]
+        (trial for trial in found.trials if sign * trial.values[at] >= sign * worst),
+        key=lambda trial: trial.values[place],
     )
     most_seconds = fmean(known.get(str(best.number), {}).get(seconds, [math.inf]))
     for trial in good[: MAX_SHORT + 1]:
         fresh = known.get(str(trial.number))
-        if fresh is None or (fmean(fresh[ACCURACY]) >= least_accuracy and fmean(fresh[seconds]) <= most_seconds):
+        if fresh is None or (sign * fmean(fresh[score]) >= sign * worst and fmean(fresh[seconds]) <= most_seconds):
             return trial
     return best
 

@@ -1,10 +1,11 @@
 """When a trial with several objectives may stop: once even an optimistic end of its curve is dominated.
 
 Optuna prunes one objective only. Here the end of a run is predicted from finished runs of the same data, model, lr
-schedule and kind of budget: at progress p, a least-squares line gives the log of the final validation error from the
-logs of the error now, of the lowest error so far and of the lowest error at an earlier progress, over those runs
-whose lowest error was within a factor of two. The optimistic end lies `SPREADS` standard errors of prediction below,
-and has to be dominated at two evaluations in a row. Seconds go on as they went, or a tenth faster.
+schedule and kind of budget: at progress p, a least-squares line gives the log of the final error from the logs of the
+error now, of the lowest error so far and of the lowest error at an earlier progress, over those runs whose lowest error
+was within a factor of two. The error is the distance of the score from the best there can be. The optimistic end lies
+`SPREADS` standard errors of prediction below, and has to be dominated at two evaluations in a row. Seconds go on as
+they went, or a tenth faster.
 """
 
 import math
@@ -18,6 +19,8 @@ from typing import Any
 import numpy as np
 
 from batchlab.config.objectives import TIMES
+from batchlab.tasks.metric import distance
+from batchlab.tasks.objectives import score_of
 
 MIN_CURVES = 10
 """Comparable finished curves, below which nothing is said of the end."""
@@ -32,7 +35,9 @@ RIDGE = 1.0
 FASTER = 0.9
 """The rest of a run may take so much less than its share of the time, as a factor."""
 LEAST_ERROR = 2e-3
-"""Errors below this count as this; a logarithm needs it."""
+"""Errors of a share below this count as this; a logarithm needs it."""
+LEAST = 1e-30
+"""The same of other errors."""
 
 
 @dataclass(frozen=True)
@@ -42,37 +47,34 @@ class Curve:
     progress: tuple[float, ...]  # share of the budget, in (0, 1]
     # training seconds by the run's own clock; where step times were measured alone, those x steps
     seconds: tuple[float, ...]
-    accuracy: tuple[float, ...]  # on the validation split
+    error: tuple[float, ...]  # distance of the score on the validation split from the best there can be, above 0
 
     def as_attribute(self) -> dict[str, list[float]]:
         """Return what is kept in a trial's user attributes."""
         return {
             "progress": [round(value, 5) for value in self.progress],
             "seconds": [round(value, 6) for value in self.seconds],
-            "accuracy": list(self.accuracy),
+            "error": list(self.error),
         }
 
     @classmethod
     def of(cls, attribute: dict[str, Any]) -> "Curve":
         """Read the curve of an attribute."""
-        return cls(tuple(attribute["progress"]), tuple(attribute["seconds"]), tuple(attribute["accuracy"]))
+        return cls(tuple(attribute["progress"]), tuple(attribute["seconds"]), tuple(attribute["error"]))
 
     def features(self, progress: float) -> tuple[float, float, float] | None:
         """Return logs of error now, lowest so far, and lowest earlier; None before the first evaluation."""
-        now = self._at(self._errors, progress)
+        now = self._at(self.error, progress)
         if now is None:
             return None
         earlier = self._at(self._lowest, EARLIER * progress)
-        values = (now, self._at(self._lowest, progress) or now, 1.0 if earlier is None else earlier)
-        return tuple(math.log(max(value, LEAST_ERROR)) for value in values)  # type: ignore[return-value]
-
-    @cached_property
-    def _errors(self) -> list[float]:
-        return [1 - accuracy for accuracy in self.accuracy]
+        worst = max(1.0, self.error[0])
+        values = (now, self._at(self._lowest, progress) or now, worst if earlier is None else earlier)
+        return tuple(math.log(value) for value in values)  # type: ignore[return-value]
 
     @cached_property
     def _lowest(self) -> list[float]:
-        return list(accumulate(self._errors, min))
+        return list(accumulate(self.error, min))
 
     def _at(self, values: Sequence[float], progress: float) -> float | None:
         """A value at a progress, linear between evaluations; None before the first."""
@@ -99,9 +101,13 @@ class Front:
 def is_dominated(front: Front, curve: Curve) -> bool:
     """Tell whether the optimistic end of a running trial's curve is dominated by a finished trial.
 
-    False where an objective has no bound: only seconds and validation accuracy have one.
+    False where an objective has no bound: only seconds and the score have one.
     """
-    ends = [optimistic_end(metric, front.curves, curve) for metric in front.metrics]
+    score = score_of(front.metrics)
+    ends = [
+        optimistic_end(metric, direction, front.curves, curve) if metric in (*TIMES, score) else None
+        for metric, direction in zip(front.metrics, front.directions, strict=True)
+    ]
     known = [end for end in ends if end is not None]
     if len(known) < len(ends):
         return False
@@ -111,18 +117,22 @@ def is_dominated(front: Front, curve: Curve) -> bool:
     return any(rival != goal and all(a <= b for a, b in zip(rival, goal, strict=True)) for rival in rivals)
 
 
-def optimistic_end(metric: str, curves: Sequence[Curve], curve: Curve) -> float | None:
-    """Bound the best value of an objective that a curve can still end with; None where nothing is known."""
+def error_of(direction: str, score: float) -> float:
+    """Return how far a score is from the best there can be; of a share not less than `LEAST_ERROR`."""
+    return max(distance(direction, score), LEAST_ERROR if direction == "maximize" else LEAST)
+
+
+def optimistic_end(metric: str, direction: str, curves: Sequence[Curve], curve: Curve) -> float | None:
+    """Bound the best seconds, or the best score, that a curve can still end with; None where nothing is known."""
     progress, seconds = curve.progress[-1], curve.seconds[-1]
     if metric in TIMES:
         return seconds + (seconds / progress - seconds) * FASTER
-    if metric == "final/val_accuracy":
-        return best_accuracy(curves, curve)
-    return None
+    error = least_error(curves, curve)
+    return None if error is None else distance(direction, error)  # which is its own inverse
 
 
-def best_accuracy(curves: Sequence[Curve], curve: Curve) -> float | None:
-    """Predict the highest accuracy that a run can still end with; None where fewer than `MIN_CURVES` are comparable."""
+def least_error(curves: Sequence[Curve], curve: Curve) -> float | None:
+    """Predict the least error that a run can still end with; None where fewer than `MIN_CURVES` are comparable."""
     progress = curve.progress[-1]
     here = curve.features(progress)
     assert here is not None
@@ -131,7 +141,7 @@ def best_accuracy(curves: Sequence[Curve], curve: Curve) -> float | None:
     if len(near) < MIN_CURVES:
         return None
     inputs = np.array([features for features, _ in near])
-    ends = np.array([math.log(max(1 - each.accuracy[-1], LEAST_ERROR)) for _, each in near])
+    ends = np.array([math.log(each.error[-1]) for _, each in near])
     centre, scale = inputs.mean(0), inputs.std(0) + 1e-6
     scaled, mine = (inputs - centre) / scale, (np.array(here) - centre) / scale
     normal = scaled.T @ scaled + RIDGE * np.eye(len(mine))
@@ -139,4 +149,4 @@ def best_accuracy(curves: Sequence[Curve], curve: Curve) -> float | None:
     residuals = ends - ends.mean() - scaled @ weights
     spread = math.sqrt(float(residuals @ residuals) / (len(ends) - len(mine) - 1))
     spread *= math.sqrt(1 + 1 / len(ends) + float(mine @ np.linalg.solve(normal, mine)))
-    return 1 - math.exp(ends.mean() + float(mine @ weights) - SPREADS * spread)
+    return math.exp(ends.mean() + float(mine @ weights) - SPREADS * spread)

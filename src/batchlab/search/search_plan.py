@@ -14,7 +14,7 @@ from batchlab.config.compose import without_hydra
 from batchlab.config.identity import settings_affecting
 from batchlab.config.installation import CONF, program
 from batchlab.config.keys import Affects
-from batchlab.config.objectives import MEASURED, TIMES, is_measured
+from batchlab.config.objectives import MEASURED, TIMES
 from batchlab.config.registration import time_objective
 from batchlab.config.resolve import resolved
 from batchlab.config.schema import Config
@@ -24,6 +24,8 @@ from batchlab.search.space import Space
 from batchlab.search.storage import open_storage
 from batchlab.search.study import DIGEST, Study, check_fingerprint, found_study, metrics_of
 from batchlab.system.environment_errors import masked
+from batchlab.tasks.metric import Metric
+from batchlab.tasks.objectives import is_measured
 from batchlab.tracking.stores import optuna_url
 
 
@@ -45,6 +47,20 @@ class SearchPlan:
         HydraConfig.instance().set_config(config)
         choices = {key: value for key, value in config.hydra.runtime.choices.items() if not key.startswith("hydra/")}
         return typed_config(config), choices
+
+
+def score_metric(base: DictConfig) -> Metric | None:
+    """Return the metric by which the runs of a composed configuration are judged; its data are loaded.
+
+    None for a task function that is not batchlab's.
+    """
+    if OmegaConf.select(base, "data._target_") is None:
+        return None
+    from batchlab.training.data_loading import load_dataset  # torch: another application's search does without
+    from batchlab.training.plan import score_of
+
+    config = typed_config(base)
+    return score_of(config, load_dataset(config.data))
 
 
 def typed_config(composed: DictConfig) -> Config:

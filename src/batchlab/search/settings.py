@@ -12,10 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.installation import program
 from batchlab.config.keys import keys_of
-from batchlab.config.objectives import is_final, parse_objective
 from batchlab.config.override_text import override_text
 from batchlab.errors import ConfigError, ConfigErrors, config_error, nearest
 from batchlab.search.sweeper_keys import SAMPLERS, BatchlabSweeperConf, sampler_traits
+from batchlab.tasks.metric import LOSS, Metric
+from batchlab.tasks.objectives import is_final, parse_objective, score_of
 
 FIRST_POINTS = ("default", "linear", "sqrt")
 BYTES_OF_A_WORKER = 2**30
@@ -44,11 +45,11 @@ class Settings:
     custom_search_space: str | None  # dotted path of a function, or None
 
 
-def read_settings(config: DictConfig) -> Settings:
+def read_settings(config: DictConfig, score: Metric | None = None) -> Settings:
     """Read the settings of a composed configuration, Hydra's node included.
 
     `study`, `objectives` and `mlruns` are read where there are such keys, as in batchlab's own configuration. Another
-    application's results are kept in ./mlruns.
+    application's results are kept in ./mlruns. `score` is the metric by which batchlab's own runs are judged.
 
     Raises:
         ConfigErrors: every key that cannot be followed.
@@ -62,7 +63,7 @@ def read_settings(config: DictConfig) -> Settings:
         known = [nearest(each, ("minimize", "maximize")) or "minimize" for each in _directions(sweeper["direction"])]
         fix = override_text("hydra.sweeper.direction", known if len(known) > 1 else known[0])
         raise config_error("hydra.sweeper.direction", unknown[0], "minimize or maximize, one per objective", fix)
-    parsed = [parse_objective(each) for each in objectives if is_final(each)]
+    parsed = [parse_objective(each, score or LOSS) for each in objectives if is_final(each)]
     study = str(OmegaConf.select(config, "study") or sweeper["study_name"] or config.hydra.job.name)
     errors = [*_not_nodes(sweeper)] or [*_errors(sweeper), *_disagreements(sweeper, study, parsed)]
     if errors:
@@ -156,9 +157,9 @@ def _disagreements(sweeper: dict[str, Any], study: str, objectives: list[tuple[s
         yield ConfigError("hydra.sweeper.study_name", name, f"disagrees with study={study}", fix)
     if directions and directions != [direction for _, direction in objectives]:
         stated = ", ".join(f"{direction} {metric}" for metric, direction in objectives)
-        fix = "objectives=[final/val_accuracy]" if len(directions) == 1 else "hydra.sweeper.direction=null"
-        if directions == ["minimize"]:
-            fix = "objectives=[final/val_loss]"
+        fix = "objectives=[final/val_loss]" if directions == ["minimize"] else "hydra.sweeper.direction=null"
+        if directions == [direction for name, direction in objectives if name == score_of([name])]:
+            fix = "objectives=[score]"
         yield ConfigError(
             "hydra.sweeper.direction", ",".join(directions), f"disagrees with the objectives: {stated}", fix
         )

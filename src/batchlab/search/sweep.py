@@ -28,7 +28,7 @@ from batchlab.search.optuna_internals import storage_of, suggest, trial_id_of
 from batchlab.search.picks import write_solutions
 from batchlab.search.retry import without_retries
 from batchlab.search.sampler import batch_dimension, draw_one_that_fits, grid_size, sampler_of, smallest_too_large
-from batchlab.search.search_plan import fingerprint, fix_time_objective, storage_error
+from batchlab.search.search_plan import fingerprint, fix_time_objective, score_metric, storage_error
 from batchlab.search.settings import Settings, read_settings
 from batchlab.search.space import Dimension, Space
 from batchlab.search.stale_trials import SECONDS_BETWEEN_BEATS, Lease, own_lease
@@ -57,7 +57,7 @@ def search(
     is called when the search ends, however it ends; not in workers.
     """
     HydraConfig.instance().set_config(master)  # Hydra does so for jobs only; the study's name is made of its choices
-    settings = read_settings(master)
+    settings = read_settings(master, score_metric(master))
     deadline = time.monotonic() + settings.timeout if settings.timeout else float("inf")
     space = parse_space(settings, arguments, context.config_loader)
     is_grid = sampler_traits(settings.sampler).grid

@@ -18,11 +18,12 @@ from batchlab.config.instantiate import made
 from batchlab.search.finalize import RESULT
 from batchlab.search.optuna_internals import storage_of
 from batchlab.search.pareto_front import pareto_front
-from batchlab.search.pruning import Curve, Front, is_dominated
+from batchlab.search.pruning import Curve, Front, error_of, is_dominated
 from batchlab.search.storage import open_storage
 from batchlab.search.study import DIGEST, DataChanged, changed_data
 from batchlab.search.trial_ref import TrialRef, current_ref
-from batchlab.training.evaluation import VAL_ACCURACY, VAL_LOSS, Evaluation
+from batchlab.tasks.objectives import score_of
+from batchlab.training.evaluation import Evaluation
 from batchlab.training.loop import LoopPoint
 
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -30,8 +31,6 @@ SECONDS_OF_A_FRONT = 1.0
 """A front may be so old; reading all trials costs as much as training for 10 ms."""
 CURVES_OF_A_FRONT = 100
 """The latest curves say enough; more would make each look slower."""
-SINGLE_CURVE = {"final/val_accuracy": VAL_ACCURACY, "final/val_loss": VAL_LOSS}
-"""Objective -> what of an evaluation Optuna's pruners are told."""
 
 
 def current_trial() -> "SearchTrial | None":
@@ -149,7 +148,7 @@ class SearchTrial:
         """
         if time.monotonic() > self._until:
             return "stopped"
-        if not isinstance(at, Evaluation) or len(self._run_ids) > 1 or at.val_accuracy is None:
+        if not isinstance(at, Evaluation) or len(self._run_ids) > 1 or at.score is None:
             return ""
         self._evaluations.append(at)
         if at.is_last or not self._trial_ref.prune:
@@ -158,7 +157,7 @@ class SearchTrial:
 
     def _is_hopeless(self, evaluation: Evaluation) -> bool:
         if len(self._trial_ref.metrics) == 1:
-            value = evaluation.metrics.get(SINGLE_CURVE.get(self._trial_ref.metrics[0], ""))
+            value = evaluation.metrics.get(self._trial_ref.metrics[0].replace("final/val_", "val/"))
             if value is None:
                 return False
             trial = Trial(self._study, self._trial_id)
@@ -170,10 +169,12 @@ class SearchTrial:
 
     def curve(self) -> Curve:
         """Return the first seed's curve so far."""
+        objectives = dict(zip(self._trial_ref.metrics, self._trial_ref.directions, strict=True))
+        direction = objectives.get(score_of(self._trial_ref.metrics) or "", "maximize")
         return Curve(
             tuple(each.point.progress for each in self._evaluations),
             tuple(each.point.counts.seconds for each in self._evaluations),
-            tuple(each.val_accuracy or 0.0 for each in self._evaluations),
+            tuple(error_of(direction, each.score or 0.0) for each in self._evaluations),
         )
 
     def finish(self, outcome: str, cause: str, values: list[float], costs: dict[str, float]) -> None:
@@ -203,7 +204,7 @@ def front_of(trials: list[FrozenTrial], trial_ref: TrialRef, curve_key: str) -> 
     values = [tuple(trial.values) for trial in trials]
     best = [values[place] for place in pareto_front(values, trial_ref.directions)]
     results = (trial.user_attrs.get(RESULT, {}) for trial in trials)
-    curves = [Curve.of(each) for each in results if each.get("curve_key") == curve_key and each["progress"]]
+    curves = [Curve.of(each) for each in results if each.get("curve_key") == curve_key and each.get("error")]
     return Front(tuple(trial_ref.metrics), tuple(trial_ref.directions), best, curves[-CURVES_OF_A_FRONT:])
 
 

@@ -19,7 +19,7 @@ from batchlab.config.trusted_targets import untrusted
 from batchlab.errors import ConfigError, ConfigErrors, raised, reason
 from batchlab.search.first_points import check_first_points, default_point
 from batchlab.search.sampler import try_out
-from batchlab.search.search_plan import SearchPlan, fingerprint, fix_time_objective, typed_config
+from batchlab.search.search_plan import SearchPlan, fingerprint, fix_time_objective, score_metric, typed_config
 from batchlab.search.settings import Settings, read_settings
 from batchlab.search.space import Dimension, Space
 from batchlab.search.space_parser import value_of
@@ -51,7 +51,7 @@ def validate_space(
     try:
         if errors := check_source(typed_config(base)):
             return [], None, errors
-        settings = read_settings(base)
+        settings = read_settings(base, score_metric(base))
         space = parse_space(settings, overrides, GlobalHydra.instance().config_loader())
         settings, space = fix_time_objective(settings, space, base, None)
         errors = [*_no_dimensions(space), *_launcher(settings, base), *check_first_points(settings, space, base)]

@@ -180,6 +180,7 @@ def run_tags(built: Built, sweep_id: str) -> dict[str, str]:
         "config_key": config_key(built.config),
         "origin": origin(),
         "data_digest": built.dataset.digest,
+        "score": built.score.name,
         "device": device_name(built.device),
         "load_average": load_average(),
         "threads": str(torch.get_num_threads()),

@@ -19,6 +19,8 @@ from batchlab.errors import config_error
 from batchlab.models.losses import RegressionLoss
 from batchlab.optim.lr_schedule import warm_up
 from batchlab.system.torchrun_env import torchrun_env
+from batchlab.tasks.metric import Metric
+from batchlab.tasks.task import Task
 from batchlab.training.clock import Clock
 from batchlab.training.cuda_graph import CudaRecorder, graphed, unrecordable
 from batchlab.training.data_loading import count_workers, load_dataset, load_placed
@@ -51,6 +53,8 @@ class Built:
     batch_sizes: tuple[int, ...]  # of the schedule, rising
     clock: Clock
     settings: dict[str, Any]  # the optimizer's arguments after lr scaling
+    task: Task
+    score: Metric  # by which the run is judged
 
 
 def resolve(config: Config) -> ResolvedRun:
@@ -100,7 +104,7 @@ def build_run(run: ResolvedRun, seed: int) -> Built:
         if not (is_auto and unrecordable(model, stream.take(0, plan.batch_size)[0])):
             train_step = graphed(train_step, CudaRecorder(device), only_if_launch_bound=is_auto)
     parts = (train_step, forward, loss_function, stream, run.schedule, run.batch_sizes, Clock(device))
-    return Built(config, seed, device, dataset, plan, *parts, settings)
+    return Built(config, seed, device, dataset, plan, *parts, settings, run.task, run.score)
 
 
 def can_be_graphed(config: Config) -> bool:

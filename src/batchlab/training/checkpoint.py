@@ -28,7 +28,7 @@ from batchlab.training.loop import LoopState
 from batchlab.training.plan import Counts
 from batchlab.training.state import Stateful, load, parts_of, plain
 
-FORMAT = 3
+FORMAT = 4
 """Of the file; one more whenever a state changes what it holds."""
 
 

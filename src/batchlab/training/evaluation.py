@@ -9,23 +9,17 @@ from batchlab.training.clock import Clock
 from batchlab.training.loop import LoopPoint
 from batchlab.training.plan import Counts
 
-VAL_LOSS, VAL_ACCURACY, TRAIN_ACCURACY = "val/loss", "val/accuracy", "train/accuracy"
-
 
 @dataclass(frozen=True)
 class Evaluation:
     """What was measured of a run's model at one point, while the clock was stopped."""
 
     point: LoopPoint  # where the loop stood
-    # scores on the splits, sharpness and gradient noise by the name of their curve; what was not measured has no entry,
-    # what could not be measured is NaN
+    # metrics of the splits, sharpness and gradient noise by the name of their curve; what was not measured has no
+    # entry, what could not be measured is NaN
     metrics: Mapping[str, float]
     is_last: bool  # the run ends here: its budget is used up, it has diverged, or it has reached its target
-
-    @property
-    def val_accuracy(self) -> float | None:
-        """Return the accuracy on the validation split; None for regression, and where the run has diverged."""
-        return self.metrics.get(VAL_ACCURACY)
+    score: float | None  # on the validation split; None where the run has diverged
 
 
 class RunHistory:
@@ -64,5 +58,5 @@ class RunHistory:
         self.evaluations = []
         for each in state["evaluations"]:
             point = LoopPoint(**(each["point"] | {"counts": Counts(**each["point"]["counts"])}))
-            self.evaluations.append(Evaluation(point, each["metrics"], each["is_last"]))
+            self.evaluations.append(Evaluation(point, each["metrics"], each["is_last"], each["score"]))
         self._readings, self._earlier = list(state["readings"]), state["seconds"]

@@ -6,7 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from batchlab.config.schema import Config, Memory
+from batchlab.config.traits import LossTraits, declared
 from batchlab.data.dataset import Dataset
+from batchlab.tasks.known_tasks import score_for, task_for
+from batchlab.tasks.metric import Metric
+from batchlab.tasks.objectives import name_of
+from batchlab.tasks.task import Task
 
 Counted = Literal["steps", "drawn", "processed", "seconds"]
 Schedule = Callable[[float], tuple[int, float]]
@@ -33,7 +38,7 @@ class Plan:
     counted: Counted  # which of `Counts` the budget limits
     limit: float  # the run ends when that count reaches it
     eval_every: int  # examples drawn between evaluations
-    target_accuracy: float | None = None  # validation accuracy at which to stop, or None
+    target: float | None = None  # value of the score at which to stop, or None
     num_processes: int = 1  # processes that share every batch
 
     def forward_sizes(self, batch_size: int) -> list[int]:
@@ -66,7 +71,7 @@ def make_plan(config: Config, num_train: int) -> Plan:
     else:
         epochs = config.epochs if budget.kind == "epochs" else budget.max_epochs
         counted, limit = "drawn", float(whole_steps((epochs or 0) * num_train, batch_size))
-        target = budget.val_accuracy
+        target = budget.score
     eval_every = config.eval.every_examples or num_train
     return Plan(batch_size, micro, num_train, counted, limit, eval_every, target, config.num_processes)
 
@@ -81,10 +86,30 @@ class ResolvedRun:
     schedule: Schedule  # batch size and lr factor by progress
     batch_sizes: tuple[int, ...]  # that the run will see, rising, each once
 
+    @property
+    def task(self) -> Task:
+        """Return what is learned."""
+        return task_of(self.config, self.dataset)
+
+    @property
+    def score(self) -> Metric:
+        """Return the metric by which the run is judged."""
+        return score_of(self.config, self.dataset)
+
     def with_micro_batch_size(self, micro_batch_size: int | None) -> "ResolvedRun":
         """Return the same run in which that number had been typed in place of auto; None = the whole batch."""
         config = replace(self.config, micro_batch_size=micro_batch_size or "none", memory=Memory())
         return replace(self, config=config, plan=replace(self.plan, micro_batch_size=micro_batch_size))
+
+
+def task_of(config: Config, dataset: Dataset) -> Task:
+    """Return what a configuration learns of a data set."""
+    return task_for(declared(LossTraits, config.loss).task, dataset.num_classes)
+
+
+def score_of(config: Config, dataset: Dataset) -> Metric:
+    """Return the metric by which a run of a configuration is judged."""
+    return score_for(task_of(config, dataset), config.score, [name_of(each) for each in config.objectives])
 
 
 def num_examples_of(batch_size: Any, num_train: int) -> int:

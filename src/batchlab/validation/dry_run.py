@@ -10,8 +10,7 @@ from batchlab.config.identity import config_key
 from batchlab.config.override_text import override_text, value_text
 from batchlab.config.resolve import flat_params
 from batchlab.config.schema import OPEN_GROUPS, Config
-from batchlab.config.traits import LossTraits, LrScheduleTraits, OptimizerTraits, declared, own_settings
-from batchlab.data.dataset import Dataset
+from batchlab.config.traits import LrScheduleTraits, OptimizerTraits, declared, own_settings
 from batchlab.data.transforms import Prepare
 from batchlab.errors import ConfigError, ConfigErrors, config_error, raised
 from batchlab.models.norm import pass_sizes
@@ -24,6 +23,7 @@ from batchlab.training.plan import ResolvedRun, num_examples_of
 from batchlab.validation.first_step import check_first_step
 from batchlab.validation.model_checks import check_model, model_of
 from batchlab.validation.signature import check_signature
+from batchlab.validation.task_rules import check_task
 
 MOST_COMPILED = 16
 """Batch sizes of a run that are compiled: each takes half a minute or more."""
@@ -188,25 +188,7 @@ def _data_and_sizes(run: ResolvedRun) -> Iterator[ConfigError]:
     if every is not None and every < largest <= num_train:
         allowed = f"at least the largest batch, {largest}"
         yield ConfigError("eval.every_examples", every, allowed, f"eval.every_examples={largest}")
-    yield from _task(config, dataset)
-    if dataset.num_classes is None and config.budget.kind == "target":
-        allowed = f"needs an accuracy; {dataset.name} has numbers as targets"
-        yield ConfigError("budget", "target", allowed, "budget=epochs")
-
-
-def _task(config: Config, dataset: Dataset) -> Iterator[ConfigError]:
-    """Find a loss that is for other targets than those of the data."""
-    loss, traits = config.loss["_target_"], declared(LossTraits, config.loss)
-    if traits.only_data not in (None, dataset.name):
-        fix = f"data={traits.only_data} model={traits.only_data}"
-        yield ConfigError("loss", loss, f"says nothing of the targets of {dataset.name}", fix)
-    elif dataset.num_classes is None and traits.task in ("classification", "contrastive"):
-        allowed = f"is for {traits.task} and needs classes; {dataset.name} has numbers as targets"
-        fix = "loss=mean_output" if dataset.name == "surface" else "loss=squared_error"
-        yield ConfigError("loss", loss, allowed, f"{fix}, or loss=own for one of your own")
-    elif dataset.num_classes is not None and traits.task == "regression":
-        allowed = f"is for regression; {dataset.name} has {dataset.num_classes} classes as targets"
-        yield ConfigError("loss", loss, allowed, "loss=cross_entropy")
+    yield from check_task(run)
 
 
 def _programs(run: ResolvedRun) -> Iterator[ConfigError]:

@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from batchlab.config.installation import CONF
-from batchlab.config.objectives import CALIBRATED, check_objectives, parse_objective
+from batchlab.config.objectives import CALIBRATED
 from batchlab.config.schema import Config, declared_key
 from batchlab.config.traits import OptimizerTraits, declared
 from batchlab.errors import ConfigError
+from batchlab.tasks.objectives import check_objectives, name_of
 
 
 def check_measure(config: Config) -> Iterator[ConfigError]:
@@ -41,10 +42,10 @@ def check_measured_objectives(config: Config) -> Iterator[ConfigError]:
     if errors:
         return
     for objective in config.objectives:
-        name = parse_objective(objective)[0]
+        name = name_of(objective)
         if name == CALIBRATED and (why := _no_step_time(config)):
             why = f"the seconds of a search with several workers, which are {why}"
-            yield ConfigError("objectives", objective, why, "objectives=[cost/train_seconds,final/val_accuracy]")
+            yield ConfigError("objectives", objective, why, "objectives=[cost/train_seconds,score]")
         if name.startswith("target/") and config.budget.kind != "target":
             yield ConfigError("objectives", objective, "is measured with budget=target only", "budget=target")
         if name.startswith("sharpness/") and name.removeprefix("sharpness/") not in (known := _sharpness(config)):

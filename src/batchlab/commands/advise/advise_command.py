@@ -21,9 +21,10 @@ from batchlab.system.progress import Bar, make_console
 from batchlab.system.signals import check_stop
 from batchlab.tracking.finished_runs import record_study
 from batchlab.training.data_loading import load_dataset
-from batchlab.training.plan import num_examples_of
+from batchlab.training.plan import num_examples_of, score_of
 from batchlab.validation.dry_run import check_data
 from batchlab.validation.launch_rules import check_single_losses
+from batchlab.validation.task_rules import check_target
 
 
 def check(keys: Advise, configs: list[Config]) -> Iterator[ConfigError]:
@@ -39,10 +40,8 @@ def check(keys: Advise, configs: list[Config]) -> Iterator[ConfigError]:
 def check_batches(keys: Advise, configs: list[Config]) -> Iterator[ConfigError]:
     """Find what shows when the run is built, at the smallest and the largest batch that may be tried."""
     config, dataset = configs[0], load_dataset(configs[0].data)
-    if dataset.num_classes is None and keys.budget_seconds > 0:
-        allowed = "trainings go to a validation accuracy, and this data has numbers as targets"
-        yield ConfigError("budget_seconds", keys.budget_seconds, allowed, "budget_seconds=0")
-        return
+    if keys.target is not None:
+        yield from check_target("target", keys.target, score_of(config, dataset), dataset)
     for size in (min(8, len(dataset.train)), len(dataset.train)):
         yield from check_data(replace(config, batch_size=size, budget=Budget("epochs"), epochs=1.0))
 

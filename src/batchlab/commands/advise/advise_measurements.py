@@ -18,7 +18,7 @@ from batchlab.profiling.micro_batch import free_for_runs
 from batchlab.profiling.timing import Cell, time_cells
 from batchlab.training.build import build
 from batchlab.training.data_loading import load_dataset
-from batchlab.training.plan import num_examples_of
+from batchlab.training.plan import num_examples_of, score_of
 
 STEP_SECONDS = 6.0
 """For the step-time probe."""
@@ -69,7 +69,7 @@ def measure(keys: Advise, config: Config, tell: Tell) -> Measured:
     seconds = keys.budget_seconds * FIRST_SHARE or FIRST_WITHOUT_BUDGET
     tell("first training", 0.0)
     first = first_training(config, reference, num_train, seconds, keys.target)
-    remarks = () if first.outcome == "done" else (f"the first training, at lr {config.lr:g}, {first.cause}",)
+    remarks = (f"the first training, at lr {config.lr:g}, {first.cause}",) if first.cause else ()
     noise, trainings = Estimate(math.nan, math.nan, math.nan), None
     if math.isfinite(first.examples):
         tell("gradient noise", 0.0)
@@ -77,7 +77,7 @@ def measure(keys: Advise, config: Config, tell: Tell) -> Measured:
     if keys.budget_seconds > 0 and math.isfinite(first.target):
         started = time.perf_counter()
         deadline = started + (1 - FIRST_SHARE) * keys.budget_seconds
-        trainings = Trainings(config, num_train, first.target, deadline)
+        trainings = Trainings(config, num_train, score_of(config, load_dataset(config.data)), first.target, deadline)
         trainings.tell = lambda: tell("trainings", (time.perf_counter() - started) / keys.budget_seconds)
     return Measured(
         config, num_train, step, throughput, update, ceiling, memory, noise, first.examples, reference, trainings,

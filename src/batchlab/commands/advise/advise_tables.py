@@ -29,9 +29,7 @@ def show_advice(console: Console, advice: Advice, measured: Measured) -> None:
     )
     if math.isfinite(advice.epochs) and measured.trainings is not None:
         passes = "1 epoch" if advice.epochs == 1 else f"{advice.epochs:g} epochs"
-        console.print(
-            f"Epochs: val accuracy {measured.trainings.target:.4f} takes {passes} there; a higher target=, more"
-        )
+        console.print(f"Epochs: {target_of(measured.trainings)} takes {passes} there; a better target=, more")
     console.print(f"What limits: {describe_limits(advice.limits) or UNKNOWN}")
     console.print(f"Learning rate: moves with batch_size^{advice.lr_exponent:.2f}, {advice.rule}")
     law = measured.step
@@ -54,9 +52,14 @@ def show_advice(console: Console, advice: Advice, measured: Measured) -> None:
         console.print(f"Note: {remark}")
 
 
+def target_of(trainings: Trainings) -> str:
+    """Write the target of trainings, e.g. ``val accuracy 0.9500``."""
+    return f"val {trainings.score.title} {trainings.score.text(trainings.target)}"
+
+
 def draw_trainings(trainings: Trainings) -> Table:
     """Draw every training to the target, by batch size and learning rate."""
-    title = f"trainings to val accuracy {trainings.target:.4f}"
+    title = f"trainings to {target_of(trainings)}"
     heads = ("B", "lr", "seed", "examples", "epochs", "steps", "s")
     table = Table(*(Column(head, justify="right") for head in heads), title=title)
     for each in sorted(trainings.done, key=lambda each: (each.batch_size, each.lr, each.seed)):
@@ -92,9 +95,8 @@ def draw_predictions(advice: Advice) -> Table:
 
 def show_filled(console: Console, filled: Filled, trainings: Trainings) -> None:
     """Print the answer of fill_then_reduce."""
-    target = trainings.target
     if filled.batch_size is None:
-        console.print(f"No batch size reached val accuracy {target:.4f} in the time, from {filled.plateau} down.")
+        console.print(f"No batch size reached {target_of(trainings)} in the time, from {filled.plateau} down.")
     else:
         console.print(f"batch_size={filled.batch_size} lr={filled.lr:.3g} by fill_then_reduce", style="bold")
     console.print(f"The device is filled at B = {filled.plateau}: 95 % of the greatest throughput.")
@@ -118,7 +120,8 @@ def advice_record(advice: Advice, measured: Measured) -> dict[str, Any]:
         "gradient_noise_scale": measured.noise.record(),
         "critical_batch_size": advice.critical.record(),
         "basis": advice.basis,
-        "target_val_accuracy": measured.trainings.target if measured.trainings else None,
+        "score": measured.trainings.score.name if measured.trainings else None,
+        "target": measured.trainings.target if measured.trainings else None,
         "trainings": [vars(each) for each in measured.trainings.done] if measured.trainings else [],
         "predictions": [{**vars(row), "seconds": row.seconds.record()} for row in advice.predictions],
         "remarks": advice.remarks,
@@ -130,4 +133,4 @@ def filled_record(filled: Filled, target: float) -> dict[str, Any]:
     """Return the answer of fill_then_reduce as JSON."""
     tried = [vars(each) for each in filled.tried]
     record = {"batch_size": filled.batch_size, "lr": filled.lr, "plateau": filled.plateau}
-    return finite(record | {"method": "fill_then_reduce", "target_val_accuracy": target, "trainings": tried})
+    return finite(record | {"method": "fill_then_reduce", "target": target, "trainings": tried})

@@ -12,6 +12,8 @@ from batchlab.data.dataset import Split
 from batchlab.laws.estimate import Estimate
 from batchlab.run.target import target_metrics
 from batchlab.run.training_run import run, run_to_end
+from batchlab.tasks.evaluate import chance_level
+from batchlab.tasks.metric import Metric
 from batchlab.training.build import Built, build
 from batchlab.training.evaluation import Evaluation
 
@@ -51,7 +53,8 @@ class Trainings:
 
     config: Config  # what is trained; batch size, lr, budget and evaluations are set here
     num_train: int  # examples of the training split
-    target: float  # validation accuracy
+    score: Metric  # by which they are judged
+    target: float  # value of the score
     deadline: float  # time.perf_counter() after which no training begins, and those that run are stopped
     tell: Callable[[], None] = lambda: None  # called at every evaluation
     done: list[Training] = field(default_factory=list)
@@ -59,13 +62,14 @@ class Trainings:
     def train(self, batch_size: int, lr: float, seed: int, max_examples: float) -> Training:
         """Train to the target, at most `max_examples` and to the deadline."""
         every = max(batch_size, self.num_train // EVALS_PER_PASS, 1)
-        budget = Budget("target", val_accuracy=self.target, max_epochs=max_examples / self.num_train)
+        budget = Budget("target", score=self.target, max_epochs=max_examples / self.num_train)
         config = replace(
             self.config, batch_size=batch_size, lr=lr, epochs=None, budget=budget,
             eval=replace(self.config.eval, every_examples=every),
         )  # fmt: skip
         evaluations, outcome = list[Evaluation](), "out_of_memory"
-        training = run(small(build(config, seed)), with_test=False)
+        built = small(build(config, seed))
+        training = run(built, with_test=False)
         for at in training:
             evaluations += [at] if isinstance(at, Evaluation) else []
             self.tell()
@@ -76,7 +80,7 @@ class Trainings:
                 outcome = "no time"
             if outcome != "out_of_memory":
                 training.close()  # the finals of a run take longer than a short training
-        found = target_metrics(evaluations, self.target if outcome == "done" else None)
+        found = target_metrics(evaluations, self.target if outcome == "done" else None, built.score.sign)
         seen = float(evaluations[-1].point.counts.processed) if evaluations else 0.0
         examples, seconds = (found.get(f"target/{name}", math.nan) for name in ("examples", "seconds"))
         self.done.append(Training(batch_size, lr, seed, examples, seconds, seen, outcome))
@@ -132,17 +136,17 @@ def small(built: Built) -> Built:
 class First:
     """Target that the first training found."""
 
-    target: float  # validation accuracy that it reached, less two standard errors; NaN where it ended badly
+    target: float  # score that it reached, worse by two standard errors; NaN where there is none
     examples: float  # after which it was there first
-    outcome: str  # done, diverged or out_of_memory
-    cause: str  # of the latter two
+    cause: str  # why there is no target
 
 
 def first_training(config: Config, batch_size: int, num_train: int, seconds: float, target: float | None) -> First:
     """Train at the configured lr for some seconds: what it reaches is a target that others can reach too.
 
-    The target is the best mean of three evaluations in a row, less two standard errors of the validation split: what
-    one run reaches by luck, others may never reach. Of a `target` that is given only the examples to it are looked for.
+    The target is the best mean of three evaluations in a row, worse by two standard errors of the validation split:
+    what one run reaches by luck, others may never reach. It has to be better than what a model reaches that looks at no
+    input. Of a `target` that is given only the examples to it are looked for.
     """
     every = max(batch_size, num_train // EVALS_PER_PASS, 1)
     budget, evals = Budget("seconds", seconds=seconds), replace(config.eval, every_examples=every)
@@ -153,18 +157,24 @@ def first_training(config: Config, batch_size: int, num_train: int, seconds: flo
         if evaluations and evaluations[-1].is_last:
             training.close()
     if not evaluations or not evaluations[-1].is_last:
-        return First(target or math.nan, math.nan, "out_of_memory", f"a batch of {batch_size} did not fit")
+        return First(math.nan, math.nan, f"a batch of {batch_size} did not fit")
     last = evaluations[-1].point
     if not math.isfinite(last.train_loss):
-        return First(target or math.nan, math.nan, "diverged", f"diverged in {last.counts.steps} steps")
-    scored = [each for each in evaluations if each.val_accuracy is not None]
-    known = [(each.point.counts.processed, each.val_accuracy or 0.0) for each in scored]
+        return First(math.nan, math.nan, f"diverged in {last.counts.steps} steps")
+    score, sign, dataset = built.score, built.score.sign, built.dataset
+    known = [(each.point.counts.processed, each.score) for each in evaluations if each.score is not None]
     smooth = [sum(each for _, each in known[max(0, end - 3) : end]) / min(3, end) for end in range(1, len(known) + 1)]
-    best = max(smooth)
-    error = math.sqrt(max(best * (1 - best), 1e-9) / len(built.dataset.val))
-    wanted = target or best - 2 * error
-    there = next((seen for (seen, _), level in zip(known, smooth, strict=True) if level >= wanted), known[-1][0])
-    return First(wanted, float(there), "done", "")
+    best = max(smooth, key=lambda level: sign * level)
+    wanted = best - 2 * sign * score.standard_error(best, len(dataset.val)) if target is None else target
+    at = (seen for (seen, _), level in zip(known, smooth, strict=True) if sign * level >= sign * wanted)
+    there = float(next(at, known[-1][0]))
+    chance = chance_level(score, dataset.train.targets, dataset.val.targets, dataset.num_classes, dataset.target_std)
+    if sign * wanted <= sign * chance:
+        worse = f"{score.title} {score.text(chance)}, which a model reaches that always answers the same"
+        return First(
+            math.nan, there, f"was at {score.text(best)}, not surely better than {worse}; score=, budget_seconds="
+        )
+    return First(wanted, there, "")
 
 
 def noise_at(config: Config, batch_size: int, num_examples: float) -> Estimate:

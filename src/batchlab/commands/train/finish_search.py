@@ -17,12 +17,11 @@ from batchlab.report.search_summary import (
     draw_picks,
     ending,
     endings,
-    least_accuracy,
     picks_of,
     write_best,
 )
 from batchlab.search.dashboard import write_note
-from batchlab.search.picks import Candidates, all_picks, candidates, keep, retrained
+from batchlab.search.picks import BEST_SCORE, Candidates, all_picks, candidates, keep, retrained, worst_score
 from batchlab.search.retry import StorageUnavailable
 from batchlab.search.search_plan import SearchPlan
 from batchlab.search.stale_trials import StaleTrialDetector, own_lease
@@ -36,8 +35,8 @@ from batchlab.training.checkpoint import remove_stale
 
 FRESH_SEEDS = 3
 GIVES_WAY = {
-    "most_accurate": "With fresh seeds another trial is more accurate, and takes its place.",
-    "fastest": "Less accurate than most_accurate's interval, or not faster: the next fastest takes its place.",
+    BEST_SCORE: "With fresh seeds another trial has a better score, and takes its place.",
+    "fastest": "Worse than the interval of the best score, or not faster: the next fastest takes its place.",
 }
 FINISHING = "finishing"
 """Study attribute: the lease of the process that retrains the picks."""
@@ -126,7 +125,7 @@ def _retrain_one(plan: SearchPlan, study: Study, name: str, trial: FrozenTrial, 
     tags = {"optuna.study": study.study_name, "optuna.trial_number": str(trial.number), "pick": name}
     prepared = prepare(resolve(config))
     results = [train_seed(prepared, seed, sweep_id, tags=tags) for seed in range(first, first + FRESH_SEEDS)]
-    metrics = [*plan.settings.metrics, "final/test_accuracy"]
+    metrics = [*plan.settings.metrics, f"final/test_{prepared.run.score.name}"]
     metrics = [metric for metric in metrics if any(metric in result.finals for result in results)]
     keep(study, trial, {metric: [result.finals.get(metric, math.nan) for result in results] for metric in metrics})
 
@@ -134,7 +133,7 @@ def _retrain_one(plan: SearchPlan, study: Study, name: str, trial: FrozenTrial, 
 def show(plan: SearchPlan, study: Study, found: Candidates) -> None:
     """Print front and picks, write the files and the dashboard's note."""
     settings, console = plan.settings, make_console()
-    picks, known = all_picks(found, least_accuracy(study, found), retrained(study)), retrained(study)
+    picks, known = all_picks(found, worst_score(found, retrained(study)), retrained(study)), retrained(study)
     is_single = len(settings.metrics) == 1
     title = (
         "the best trial" if is_single else f"Pareto front: {len(found.front)} of {len(found.trials)} complete trials"

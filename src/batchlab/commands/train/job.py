@@ -9,7 +9,6 @@ from functools import lru_cache
 
 from batchlab.config.identity import config_key, curve_key, environment, hash_of, settings_affecting
 from batchlab.config.keys import Affects
-from batchlab.config.objectives import is_measured, parse_objective
 from batchlab.config.schema import Config
 from batchlab.distributed.leader import shared
 from batchlab.profiling.calibration import counts_alone, step_seconds
@@ -23,6 +22,7 @@ from batchlab.system.host_lock import WORKERS, HostShare, host_shared
 from batchlab.system.progress import make_console
 from batchlab.system.signals import check_stop
 from batchlab.system.torchrun_env import RanksFailed
+from batchlab.tasks.objectives import is_measured, parse_objective
 from batchlab.tracking.recorder import Recorder
 from batchlab.training.build import Built, build_run, device_name, lock_names, pick_device, resolve
 from batchlab.training.checkpoint import open_checkpointer
@@ -46,12 +46,12 @@ def train(config: Config, sweep_id: str) -> tuple[float, ...]:
     except (RanksFailed, NothingFits) as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None
-    return objectives_of(config, results)
+    return objectives_of(run, results)
 
 
-def objectives_of(config: Config, results: list[RunResult]) -> tuple[float, ...]:
+def objectives_of(run: ResolvedRun, results: list[RunResult]) -> tuple[float, ...]:
     """Return the objectives averaged over seeds; NaN where one has no value."""
-    names = [parse_objective(objective)[0] for objective in config.objectives]
+    names = [parse_objective(objective, run.score)[0] for objective in run.config.objectives]
     return tuple(statistics.fmean(result.finals.get(name, math.nan) for result in results) for name in names)
 
 
@@ -71,15 +71,15 @@ def train_trial(run: ResolvedRun, sweep_id: str, trial: SearchTrial) -> tuple[fl
             result = train_seed(prepared, config.seed + index, sweep_id, trial)
             results.append(result)
             if result.outcome != "done":
-                trial.finish(result.outcome, result.cause, [], costs_of(results))
+                trial.finish(result.outcome, result.cause, [], costs_of(run, results))
                 return nothing
     except NothingFits as error:
         trial.finish("out_of_memory", str(error), [], {})
         return nothing
-    values = objectives_of(config, results)
+    values = objectives_of(run, results)
     missing = [name for name, value in zip(config.objectives, values, strict=True) if not math.isfinite(value)]
     cause = f"no value for {', '.join(missing)}" if missing else ""
-    trial.finish("no_value" if missing else "done", cause, list(values), costs_of(results))
+    trial.finish("no_value" if missing else "done", cause, list(values), costs_of(run, results))
     return values
 
 
@@ -91,7 +91,7 @@ def trial_identity(run: ResolvedRun) -> str:
     return hash_of([config_key(config), config.seed, config.num_seeds, run.dataset.digest, *host, *measured])
 
 
-def costs_of(results: list[RunResult]) -> dict[str, float]:
+def costs_of(run: ResolvedRun, results: list[RunResult]) -> dict[str, float]:
     """Return what a trial keeps beside its objectives: step time, peak memory, and where it was stopped."""
     finals = [result.finals for result in results]
     seconds = statistics.fmean(each["cost/train_seconds"] for each in finals)
@@ -100,7 +100,8 @@ def costs_of(results: list[RunResult]) -> dict[str, float]:
         "peak_memory_bytes": max(each["cost/peak_memory_bytes"] for each in finals),
     }
     if results[-1].outcome != "done":
-        costs |= {"last_train_seconds": seconds, "last_val_accuracy": finals[-1]["final/val_accuracy"]}
+        name = f"val_{run.score.name}"
+        costs |= {"last_train_seconds": seconds, f"last_{name}": finals[-1][f"final/{name}"]}
     return {name: value for name, value in costs.items() if math.isfinite(value)}
 
 
@@ -170,7 +171,7 @@ def train_seed(
         with (
             host_shared(lock_names(built.device, built.config.num_processes)) as host_share,
             Recorder(built, sweep_id, tags) as recorder,
-            RunProgress(console, name) as watch,
+            RunProgress(console, name, built.score) as watch,
             shared(built) as together,
         ):
             if trial is not None:

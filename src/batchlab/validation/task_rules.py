@@ -1,0 +1,50 @@
+"""Gate 2 of what is learned: loss, score and objectives that go with the targets, a target above chance."""
+
+from collections.abc import Iterator
+
+from batchlab.config.schema import Config
+from batchlab.config.traits import LossTraits, declared
+from batchlab.data.dataset import Dataset
+from batchlab.errors import ConfigError
+from batchlab.tasks.evaluate import chance_level
+from batchlab.tasks.metric import Metric, distance
+from batchlab.tasks.objectives import check_of_task
+from batchlab.training.plan import ResolvedRun
+
+
+def check_task(run: ResolvedRun) -> Iterator[ConfigError]:
+    """Find a loss, a score, objectives or a target that do not go with the data."""
+    config = run.config
+    errors = [*_loss(config, run.dataset)] or check_of_task(config.objectives, config.score, run.task)
+    if not errors and run.plan.target is not None:
+        yield from check_target("budget.score", run.plan.target, run.score, run.dataset)
+    yield from errors
+
+
+def check_target(key: str, target: float, score: Metric, dataset: Dataset) -> Iterator[ConfigError]:
+    """Find a target that no score can reach, or that a model reaches which looks at no input."""
+    best = distance(score.direction, 0.0)
+    if score.sign * target > score.sign * best:
+        allowed = f"at {'most' if score.sign > 0 else 'least'} {best:g}, the best {score.title} there can be"
+        yield ConfigError(key, target, allowed, f"{key}={0.95 if score.sign > 0 else 0.5}")
+        return
+    chance = chance_level(score, dataset.train.targets, dataset.val.targets, dataset.num_classes, dataset.target_std)
+    if score.sign * target <= score.sign * chance:
+        allowed = f"{score.title} {score.text(chance)} is reached by a model that always answers the same"
+        better = distance(score.direction, distance(score.direction, chance) / 2)
+        yield ConfigError(key, target, allowed, f"{key}={better:.4g}")
+
+
+def _loss(config: Config, dataset: Dataset) -> Iterator[ConfigError]:
+    """Find a loss that is for other targets than those of the data."""
+    loss, traits = config.loss["_target_"], declared(LossTraits, config.loss)
+    if traits.only_data not in (None, dataset.name):
+        fix = f"data={traits.only_data} model={traits.only_data}"
+        yield ConfigError("loss", loss, f"says nothing of the targets of {dataset.name}", fix)
+    elif dataset.num_classes is None and traits.task in ("classification", "contrastive"):
+        allowed = f"is for {traits.task} and needs classes; {dataset.name} has numbers as targets"
+        fix = "loss=mean_output" if dataset.name == "surface" else "loss=squared_error"
+        yield ConfigError("loss", loss, allowed, f"{fix}, or loss=own for one of your own")
+    elif dataset.num_classes is not None and traits.task in ("regression", "minimization"):
+        allowed = f"is for {traits.task}; {dataset.name} has {dataset.num_classes} classes as targets"
+        yield ConfigError("loss", loss, allowed, "loss=cross_entropy")
