@@ -19,12 +19,13 @@ def typed(tmp_path, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["target=1.5", "budget_seconds=-1", "method=guess"], "3 errors"),
+        (["budget_seconds=-1", "method=guess"], "2 errors"),
         (["budget_seconds=0", "target=0.9"], "has no effect with budget_seconds=0"),
         (["method=fill_then_reduce", "budget_seconds=0"], "has to train"),
         (["lr=0.1,0.2"], "about one configuration"),
         (["data=fashion_mnist", "data.root=nowhere"], "data.download=true"),
-        (["data=quadratic", "loss=squared_error", "data.num_examples=500"], "Type budget_seconds=0"),
+        (["target=1.5"], "the best accuracy there can be"),
+        (["target=0.05"], "a model that always answers the same"),
     ],
 )
 def test_wrong_input_costs_nothing(refused_by_script, arguments, said):

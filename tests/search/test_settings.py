@@ -9,9 +9,9 @@ from batchlab.config.schema import REPOSITORY
 from batchlab.errors import ConfigErrors
 from batchlab.search.sampler import grid_size, sampler_of
 from batchlab.search.settings import read_settings
-from batchlab.tasks.classification import CLASSIFICATION
 from batchlab.search.storage import open_storage
 from batchlab.search.study import open_study
+from batchlab.tasks.classification import CLASSIFICATION
 
 
 def settings_of(*overrides):

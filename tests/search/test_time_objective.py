@@ -13,9 +13,9 @@ from batchlab.config.resolve import resolved
 from batchlab.config.schema import REPOSITORY
 from batchlab.search.search_plan import fix_time_objective
 from batchlab.search.settings import read_settings
-from batchlab.tasks.classification import CLASSIFICATION
 from batchlab.search.storage import open_storage
 from batchlab.search.study import open_study
+from batchlab.tasks.classification import CLASSIFICATION
 from batchlab.validation.grid import without_hydra
 
 ACCURACY = "final/val_accuracy"
@@ -86,13 +86,13 @@ def test_a_new_study_takes_what_its_workers_allow(settled):
     assert settled() == ((MEASURED, ACCURACY), ())
     metrics, fixed = settled(TWO)
     assert metrics == (CALIBRATED, ACCURACY)
-    assert fixed == (f"objectives=[{CALIBRATED},{ACCURACY}]",)  # a pick is composed without the number of workers
+    assert fixed == (f"objectives=[{CALIBRATED},score]",)  # a pick is composed without the number of workers
 
 
 def test_a_study_keeps_its_seconds_whoever_goes_on_with_it(settled):
     metrics, fixed = settled(begun=CALIBRATED)
     assert metrics == (CALIBRATED, ACCURACY)
-    assert fixed == (f"objectives=[{CALIBRATED},{ACCURACY}]",)
+    assert fixed == (f"objectives=[{CALIBRATED},score]",)
     metrics, fixed = settled(TWO, begun=CALIBRATED)
     assert metrics == (CALIBRATED, ACCURACY)
 
@@ -100,7 +100,7 @@ def test_a_study_keeps_its_seconds_whoever_goes_on_with_it(settled):
 def test_a_study_begun_with_measured_seconds_keeps_them_beside_others(settled):
     metrics, fixed = settled(TWO, begun=MEASURED)
     assert metrics == (MEASURED, ACCURACY)
-    assert fixed == (f"objectives=[{MEASURED},{ACCURACY}]",)
+    assert fixed == (f"objectives=[{MEASURED},score]",)
     assert settled(begun=MEASURED) == ((MEASURED, ACCURACY), ())
 
 
@@ -115,4 +115,4 @@ def test_settling_twice_is_settling_once(base_of, settled, settings, space_of):
     first = fix_time_objective(read_settings(base, CLASSIFICATION.score), space_of("lr=interval(0.1,1.0)"), base, None)
     second = fix_time_objective(*first, base, study)
     assert second[0].metrics == (MEASURED, ACCURACY)
-    assert second[1].fixed == (f"objectives=[{MEASURED},{ACCURACY}]",)
+    assert second[1].fixed == (f"objectives=[{MEASURED},score]",)

@@ -8,7 +8,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
 from batchlab.config.hydra_internals import is_basic, locate
@@ -29,6 +29,7 @@ from batchlab.validation.compose_errors import diagnose
 from batchlab.validation.dry_run import check_source
 from batchlab.validation.grid import gate_one, with_values
 from batchlab.validation.signature import without
+from batchlab.validation.task_rules import check_comparable
 
 
 def validate_space(
@@ -54,7 +55,12 @@ def validate_space(
         settings = read_settings(base, score_metric(base))
         space = parse_space(settings, overrides, GlobalHydra.instance().config_loader())
         settings, space = fix_time_objective(settings, space, base, None)
-        errors = [*_no_dimensions(space), *_launcher(settings, base), *check_first_points(settings, space, base)]
+        errors = [
+            *_no_dimensions(space),
+            *_losses(space, base),
+            *_launcher(settings, base),
+            *check_first_points(settings, space, base),
+        ]
     except ConfigErrors as error:
         return [], None, list(error.errors)
     except COMPOSE_ERRORS as error:
@@ -78,6 +84,12 @@ def _no_dimensions(space: Space) -> Iterator[ConfigError]:
             allowed = "does not change what a run does, so that there is nothing to search"
             fix = "num_seeds=3" if declared_key(key).affects & Affects.SEEDS else f"{key}={each.probes[0]}"
             yield ConfigError(key, each.described(), allowed, fix)
+
+
+def _losses(space: Space, base: DictConfig) -> Iterator[ConfigError]:
+    if (objectives := OmegaConf.select(base, "objectives")) is not None:
+        keys = [each.key.lstrip("+") for each in space.dimensions]
+        yield from check_comparable(keys, [str(each) for each in objectives], base.score)
 
 
 def _names(settings: Settings, space: Space, overrides: Sequence[str]) -> Iterator[ConfigError]:

@@ -23,7 +23,7 @@ from batchlab.training.plan import ResolvedRun, num_examples_of
 from batchlab.validation.first_step import check_first_step
 from batchlab.validation.model_checks import check_model, model_of
 from batchlab.validation.signature import check_signature
-from batchlab.validation.task_rules import check_task
+from batchlab.validation.task_rules import check_comparable, check_task
 
 MOST_COMPILED = 16
 """Batch sizes of a run that are compiled: each takes half a minute or more."""
@@ -89,7 +89,15 @@ def check_source(config: Config) -> list[ConfigError]:
 
 
 def check_grid(configs: list[Config]) -> list[ConfigError]:
-    """Return an error for the first run that stands twice in a grid: its spread would be counted as n."""
+    """Return what is wrong with runs beside each other: losses of different kinds, or a run that stands there twice.
+
+    The spread of a run that stands there twice would be counted as n.
+    """
+    losses = [[*flat_params(config).items()] for config in configs]
+    varied = {key for each in losses for key, value in each if (key, value) not in losses[0]}
+    for config in configs:
+        if errors := list(check_comparable(sorted(varied), config.objectives, config.score)):
+            return errors
     first: dict[tuple[str, str, int], Config] = {}
     for config in configs:
         data = load_dataset(config.data)

@@ -1,14 +1,15 @@
 """Gate 2 of what is learned: loss, score and objectives that go with the targets, a target above chance."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from batchlab.config.objectives import SCORE
 from batchlab.config.schema import Config
 from batchlab.config.traits import LossTraits, declared
 from batchlab.data.dataset import Dataset
 from batchlab.errors import ConfigError
 from batchlab.tasks.evaluate import chance_level
-from batchlab.tasks.metric import Metric, distance
-from batchlab.tasks.objectives import check_of_task
+from batchlab.tasks.metric import LOSS, Metric, distance
+from batchlab.tasks.objectives import check_of_task, name_of, replaced
 from batchlab.training.plan import ResolvedRun
 
 
@@ -19,6 +20,24 @@ def check_task(run: ResolvedRun) -> Iterator[ConfigError]:
     if not errors and run.plan.target is not None:
         yield from check_target("budget.score", run.plan.target, run.score, run.dataset)
     yield from errors
+
+
+def check_comparable(varied: Iterable[str], objectives: Sequence[str], score: str | None) -> Iterator[ConfigError]:
+    """Find a loss by which runs would be judged whose losses are not the same function.
+
+    Args:
+        varied: keys in which the runs differ.
+        objectives: as they are typed.
+        score: likewise; None = the task's own.
+    """
+    if (key := next((each for each in varied if each == "loss" or each.startswith("loss.")), None)) is None:
+        return
+    allowed = f"is another function for each value of {key}; compare by a metric"
+    if score == LOSS.name:
+        yield ConfigError("score", score, allowed, "score=null")
+    for objective in objectives:
+        if name_of(objective) in ("final/val_loss", "final/train_loss"):
+            yield ConfigError("objectives", objective, allowed, replaced(objectives, objective, SCORE))
 
 
 def check_target(key: str, target: float, score: Metric, dataset: Dataset) -> Iterator[ConfigError]:

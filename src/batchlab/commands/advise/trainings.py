@@ -170,10 +170,9 @@ def first_training(config: Config, batch_size: int, num_train: int, seconds: flo
     there = float(next(at, known[-1][0]))
     chance = chance_level(score, dataset.train.targets, dataset.val.targets, dataset.num_classes, dataset.target_std)
     if sign * wanted <= sign * chance:
-        worse = f"{score.title} {score.text(chance)}, which a model reaches that always answers the same"
-        return First(
-            math.nan, there, f"was at {score.text(best)}, not surely better than {worse}; score=, budget_seconds="
-        )
+        why = f"was at {score.text(best)}, not surely better than {score.title} {score.text(chance)}, which a model "
+        why += "reaches that always answers the same; another score= or a longer budget_seconds= may tell"
+        return First(math.nan, there, why)
     return First(wanted, there, "")
 
 
