@@ -115,7 +115,8 @@ def check_of_task(objectives: list[str], score: str | None, task: Task) -> list[
     known, errors = ", ".join(each.name for each in task.metrics), list[ConfigError]()
     allowed = f"{task.name} has none of this name; it has {known}"
     if score is not None and task.find(score) is None:
-        errors.append(ConfigError("score", score, allowed, f"score={task.score.name}"))
+        meant = nearest(score, [each.name for each in task.metrics]) or task.score.name
+        errors.append(ConfigError("score", score, allowed, f"score={meant}"))
     for objective in objectives:
         name = name_of(objective)
         if name.startswith(FINAL) and task.find(name.removeprefix(FINAL)) is None:
