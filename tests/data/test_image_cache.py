@@ -1,7 +1,10 @@
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
+from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from batchlab.data import folder, image_cache
+from batchlab.data import folder, image_cache, image_decoding, image_files
 from batchlab.data.folder import load_folder
 from batchlab.errors import ConfigErrors
 from batchlab.system.deferred_writes import writes_wait
@@ -30,8 +33,8 @@ def pets(tmp_path):
 def load(pets, tmp_path):
     """A function: settings -> the data set of pets, kept in tmp_path / kept."""
 
-    def load(image_size=16, cache=str(tmp_path / "kept"), split_seed=0):
-        return load_folder(str(pets), image_size, False, 0, 0.2, 0.2, split_seed, cache)
+    def load(image_size=16, cache=str(tmp_path / "kept"), split_seed=0, skip_broken=False):
+        return load_folder(str(pets), image_size, False, 0, 0.2, 0.2, split_seed, cache, skip_broken)
 
     return load
 
@@ -48,8 +51,10 @@ def kept(tmp_path, load):
 def reads(monkeypatch):
     """Numbers of files that were read, one a data set."""
     counts = []
-    read_all = folder.read_all
-    monkeypatch.setattr(folder, "read_all", lambda paths, size: counts.append(len(paths)) or read_all(paths, size))
+    read_all = image_files.read_all
+    monkeypatch.setattr(
+        image_files, "read_all", lambda paths, *rest: counts.append(len(paths)) or read_all(paths, *rest)
+    )
     return counts
 
 
@@ -145,12 +150,68 @@ def test_of_images_that_are_decoded_on_demand_the_hashes_are_kept(load, tmp_path
     assert file.stat().st_size < 5_000
 
 
-def test_where_nothing_can_be_kept_the_images_are_read(load, tmp_path, pets, monkeypatch):
+def test_where_nothing_can_be_kept_the_images_are_read_and_it_is_said(load, tmp_path, pets, monkeypatch):
     (tmp_path / "a file").touch()
-    assert is_same(load(cache=str(tmp_path / "a file")), load(cache=None))
+    unkept, said = load(cache=str(tmp_path / "a file")), "decoded images are not kept for the next command: "
+    assert is_same(unkept, load(cache=None))
+    assert unkept.facts[-1] == f"{said}{tmp_path / 'a file'} is no folder that can be written to"
     monkeypatch.setattr(image_cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=9))
-    assert is_same(load(), load(cache=None))
-    assert not list((tmp_path / "kept").iterdir())
+    unkept = load()
+    assert is_same(unkept, load(cache=None))
+    assert unkept.facts[-1] == f"{said}the disk is nearly full"
+    assert not (tmp_path / "kept").exists()
+
+
+def test_wide_images_are_kept_in_the_range_of_a_split(load, pets, reads):
+    random = np.random.default_rng(0)
+    for number, file in enumerate(pets.rglob("*.png")):
+        Image.fromarray((number * random.integers(0, 99, (20, 30))).astype(np.uint16)).save(file)
+    first = load()
+    assert reads == [20, 20]  # for their range, and in it
+    assert is_same(load(), first)
+    assert reads == [20, 20]
+    others = [load(split_seed=split_seed) for split_seed in range(1, 9)]
+    ranges = [next(fact for fact in each.facts if "8 bits" in fact) for each in (first, *others)]
+    num_changes = sum(one != other for one, other in pairwise(ranges))
+    assert num_changes > 0
+    assert reads == [20] * (2 + num_changes)
+    for split_seed, other in enumerate(others, 1):
+        assert is_same(other, load(split_seed=split_seed, cache=None))
+
+
+def test_which_images_are_broken_is_kept_unless_they_could_not_be_read(load, pets, reads, monkeypatch):
+    (pets / "cat" / "0.png").write_text("no image")
+    first = load(skip_broken=True)
+    assert is_same(load(skip_broken=True), first)
+    assert load(skip_broken=True).facts == first.facts
+    assert reads == [20]
+    with pytest.raises(ConfigErrors, match=r"cat/0\.png.*no image in a format that Pillow knows"):
+        load()
+    (pets / "cat" / "0.png").touch()
+
+    def denied(path, mode):
+        if path.endswith("cat/0.png"):
+            raise PermissionError(f"denied: {path}")
+        return Path(path).open(mode)
+
+    monkeypatch.setattr(image_decoding, "open", denied, raising=False)
+    assert "1 broken image skipped: cat/0.png (denied" in str(load(skip_broken=True).facts)
+    monkeypatch.undo()
+    assert "1 broken image skipped: cat/0.png (no image" in str(load(skip_broken=True).facts)
+
+
+def test_entries_of_folders_that_are_gone_are_removed_with_the_next_that_is_written(load, kept, pets, tmp_path):
+    shutil.copytree(pets, tmp_path / "other")
+    load_folder(str(tmp_path / "other"), 16, False, 0, 0.2, 0.2, 0, str(kept.parent))
+    np.savez(kept.parent / "0123456789abcdef.npz", state=np.zeros(32, np.uint8))  # as an earlier release wrote it
+    np.savez(kept.parent / "mine.npz", state=np.zeros(32, np.uint8))
+    (kept.parent / "fedcba9876543210.npz").write_text("damaged")
+    assert len(list(kept.parent.iterdir())) == 5
+    shutil.rmtree(tmp_path / "other")
+    load(image_size=8)
+    names = {path.name for path in kept.parent.iterdir()}
+    assert {"mine.npz", "fedcba9876543210.npz", kept.name} < names
+    assert len(names) == 4
 
 
 LOCKED = """

@@ -3,53 +3,21 @@
 import hashlib
 import math
 import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import get_worker_info
 
-from batchlab.data import image_cache
-from batchlab.data.argument_checks import class_counts, flag, refuse, split_settings, whole_number
+from batchlab.data.argument_checks import flag, refuse, split_settings, whole_number
+from batchlab.data.class_folders import SPLITS, FoundImages, check_classes, find_images
 from batchlab.data.dataset import Augment, Dataset, Split, make_dataset, split_indices
-from batchlab.data.image_decoding import FileContents, decode, reason_of
-from batchlab.data.image_processes import read_all
-from batchlab.errors import ConfigError, config_error
-from batchlab.system.deferred_writes import write_when_checked
+from batchlab.data.image_decoding import FileContents, Trait, num_channels
+from batchlab.data.image_facts import constant_splits, facts_of_contents, facts_of_folder
+from batchlab.data.image_files import ImageFiles, broken_images, read_images
+from batchlab.errors import ConfigErrors, config_error
 
 MAX_DECODED_BYTES = 2 * 1024**3
-MAX_SHOWN = 8
-
-
-class ImageFiles:
-    """Images that are decoded when they are asked for: uint8 [N, 3, size, size], as `dataset.Inputs`."""
-
-    dtype = torch.uint8
-
-    def __init__(self, paths: np.ndarray, image_size: int) -> None:
-        self._paths, self._image_size = paths, image_size
-        self.shape = (len(paths), 3, image_size, image_size)
-
-    def __getitem__(self, indices: Tensor, /) -> Tensor:
-        """Return images [len(indices), 3, size, size].
-
-        Raises:
-            ConfigErrors: where a file cannot be decoded; the message names it.
-        """
-        paths = self._paths[np.asarray(indices)]
-        images = torch.empty((len(paths), *self.shape[1:]), dtype=torch.uint8)
-        faults: list[ConfigError] = []
-        with ThreadPoolExecutor(1 if get_worker_info() else os.cpu_count()) as pool:  # a loader has several workers
-            for row, image in enumerate(pool.map(lambda path: _decode(path, self._image_size), paths)):
-                if isinstance(image, ConfigError):
-                    faults.append(image)
-                else:
-                    images[row] = torch.from_numpy(image.copy())
-        refuse(faults[:MAX_SHOWN])
-        return images
 
 
 def load_folder(
@@ -61,54 +29,67 @@ def load_folder(
     test_fraction: float,
     split_seed: int,
     cache: str | None = None,
+    skip_broken: bool = False,
 ) -> Dataset:
-    """Load images of a folder with one sub-folder a class, as RGB, resized (short side) and cropped at the centre.
+    """Load images of a folder with one sub-folder a class, or with such a folder for each split, at one size.
 
     All are decoded now where that takes less than 2 GiB; else each when it is asked for, and a file that
-    cannot be decoded is found only then. The digest covers relative names and content of the files in each
-    split and the image size.
+    cannot be decoded is found only then, unless broken ones are skipped. The digest covers relative names and
+    content of the files in each split, the image size, and what else decides over the pixels.
 
     Args:
         path: the folder.
-        image_size: height and width after the crop, in pixels.
+        image_size: height and width in pixels: images are resized (short side) and cropped at the centre.
         augment_flip: flip training images at random.
         augment_crop: crop training images at random after so many pixels of zero padding; 0 is off.
-        val_fraction: of the split, with the next two; see `dataset.split_indices`.
-        test_fraction: see there.
+        val_fraction: of the images, where the folder has no val; with the next two, see `dataset.split_indices`.
+        test_fraction: of the images, where the folder has no test.
         split_seed: see there.
         cache: folder in which what was read of the files is kept until one of them changes; None = nowhere.
+        skip_broken: leave out images that cannot be decoded, instead of refusing them.
 
     Returns:
-        Inputs [N, 3, image_size, image_size] uint8; classes are numbered by sorted folder name.
+        Inputs [N, channels, image_size, image_size] uint8, of one channel where all images are grey, else RGB;
+        classes are numbered by sorted folder name.
 
     Raises:
-        ConfigErrors: where an argument is not allowed, the folder has not two classes with images, or an image
-            cannot be decoded.
+        ConfigErrors: where an argument is not allowed, the folder has not two classes with images in each split,
+            an image cannot be decoded, or those of a split are constant.
     """
     refuse(
         whole_number("data.image_size", image_size, 1, 64),
         flag("data.augment_flip", augment_flip),
         whole_number("data.augment_crop", augment_crop, 0, 4),
         split_settings(val_fraction, test_fraction, split_seed),
+        flag("data.skip_broken", skip_broken),
     )
     root = _existing(path)
-    paths, targets, names = _find_images(root)
-    chosen = split_indices(targets, val_fraction, test_fraction, split_seed)
-    decode_now = math.prod((len(paths), 3, image_size, image_size)) < MAX_DECODED_BYTES
-    order = np.concatenate(chosen)
-    contents = _read(root, paths, order, image_size if decode_now else 0, cache)
-    ends = np.cumsum([len(part) for part in chosen])[:-1]
-    images = [torch.from_numpy(each) for each in np.split(contents.images, ends)]
-    inputs = images if decode_now else [ImageFiles(paths[part], image_size) for part in chosen]
-    splits = map(Split, inputs, (targets[part] for part in chosen))
-    augment = Augment(augment_flip, augment_crop) if augment_flip or augment_crop else None
-    hashes = np.split(contents.sha256, ends)
-    digest = _digest(root, image_size, [(paths[part], targets[part]) for part in chosen], hashes)
-    shown = ", ".join(names[:MAX_SHOWN]) + (" ..." if len(names) > MAX_SHOWN else "")
-    facts = (f"{len(paths):,} images in {len(names)} folders of {root}: {shown}",)
-    if not decode_now:
+    found = find_images(root)
+    decode_now = math.prod((len(found.paths), 3, image_size, image_size)) < MAX_DECODED_BYTES
+    size = image_size if decode_now else int(skip_broken)  # one pixel tells which are broken
+
+    def choose(faults: dict[int, str]) -> list[np.ndarray]:
+        if not skip_broken:
+            refuse(broken_images(found.paths, faults))
+        usable = np.delete(np.arange(len(found.paths)), list(faults))
+        refuse(check_classes(root, found, usable))
+        return _split(found, usable, {"val": val_fraction, "test": test_fraction}, split_seed)
+
+    contents, chosen, facts = read_images(root, found.paths, size, cache, choose)
+    paths, targets = [found.paths[rows] for rows in chosen], [found.targets[rows] for rows in chosen]
+    images, hashes = (_by_split(each, chosen) for each in (contents.images, contents.sha256))
+    if decode_now:
+        inputs = [torch.from_numpy(each) for each in images]
+    else:
+        channels = num_channels(contents.traits)
+        inputs = [ImageFiles(names, channels, image_size, contents.value_range) for names in paths]
         facts += ("images are decoded on demand: all of them take 2 GiB or more",)
-    return make_dataset(root.name, splits, len(names), facts, augment, digest)
+    splits = [Split(*each) for each in zip(inputs, targets, strict=True)]
+    refuse(constant_splits(root, splits, contents.value_range))
+    facts = (*facts_of_folder(root, found, chosen), *facts_of_contents(root, found, contents, chosen), *facts)
+    augment = Augment(augment_flip, augment_crop) if augment_flip or augment_crop else None
+    digest = _digest(root, image_size, contents, list(zip(paths, targets, hashes, strict=True)))
+    return make_dataset(root.name, splits, len(found.classes), facts, augment, digest)
 
 
 def _existing(path: str | None) -> Path:
@@ -122,54 +103,37 @@ def _existing(path: str | None) -> Path:
     return root
 
 
-def _find_images(root: Path) -> tuple[np.ndarray, Tensor, list[str]]:
-    from torchvision.datasets import ImageFolder
-
-    fix = "data.path=/another/folder"
-    try:
-        found = ImageFolder(root, allow_empty=True)
-    except OSError as error:
-        raise config_error("data.path", root, f"no class folders with images found ({error})", fix) from None
-    if not found.samples:
-        raise config_error("data.path", root, f"its {len(found.classes)} folders hold no images", fix)
-    paths = np.array([path for path, _ in found.samples])
-    targets = torch.tensor([number for _, number in found.samples])
-    fix = "data.path=/another/folder, or add images to these classes or remove their folders"
-    refuse(class_counts("data.path", root, targets, found.classes, fix))
-    return paths, targets, found.classes
-
-
-def _read(root: Path, paths: np.ndarray, order: np.ndarray, image_size: int, cache: str | None) -> FileContents:
-    """Return what the files hold, from the cache where it has them as they are, in this order; without faults."""
-    names = paths.tolist()
-    file = image_cache.cache_file(cache, root, image_size) if cache else None
-    state = image_cache.state_of(names, image_size) if file else None
-    found = image_cache.read(file, state, len(names), image_size) if file and state else None
-    is_new, found = found is None, found or read_all(names, image_size)
-    refuse([_fault(names[row], found.faults[row]) for row in sorted(found.faults)[:MAX_SHOWN]])
-    contents = FileContents(found.images[order], found.sha256[order], {})
-    if file and state and is_new:
-        write_when_checked(file, partial(image_cache.write, file, state, contents, order))
-    return contents
+def _split(found: FoundImages, usable: np.ndarray, fractions: dict[str, float], seed: int) -> list[np.ndarray]:
+    """Return the rows of train, val and test: those of their folders, or cut from train."""
+    train, *parts = (usable[found.split_of[usable] == place] for place in range(len(SPLITS)))
+    if len(found.folders) < 2:
+        return [train[part] for part in split_indices(found.targets[train], fractions["val"], fractions["test"], seed)]
+    for place, (split, fraction) in enumerate(fractions.items()):
+        if split not in found.folders:
+            try:
+                rest, part, _ = split_indices(found.targets[train], fraction, 0.0, seed)
+            except ConfigErrors as error:
+                key, allowed = f"data.{split}_fraction", error.errors[0].allowed
+                raise config_error(key, fraction, allowed, f"{key}=0.5") from None
+            train, parts[place] = train[rest], train[part]
+    return [train, *parts]
 
 
-def _decode(path: str, image_size: int) -> np.ndarray | ConfigError:
-    try:
-        return decode(Path(path).read_bytes(), image_size)
-    except Exception as error:  # see `decode`
-        return _fault(path, reason_of(error))
+def _by_split(rows: np.ndarray, chosen: list[np.ndarray]) -> list[np.ndarray]:
+    return np.split(rows, np.cumsum([len(each) for each in chosen])[:-1])
 
 
-def _fault(path: str, why: str) -> ConfigError:
-    fix = "data.path=/another/folder, or replace or remove this file"
-    return ConfigError("data.path", path, f"this image cannot be decoded ({why})", fix)
-
-
-def _digest(root: Path, image_size: int, splits: list[tuple[np.ndarray, Tensor]], hashes: list[np.ndarray]) -> str:
-    sha, above = hashlib.sha256(str(image_size).encode()), os.path.join(root, "")
-    for (paths, targets), contents in zip(splits, hashes, strict=True):
+def _digest(
+    root: Path, image_size: int, contents: FileContents, splits: list[tuple[np.ndarray, Tensor, np.ndarray]]
+) -> str:
+    """Return the sha256 over the files of each split, and over how those that are not plain are decoded."""
+    traits = int(np.bitwise_or.reduce(contents.traits) & (Trait.ALPHA | Trait.TURNED))
+    decided = ["grey"] if num_channels(contents.traits) == 1 else []
+    decided += [str(each) for each in (contents.value_range, traits) if each]
+    sha, above = hashlib.sha256(" ".join([str(image_size), *decided]).encode()), os.path.join(root, "")
+    for paths, targets, hashes in splits:
         names = (path.removeprefix(above) for path in paths.tolist())
-        rows = zip(names, targets.tolist(), map(bytes, contents), strict=True)
+        rows = zip(names, targets.tolist(), map(bytes, hashes), strict=True)
         files = (f"{name} {target} {content.hex()}" for name, target, content in rows)
         sha.update("".join([f"split {len(paths)}", *files]).encode())
     return sha.hexdigest()

@@ -5,12 +5,13 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import wait
 
 import numpy as np
 from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 
-from batchlab.data.image_decoding import FileContents, read_files
+from batchlab.data.image_decoding import FileContents, Range, num_channels, read_files
 from batchlab.system.child_processes import Process, available_cores, describe_exit, module_command
 from batchlab.system.progress import Bar, make_console
 
@@ -22,19 +23,20 @@ FILES_AT_ONCE = 16
 SECONDS_BETWEEN_LINES = 10.0
 
 
-def read_all(paths: Sequence[str], image_size: int) -> FileContents:
+def read_all(paths: Sequence[str], image_size: int, value_range: Range | None = None) -> FileContents:
     """Read, hash and decode files as `read_files` does, with a progress bar on stderr where it takes long."""
-    contents = FileContents(
-        np.empty((len(paths), 3, image_size, image_size), np.uint8), np.empty((len(paths), 32), np.uint8), {}
-    )
+    count = len(paths)
+    images, sha256 = np.empty((count, 3, image_size, image_size), np.uint8), np.empty((count, 32), np.uint8)
+    traits, ranges = np.empty(count, np.uint8), np.empty((count, 2), np.float32)
+    contents = FileContents(images, sha256, traits, ranges, {}, value_range)
     starts, until = iter(range(0, len(paths), FILES_AT_ONCE)), time.monotonic() + SECONDS_ALONE
     start = next(starts, None)
     while start is not None and time.monotonic() < until:
-        _put(contents, start, read_files(paths[start : start + FILES_AT_ONCE], image_size))
+        _put(contents, start, read_files(paths[start : start + FILES_AT_ONCE], image_size, value_range))
         start = next(starts, None)
     if start is not None:
         _read_in_processes(contents, paths, range(start, len(paths), FILES_AT_ONCE))
-    return contents
+    return replace(contents, images=images[:, : num_channels(traits, len(contents.faults))])
 
 
 def _read_in_processes(contents: FileContents, paths: Sequence[str], starts: range) -> None:
@@ -52,7 +54,8 @@ def _read_in_processes(contents: FileContents, paths: Sequence[str], starts: ran
             if (start := next(waiting, None)) is not None:
                 assert process.stdin is not None
                 with suppress(BrokenPipeError):  # its answer will be missing
-                    pickle.dump((list(paths[start : start + FILES_AT_ONCE]), image_size), process.stdin)
+                    names = list(paths[start : start + FILES_AT_ONCE])
+                    pickle.dump((names, image_size, contents.value_range), process.stdin)
                     process.stdin.flush()
                 at_work[process.stdout] = process, start
 
@@ -93,5 +96,6 @@ def _processes(count: int) -> Iterator[list[Process]]:
 
 def _put(contents: FileContents, start: int, found: FileContents) -> None:
     rows = slice(start, start + len(found.sha256))
-    contents.images[rows], contents.sha256[rows] = found.images, found.sha256
+    contents.images[rows], contents.sha256[rows] = found.images, found.sha256  # a grey image in each channel
+    contents.traits[rows], contents.ranges[rows] = found.traits, found.ranges
     contents.faults.update((start + row, why) for row, why in found.faults.items())
