@@ -164,8 +164,10 @@ class Config:
     trust: list[str] = key([], "packages whose `_target_`s a file from elsewhere (-cd) may have; they run code")
 
 
-def _argument(name: str, about: str, kind: type, values: Any, affects: Affects, **more: Any) -> Key:
-    return Key(name, kind, MISSING, about, affects=affects, **split(values), **more)
+def _argument(
+    name: str, about: str, kind: type, values: Any, affects: Affects, default: Any = MISSING, **more: Any
+) -> Key:
+    return Key(name, kind, default, about, affects=affects, **split(values), **more)
 
 
 ARGUMENTS = (
@@ -178,6 +180,7 @@ ARGUMENTS = (
         *("data.cache", "folder where decoded images are kept; null = nowhere", str, None, NOTHING),
         **{"pattern": FOLDER, "is_optional": True, "fix": "mlruns/images"},
     ),
+    _argument("data.skip_broken", "whether broken images are left out, not refused", bool, None, STEP, default=False),
     _argument("data.resident", "whether the data stay on the device", bool, ("auto", True, False), STEP, fix="auto"),
     _argument(
         *("data.num_workers", "processes that read data which do not stay on the device, ahead of training", int),
