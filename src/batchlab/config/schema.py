@@ -132,10 +132,7 @@ class Config:
     device: str = key("auto", "where a run trains", None, STEP, pattern=DEVICE)
     precision: str = key("float32", "type of the numbers in a pass", ("float32", "tf32", "bfloat16", "float16"), STEP)
     num_threads: int | None = key(
-        None,
-        "threads of a CPU; null = one per core; 1 is faster for small models",
-        Interval(ge=1, le=1024),
-        STEP,
+        *(None, "threads of a CPU; null = one per core; 1 is faster for small models", Interval(ge=1, le=1024), STEP),
         fix=1,
     )
     compile: Any = key(
@@ -172,6 +169,8 @@ ARGUMENTS = (
     _argument("data.*", "argument of the loader", str, None, STEP),
     _argument("data.root", "folder of the data set's files", str, None, MEMORY),
     _argument("data.path", "file or folder of your own data", str, None, MEMORY, fix="table.csv"),
+    _argument("data.val_path", "file that is the val split", str, None, MEMORY, is_optional=True),
+    _argument("data.test_path", "file that is the test split", str, None, MEMORY, is_optional=True),
     _argument("data.download", "whether files that are missing are fetched", bool, None, NOTHING),
     _argument(
         *("data.cache", "folder where decoded images are kept; null = nowhere", str, None, NOTHING),

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from pandas.util import hash_pandas_object
 from torch import Tensor
 
 from batchlab.config.override_text import override_text
@@ -22,8 +21,12 @@ LEAST_ROWS = 20
 def row_keys(columns: pd.DataFrame) -> pd.Series:
     """Return a number for each row [N], the same for rows with the same features."""
     numbers = columns.select_dtypes(np.float64)
-    keys = hash_pandas_object(numbers, index=False) if len(numbers.columns) else None
-    return keys if keys is not None and keys.is_unique else hash_pandas_object(columns, index=False)
+    keys = _hashes(numbers) if len(numbers.columns) else None
+    return keys if keys is not None and keys.is_unique else _hashes(columns)
+
+
+def _hashes(values: pd.DataFrame | pd.Series) -> pd.Series:
+    return pd.util.hash_pandas_object(values, index=False)  # type: ignore[attr-defined]
 
 
 def column_facts(columns: pd.DataFrame, keys: pd.Series, targets: Tensor, drop: list[str]) -> list[str]:
@@ -66,12 +69,12 @@ def _is_id(column: Any) -> bool:
     return column.is_unique
 
 
-def _copies(columns: pd.DataFrame, few: pd.DataFrame) -> list[str]:
+def _copies(columns: pd.DataFrame, few: Any) -> list[str]:
     """List columns that are the same as one before them."""
     alike: dict[bytes, list[str]] = {}
     found = []
     for name in columns:
-        key = hash_pandas_object(few[name], index=False).to_numpy().tobytes()
+        key = _hashes(few[name]).to_numpy().tobytes()
         others = alike.setdefault(key, [])
         if any(columns[name].equals(columns[other]) for other in others):
             found.append(name)
