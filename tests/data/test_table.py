@@ -172,7 +172,7 @@ def test_unknown_columns_of_target_and_drop_are_reported_together(frame, tmp_pat
     with pytest.raises(ConfigErrors) as error:
         _load(_write(frame, tmp_path), "yy > 1", ["heigth", "wurd"])
     fixes = [item.fix for item in error.value.errors]
-    assert fixes == ["""'data.target="y > 1"'""", "'data.drop=[height,wurd]'", "'data.drop=[heigth,word]'"]
+    assert fixes == ["""'data.target="y > 1"'""", "'data.drop=[height,word]'"]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_files_that_cannot_be_read_say_why(frame, tmp_path):
         "plain.csv.gz": (b"a,y\n1,2\n", "cannot be read"),
         "empty.csv": (b"", "is empty"),
         "header.csv": (b"a,y\n", "no rows"),
-        "ragged.csv": (b"a,y\n1,2\n1,2,3,4\n", "cannot be read"),
+        "ragged.csv": (b"a,y\n1,2\n1,2,3,4\n", "row 2 has 4 cells, the header has 2 names"),
         "latin.csv": ("a,y\nä,1\n".encode("latin-1"), "cannot be read"),
         "text.parquet": (b"not a parquet file", "cannot be read"),
         "sheet.xlsx": (b"x", r"ends in \.csv"),

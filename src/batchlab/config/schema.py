@@ -130,10 +130,7 @@ class Config:
     device: str = key("auto", "where a run trains", None, STEP, pattern=DEVICE)
     precision: str = key("float32", "type of the numbers in a pass", ("float32", "tf32", "bfloat16", "float16"), STEP)
     num_threads: int | None = key(
-        None,
-        "threads of a CPU; null = one per core; 1 is faster for small models",
-        Interval(ge=1, le=1024),
-        STEP,
+        *(None, "threads of a CPU; null = one per core; 1 is faster for small models", Interval(ge=1, le=1024), STEP),
         fix=1,
     )
     compile: Any = key(
@@ -175,10 +172,25 @@ ARGUMENTS = (
     _argument("data.*", "argument of the loader", str, None, STEP),
     _argument("data.root", "folder of the data set's files", str, None, MEMORY),
     _argument("data.path", "file or folder of your own data", str, None, MEMORY, fix="table.csv"),
+    _argument("data.val_path", "file that is the val split", str, None, MEMORY, is_optional=True),
+    _argument("data.test_path", "file that is the test split", str, None, MEMORY, is_optional=True),
     _argument("data.download", "whether files that are missing are fetched", bool, None, NOTHING),
     _argument(
         *("data.cache", "folder where decoded images are kept; null = nowhere", str, None, NOTHING),
         **{"pattern": FOLDER, "is_optional": True, "fix": "mlruns/images"},
+    ),
+    _argument(
+        "data.missing", "words of a table that mean missing, as an empty cell does", list, None, STEP, default=[]
+    ),
+    _argument("data.group", "column whose groups stay in one split", str, None, STEP, None, is_optional=True),
+    _argument(
+        "data.time",
+        "column by which a table is split: the earliest rows train",
+        str,
+        None,
+        STEP,
+        None,
+        is_optional=True,
     ),
     _argument("data.skip_broken", "whether broken images are left out, not refused", bool, None, STEP, default=False),
     _argument("data.resident", "whether the data stay on the device", bool, ("auto", True, False), STEP, fix="auto"),

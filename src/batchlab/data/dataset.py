@@ -88,20 +88,55 @@ def split_indices(
     Raises:
         ConfigErrors: where a split would be empty or a class has too few examples to stand in each.
     """
-    indices = np.arange(len(targets))
     classes = targets.numpy() if targets.dtype == torch.int64 else None
     try:
-        rest, test = indices, indices[:0]
-        if test_fraction > 0:
-            rest, test = train_test_split(indices, test_size=test_fraction, random_state=seed, stratify=classes)
-        share = val_fraction / (1 - test_fraction)
-        stratify = None if classes is None else classes[rest]
-        train, val = train_test_split(rest, test_size=share, random_state=seed, stratify=stratify)
-    except ValueError as error:
-        fractions = f"{val_fraction}, data.test_fraction={test_fraction}"
-        allowed = f"each split needs an example of each class; {len(targets)} examples do not give that ({error})"
-        raise config_error("data.val_fraction", fractions, allowed, "larger fractions, or use more data") from None
+        parts = _drawn(len(targets), classes, val_fraction, test_fraction, seed)
+        if classes is None or are_in_each(classes, parts):
+            return parts
+        error = "some split has none of a class"
+    except ValueError as raised:
+        error = str(raised)
+    smallest = min(fraction for fraction in (val_fraction, test_fraction) if fraction > 0) * len(targets)
+    if classes is not None and smallest >= len(np.unique(classes)):
+        parts = _drawn_class_by_class(classes, val_fraction, test_fraction, seed)
+        if are_in_each(classes, parts):
+            return parts
+    fractions = f"{val_fraction}, data.test_fraction={test_fraction}"
+    allowed = f"each split needs an example of each class; {len(targets)} examples do not give that ({error})"
+    raise config_error("data.val_fraction", fractions, allowed, "larger fractions, or use more data")
+
+
+def are_in_each(classes: np.ndarray, parts: Iterable[np.ndarray]) -> bool:
+    """Tell whether each class, of the class numbers [N], has an example in each part that is not empty."""
+    num_classes = len(np.unique(classes))
+    return all(len(np.unique(classes[part])) == num_classes for part in parts if len(part))
+
+
+def _drawn(
+    count: int, classes: np.ndarray | None, val_fraction: float, test_fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    indices = np.arange(count)
+    rest, test = indices, indices[:0]
+    if test_fraction > 0:
+        rest, test = train_test_split(indices, test_size=test_fraction, random_state=seed, stratify=classes)
+    share = val_fraction / (1 - test_fraction)
+    stratify = None if classes is None else classes[rest]
+    train, val = train_test_split(rest, test_size=share, random_state=seed, stratify=stratify)
     return np.sort(train), np.sort(val), np.sort(test)
+
+
+def _drawn_class_by_class(
+    classes: np.ndarray, val_fraction: float, test_fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Split with an example or more of each class in val and in test, however rare it is."""
+    random, parts = np.random.default_rng(seed), ([], [], [])
+    for number in np.unique(classes):
+        rows = random.permutation(np.flatnonzero(classes == number))
+        val, test = (max(1, int(share * len(rows))) if share else 0 for share in (val_fraction, test_fraction))
+        for part, some in zip(parts, (rows[val + test :], rows[:val], rows[val : val + test]), strict=True):
+            part.append(some)
+    train, val, test = (np.sort(np.concatenate(part)) for part in parts)
+    return train, val, test
 
 
 def image_statistics(images: Inputs | Tensor, num_sampled: int = 50_000) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterable
+from keyword import iskeyword
 from typing import Any
 
 import pandas as pd
@@ -63,21 +64,34 @@ def _parse_names(target: str, known: list[str]) -> tuple[str, dict[str, str]]:
     try:
         tree = ast.parse(source, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        guess = nearest(target, known)
+        guess = _with_backticks(target, known) or nearest(target, known)
         raise _refusal(target, "this is neither a column nor an expression of columns", known, guess) from None
     for node in ast.walk(tree):
         if not isinstance(node, ALLOWED):
             what = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
-            raise _refusal(target, f"'{what}' is not allowed in an expression; allowed: {KINDS}", known)
+            said = f"'{what}' is not allowed in an expression; allowed: {KINDS}"
+            raise _refusal(target, said, known, _with_backticks(target, known))
     found = dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
     used = {identifier: quoted.get(identifier, identifier) for identifier in found}
     for name in used.values():
         if name not in known:
-            guess = target.replace(name, close) if (close := nearest(name, known)) else None
+            guess = _with_backticks(target, known)
+            if not guess and (close := nearest(name, known)):
+                guess = target.replace(name, close if close.isidentifier() or f"`{name}`" in target else f"`{close}`")
             raise _refusal(target, f"there is no column '{name}'; columns: {', '.join(known[:30])}", known, guess)
     if not used:
-        raise _refusal(target, "the expression uses no column", known)
+        raise _refusal(target, "the expression uses no column", known, _with_backticks(target, known))
     return source, used
+
+
+def _with_backticks(target: str, known: list[str]) -> str | None:
+    """Put the columns that an expression has, and that are no names in Python, in backticks; None where it has none."""
+    odd = sorted((name for name in known if not name.isidentifier() or iskeyword(name)), key=len, reverse=True)
+    pattern = "|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in odd if "`" not in name and not name.isdecimal())
+    if not pattern or "`" in target:
+        return None
+    quoted = re.sub(pattern, lambda found: f"`{found[0]}`", target)
+    return quoted if quoted != target else None
 
 
 def _refusal(target: object, allowed: str, columns: Iterable[str], guess: str | None = None) -> ConfigErrors:

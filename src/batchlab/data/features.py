@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,12 @@ def column_kind(column: pd.Series) -> str:
     if inferred in ("boolean", "integer", "floating", "mixed-integer-float", "decimal"):
         return "number"
     return "text" if inferred in ("string", "empty") else inferred
+
+
+def parsed_numbers(values: Any) -> pd.Series:
+    """Return the numbers that text stands for, NaN where it stands for none."""
+    numbers: Any = pd.to_numeric(values, errors="coerce")
+    return numbers
 
 
 def as_floats(column: pd.Series) -> np.ndarray:

@@ -74,8 +74,8 @@ def check_fingerprint(study: Study, fingerprint: dict[str, Any]) -> list[ConfigE
         default = declared_key(key).default  # which is in no fingerprint
         unset = "(nothing)" if default == MISSING else str(default)
         before, now = by_name(key, known.get(key, unset)), fingerprint.get(key, unset)
-        if default == MISSING and before == str(None):
-            continue  # a key that this version has no more was not set
+        if default == MISSING and {before, now} <= {unset, str(None)}:
+            continue  # a key that one of the two versions does not have is not set in the other
         if before != now:
             allowed = f"the study {study.study_name} was begun with {before}"
             fix = f"{'study' if DIGEST in fingerprint else 'hydra.sweeper.study_name'}={study.study_name}-2"
