@@ -5,8 +5,8 @@ from typing import Any
 
 from annotated_types import Interval
 
+from batchlab.config.argument_keys import DEVICE
 from batchlab.config.keys import COUNT, MOST, POSITIVE, key, keys_of
-from batchlab.config.schema import DEVICE
 from batchlab.errors import ConfigError
 
 FROM_ZERO = Interval(ge=0, le=MOST)
