@@ -24,6 +24,7 @@ from batchlab.search.storage import find_study
 from batchlab.search.study import FrozenTrial, Study, TrialState, done_trials, metrics_of
 from batchlab.system.environment_errors import masked
 from batchlab.tasks.known_tasks import metric_of_final
+from batchlab.tasks.metric import LOSS
 from batchlab.tracking.stores import optuna_url
 
 BEST = 5
@@ -160,7 +161,8 @@ def heading_of(metric: str) -> str:
 
 def digits_of(metric: str, value: float) -> int:
     """Return the digits after the point that a value of a metric is shown with."""
-    if (found := metric_of_final(metric)) is not None:
+    found = LOSS if metric == "final/train_loss" else metric_of_final(metric)
+    if found is not None:
         return found.digits(value)
     return 0 if abs(value) >= 1000 else 2 if abs(value) >= 1 else 3
 

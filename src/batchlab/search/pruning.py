@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from batchlab.config.objectives import TIMES
+from batchlab.tasks.known_tasks import metric_of_final
 from batchlab.tasks.metric import distance
 from batchlab.tasks.objectives import score_of
 
@@ -101,11 +102,11 @@ class Front:
 def is_dominated(front: Front, curve: Curve) -> bool:
     """Tell whether the optimistic end of a running trial's curve is dominated by a finished trial.
 
-    False where an objective has no bound: only seconds and the score have one.
+    False where an objective has no bound: only seconds and a score that has a best value have one.
     """
     score = score_of(front.metrics)
     ends = [
-        optimistic_end(metric, direction, front.curves, curve) if metric in (*TIMES, score) else None
+        optimistic_end(metric, direction, front.curves, curve) if has_bound(metric, direction, score) else None
         for metric, direction in zip(front.metrics, front.directions, strict=True)
     ]
     known = [end for end in ends if end is not None]
@@ -115,6 +116,14 @@ def is_dominated(front: Front, curve: Curve) -> bool:
     goal = [sign * end for sign, end in zip(signs, known, strict=True)]
     rivals = ([sign * value for sign, value in zip(signs, values, strict=True)] for values in front.values)
     return any(rival != goal and all(a <= b for a, b in zip(rival, goal, strict=True)) for rival in rivals)
+
+
+def has_bound(metric: str, direction: str, score: str | None) -> bool:
+    """Tell whether the end of an objective can be bounded: of seconds, and of a score that has a best value."""
+    found = metric_of_final(metric)
+    return metric in TIMES or (
+        metric == score and found is not None and found.unit != "loss" and direction == found.direction
+    )
 
 
 def error_of(direction: str, score: float) -> float:

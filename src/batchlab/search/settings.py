@@ -12,11 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from batchlab.config.installation import program
 from batchlab.config.keys import keys_of
+from batchlab.config.objectives import SCORE
 from batchlab.config.override_text import override_text
 from batchlab.errors import ConfigError, ConfigErrors, config_error, nearest
 from batchlab.search.sweeper_keys import SAMPLERS, BatchlabSweeperConf, sampler_traits
 from batchlab.tasks.metric import LOSS, Metric
-from batchlab.tasks.objectives import is_final, parse_objective, score_of
+from batchlab.tasks.objectives import is_final, name_of, parse_objective, score_of
 
 FIRST_POINTS = ("default", "linear", "sqrt")
 BYTES_OF_A_WORKER = 2**30
@@ -63,7 +64,8 @@ def read_settings(config: DictConfig, score: Metric | None = None) -> Settings:
         known = [nearest(each, ("minimize", "maximize")) or "minimize" for each in _directions(sweeper["direction"])]
         fix = override_text("hydra.sweeper.direction", known if len(known) > 1 else known[0])
         raise config_error("hydra.sweeper.direction", unknown[0], "minimize or maximize, one per objective", fix)
-    parsed = [parse_objective(each, score or LOSS) for each in objectives if is_final(each)]
+    known = [each for each in objectives if is_final(each) and (score is not None or name_of(each) != SCORE)]
+    parsed = [parse_objective(each, score or LOSS) for each in known]
     study = str(OmegaConf.select(config, "study") or sweeper["study_name"] or config.hydra.job.name)
     errors = [*_not_nodes(sweeper)] or [*_errors(sweeper), *_disagreements(sweeper, study, parsed)]
     if errors:

@@ -22,6 +22,7 @@ from batchlab.search.pruning import Curve, Front, error_of, is_dominated
 from batchlab.search.storage import open_storage
 from batchlab.search.study import DIGEST, DataChanged, changed_data
 from batchlab.search.trial_ref import TrialRef, current_ref
+from batchlab.tasks.known_tasks import FINAL
 from batchlab.tasks.objectives import score_of
 from batchlab.training.evaluation import Evaluation
 from batchlab.training.loop import LoopPoint
@@ -148,7 +149,7 @@ class SearchTrial:
         """
         if time.monotonic() > self._until:
             return "stopped"
-        if not isinstance(at, Evaluation) or len(self._run_ids) > 1 or at.score is None:
+        if not isinstance(at, Evaluation) or len(self._run_ids) > 1 or at.score is None or math.isnan(at.score):
             return ""
         self._evaluations.append(at)
         if at.is_last or not self._trial_ref.prune:
@@ -157,7 +158,8 @@ class SearchTrial:
 
     def _is_hopeless(self, evaluation: Evaluation) -> bool:
         if len(self._trial_ref.metrics) == 1:
-            value = evaluation.metrics.get(self._trial_ref.metrics[0].replace("final/val_", "val/"))
+            name = self._trial_ref.metrics[0]
+            value = evaluation.metrics.get(f"val/{name.removeprefix(FINAL)}") if name.startswith(FINAL) else None
             if value is None:
                 return False
             trial = Trial(self._study, self._trial_id)

@@ -24,8 +24,8 @@ METRICS = (
     Metric("f1", "F1", "maximize", "share", "answers", lambda num: _made("F1Score", num)),
     Metric("precision", "precision", "maximize", "share", "answers", lambda num: _made("Precision", num)),
     Metric("recall", "recall", "maximize", "share", "answers", lambda num: _made("Recall", num)),
-    Metric("auroc", "AUROC", "maximize", "share", "probabilities", lambda num: _made("AUROC", num)),
-    Metric("auprc", "AUPRC", "maximize", "share", "probabilities", lambda num: _made("AveragePrecision", num)),
+    Metric("auroc", "AUROC", "maximize", "share", "probabilities", lambda num: _made("AUROC", num), True),
+    Metric("auprc", "AUPRC", "maximize", "share", "probabilities", lambda num: _made("AveragePrecision", num), True),
     LOSS,
 )
 

@@ -26,10 +26,12 @@ class Tally:
         self._seen = torch.zeros(num_classes or 0, dtype=torch.int64)
         for made in self._made.values():
             made.set_dtype(torch.float64)
+            made.sync_on_compute = False  # of several processes one evaluates, on the whole split
+        self._least, self._most = float("inf"), float("-inf")
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
         """Add a batch: outputs [n, C] and class numbers [n], or outputs [n] or [n, 1] and values [n]."""
-        outputs, targets = outputs.detach().double().cpu(), targets.cpu()
+        outputs, targets = outputs.detach().cpu().double(), targets.cpu()
         self._is_finite = self._is_finite and bool(outputs.isfinite().all())
         if not self._is_finite:
             return
@@ -40,17 +42,19 @@ class Tally:
         values = {kind: read[kind]() if kind in read else outputs.reshape(targets.shape) for kind in kinds}
         if "values" in kinds:
             targets = targets.double()
+            self._least, self._most = min(self._least, float(targets.min())), max(self._most, float(targets.max()))
         for metric, made in self._made.items():
             made.update(values[metric.reads], targets)
 
     def compute(self) -> dict[str, float]:
         """Return the metrics by name; NaN where an output was not finite, of areas where a class is missing."""
-        has_all = self._is_finite and bool((self._seen > 0).all())
+        varies = bool((self._seen > 0).all()) if self._num_classes is not None else self._least < self._most
         return {
-            metric.name: self._value(metric, made) if (has_all if metric.reads == "probabilities" else self._is_finite)
+            metric.name: self._value(metric, made)
+            if self._is_finite and (varies or not metric.needs_variety)
             else NOT_A_NUMBER
             for metric, made in self._made.items()
-        }  # fmt: skip
+        }
 
     def _value(self, metric: Metric, made: Any) -> float:
         value = made.compute()
@@ -86,20 +90,28 @@ def evaluate(
     return {"loss": (torch.stack(losses).sum() / count).item()} | tally.compute()
 
 
+MOST_ANSWERS = 20
+"""Of more classes only the most frequent one is tried as the answer."""
+
+
 def chance_level(
     metric: Metric, train_targets: Tensor, targets: Tensor, num_classes: int | None, unit: float = 1.0
 ) -> float:
-    """Return what a metric is on a split for the best output that looks at no input; NaN for a loss."""
+    """Return the best that a metric is on a split for an output that looks at no input; NaN for a loss."""
     if metric.make is None:
         return NOT_A_NUMBER
-    tally = Tally([metric], num_classes, unit)
-    tally.update(constant_output(train_targets, num_classes).expand(len(targets), -1), targets)
-    return tally.compute()[metric.name]
+    levels = list[float]()
+    for output in constant_outputs(train_targets, num_classes):
+        tally = Tally([metric], num_classes, unit)
+        tally.update(output.expand(len(targets), -1), targets)
+        levels.append(tally.compute()[metric.name])
+    return max(levels, key=lambda level: metric.sign * level)
 
 
-def constant_output(train_targets: Tensor, num_classes: int | None) -> Tensor:
-    """Return the best output that looks at no input, [1, C]: logs of the classes' shares, or the mean."""
+def constant_outputs(train_targets: Tensor, num_classes: int | None) -> list[Tensor]:
+    """Return outputs [1, C] that look at no input: each class, and the classes' shares; of numbers mean and median."""
     if num_classes is None:
-        return train_targets.float().mean().view(1, 1)
+        return [train_targets.float().mean().view(1, 1), train_targets.float().median().view(1, 1)]
     shares = torch.bincount(train_targets.cpu(), minlength=num_classes).double() / len(train_targets)
-    return shares.clamp_min(1e-12).log().float().view(1, -1)
+    by_shares = shares.clamp_min(1e-12).log().float().view(1, -1)
+    return [by_shares, *(torch.eye(num_classes)[:, None] if num_classes <= MOST_ANSWERS else [])]

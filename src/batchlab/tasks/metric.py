@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 SIGNIFICANT = 4
-"""Digits of a value that has a unit of its own."""
+"""Digits of a value that is no share."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Metric:
     unit: Literal["share", "target", "loss"]
     reads: Literal["answers", "probabilities", "values"] = "values"  # what `make` is updated with, beside the targets
     make: Callable[[int], Any] | None = None  # number of classes -> torchmetrics.Metric; None: the loss itself
+    needs_variety: bool = False  # is not known where a class is missing, or all targets are equal
 
     @property
     def sign(self) -> int:
@@ -34,7 +35,7 @@ class Metric:
 
     def digits(self, value: float) -> int:
         """Return the digits after the point that a value is written with."""
-        if self.unit != "target" or not value or not math.isfinite(value):
+        if self.unit == "share" or not value or not math.isfinite(value):
             return 4
         return max(0, SIGNIFICANT - 1 - math.floor(math.log10(abs(value))))
 

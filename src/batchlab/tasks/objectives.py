@@ -117,6 +117,10 @@ def check_of_task(objectives: list[str], score: str | None, task: Task) -> list[
     if score is not None and task.find(score) is None:
         meant = nearest(score, [each.name for each in task.metrics]) or task.score.name
         errors.append(ConfigError("score", score, allowed, f"score={meant}"))
+    judging = [each for each in objectives if name_of(each) == SCORE or name_of(each).startswith(FINAL)]
+    if score is not None and judging and name_of(judging[0]) not in (SCORE, f"{FINAL}{score}"):
+        said = f"trials are judged by {judging[0]}, the first objective of val"
+        errors.append(ConfigError("score", score, said, replaced(objectives, judging[0], SCORE)))
     for objective in objectives:
         name = name_of(objective)
         if name.startswith(FINAL) and task.find(name.removeprefix(FINAL)) is None:

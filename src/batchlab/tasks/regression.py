@@ -18,7 +18,7 @@ REGRESSION = Task(
     (
         Metric("rmse", "RMSE", "minimize", "target", make=lambda _: _made("MeanSquaredError", squared=False)),
         Metric("mae", "MAE", "minimize", "target", make=lambda _: _made("MeanAbsoluteError")),
-        Metric("r2", "R²", "maximize", "share", make=lambda _: _made("R2Score")),
+        Metric("r2", "R²", "maximize", "share", make=lambda _: _made("R2Score"), needs_variety=True),
         LOSS,
     ),
 )

@@ -108,8 +108,12 @@ def task_of(config: Config, dataset: Dataset) -> Task:
 
 
 def score_of(config: Config, dataset: Dataset) -> Metric:
-    """Return the metric by which a run of a configuration is judged."""
-    return score_for(task_of(config, dataset), config.score, [name_of(each) for each in config.objectives])
+    """Return the metric by which a run of a configuration is judged.
+
+    Objectives have no part in it where it says when a run stops: they are no part of a run's identity.
+    """
+    objectives = [] if config.budget.kind == "target" else [name_of(each) for each in config.objectives]
+    return score_for(task_of(config, dataset), config.score, objectives)
 
 
 def num_examples_of(batch_size: Any, num_train: int) -> int:

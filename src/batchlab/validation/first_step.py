@@ -12,6 +12,7 @@ from batchlab.data.transforms import Prepare
 from batchlab.errors import ConfigError, ConfigErrors, config_error, raised, reason
 from batchlab.models.norm import pass_sizes
 from batchlab.system.device_memory import is_out_of_memory
+from batchlab.tasks.evaluate import Tally
 from batchlab.training.build import build_loss, build_optimizer, pick_device, random_numbers_kept, scaled_settings
 from batchlab.training.gradient import make_train_step, precise
 from batchlab.training.loop import TrainStep
@@ -52,6 +53,25 @@ def check_first_step(run: ResolvedRun, model: nn.Module) -> Iterator[ConfigError
         allowed = f"refused {f'logits and targets of {len(targets)} examples' if failed else 'its first step'}"
         target = getattr(config, key)["_target_"]
         yield ConfigError(f"{key}._target_", target, f"{allowed}: {raised(error)}", f"other settings of {key}.*")
+        return
+    yield from _metrics(run, model, inputs, targets)
+
+
+def _metrics(run: ResolvedRun, model: nn.Module, inputs: Tensor, targets: Tensor) -> Iterator[ConfigError]:
+    """Find an output that the metrics of the task cannot be computed of."""
+    if hasattr(model, "fit_classifier"):
+        return
+    dataset = run.dataset
+    with torch.no_grad():
+        output = precise(model.eval(), run.config.precision, inputs.device)(inputs).float()
+    try:
+        tally = Tally(run.task.metrics, dataset.num_classes, dataset.target_std)
+        tally.update(output, targets)
+        tally.compute()
+    except Exception as error:
+        shapes = f"of an output {list(output.shape)} for targets {list(targets.shape)}"
+        allowed = f"no metrics of {run.task.name} can be computed {shapes}: {raised(error)}"
+        yield ConfigError("model._target_", run.config.model["_target_"], allowed, "+loss.traits.task=minimization")
 
 
 def _examples(dataset: Dataset, model: nn.Module, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """Gate 2 of what is learned: loss, score and objectives that go with the targets, a target above chance."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from batchlab.config.objectives import SCORE
@@ -30,6 +31,9 @@ def check_comparable(varied: Iterable[str], objectives: Sequence[str], score: st
         objectives: as they are typed.
         score: likewise; None = the task's own.
     """
+    varied = [*varied]
+    if "score" in varied:
+        yield ConfigError("score", score, "one metric judges all runs, and changes none of them", "score=null")
     if (key := next((each for each in varied if each == "loss" or each.startswith("loss.")), None)) is None:
         return
     allowed = f"is another function for each value of {key}; compare by a metric"
@@ -42,16 +46,20 @@ def check_comparable(varied: Iterable[str], objectives: Sequence[str], score: st
 
 def check_target(key: str, target: float, score: Metric, dataset: Dataset) -> Iterator[ConfigError]:
     """Find a target that no score can reach, or that a model reaches which looks at no input."""
-    best = distance(score.direction, 0.0)
-    if score.sign * target > score.sign * best:
-        allowed = f"at {'most' if score.sign > 0 else 'least'} {best:g}, the best {score.title} there can be"
-        yield ConfigError(key, target, allowed, f"{key}={0.95 if score.sign > 0 else 0.5}")
-        return
     chance = chance_level(score, dataset.train.targets, dataset.val.targets, dataset.num_classes, dataset.target_std)
-    if score.sign * target <= score.sign * chance:
+    best = None if score.unit == "loss" else distance(score.direction, 0.0)
+    better = distance(score.direction, distance(score.direction, chance) / 2)
+    fix = f"{key}={better:.4g}" if better not in (best, chance) and math.isfinite(better) else f"{key}=0.5"
+    if best is not None and chance == best:
+        fix = "score=loss"
+    if not math.isfinite(target):
+        yield ConfigError(key, target, f"a value of {score.title}", fix)
+    elif best is not None and score.sign * target > score.sign * best:
+        allowed = f"at {'most' if score.sign > 0 else 'least'} {best:g}, the best {score.title} there can be"
+        yield ConfigError(key, target, allowed, fix)
+    elif score.sign * target <= score.sign * chance:
         allowed = f"{score.title} {score.text(chance)} is reached by a model that always answers the same"
-        better = distance(score.direction, distance(score.direction, chance) / 2)
-        yield ConfigError(key, target, allowed, f"{key}={better:.4g}")
+        yield ConfigError(key, target, allowed, fix)
 
 
 def _loss(config: Config, dataset: Dataset) -> Iterator[ConfigError]:

@@ -162,7 +162,13 @@ def first_training(config: Config, batch_size: int, num_train: int, seconds: flo
     if not math.isfinite(last.train_loss):
         return First(math.nan, math.nan, f"diverged in {last.counts.steps} steps")
     score, sign, dataset = built.score, built.score.sign, built.dataset
-    known = [(each.point.counts.processed, each.score) for each in evaluations if each.score is not None]
+    known = [
+        (each.point.counts.processed, each.score)
+        for each in evaluations
+        if each.score is not None and math.isfinite(each.score)
+    ]
+    if not known:
+        return First(math.nan, math.nan, f"has no {score.title} on the validation split")
     smooth = [sum(each for _, each in known[max(0, end - 3) : end]) / min(3, end) for end in range(1, len(known) + 1)]
     best = max(smooth, key=lambda level: sign * level)
     wanted = best - 2 * sign * score.standard_error(best, len(dataset.val)) if target is None else target
