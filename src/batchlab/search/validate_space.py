@@ -18,7 +18,7 @@ from batchlab.config.schema import OPEN_GROUPS, Config, declared_key
 from batchlab.config.trusted_targets import untrusted
 from batchlab.errors import ConfigError, ConfigErrors, raised, reason
 from batchlab.search.first_points import check_first_points, default_point
-from batchlab.search.sampler import try_out
+from batchlab.search.sampler import limit_to_grid, try_out
 from batchlab.search.search_plan import SearchPlan, fingerprint, fix_time_objective, typed_config
 from batchlab.search.settings import Settings, read_settings
 from batchlab.search.space import Dimension, Space
@@ -64,6 +64,7 @@ def validate_space(
     corners, more = _checked_corners(config_name, list(extra), space, overrides)
     if errors := [*errors, *more]:
         return [], None, errors
+    settings = limit_to_grid(settings, space)
     return corners, SearchPlan(settings, space, fingerprint(settings, space, base), config_name, extra), []
 
 
