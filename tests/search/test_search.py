@@ -67,6 +67,7 @@ WRONG = {
     "search=joint seed=1,2": "Type num_seeds=3",
     "search=joint data=digits,synthetic": "a study is about one data set",
     "search=joint measure=none,brief": "does not change what a run does",
+    "search=joint objectives=cost/train_seconds,final/val_loss": "'objectives=[cost/train_seconds,final/val_loss]'",
     "search=joint measure=none objectives=[sharpness/lambda_max]": "of sharpness there are none",
     "search=joint lr=0.1 batch_size=32 epochs=3": "there is nothing to search",
     "search=joint lr=tag(lg,interval(0.1,1))": "tags are log and pow2",

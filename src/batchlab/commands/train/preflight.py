@@ -62,7 +62,7 @@ def preflight(arguments: list[str], config_name: str = "train") -> Request:
         errors += untrusted_jobs(found.configs, args.overrides)
     places = sorted({(config.mlruns, config.study) for config in found.configs})
     errors += [error for folder in sorted({folder for folder, _ in places}) for error in check_stores(folder)]
-    errors += [error for place in places for error in check_study(*place)]
+    errors = errors or [error for place in places for error in check_study(*place)]
     errors = errors or _gate_two(found.configs, found.search)
     if found.search is not None and base is not None:
         from batchlab.search.search_plan import as_begun
