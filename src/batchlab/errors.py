@@ -1,9 +1,10 @@
 """Errors of what a person typed, each with the fix to type instead."""
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class ConfigError:
     fix: str
 
     def __str__(self) -> str:
-        typed = self.key if self.value == "" else f"{self.key}={self.value}"
+        typed = self.key if self.value == "" else f"{self.key}={in_grammar(self.value)}"
         return f"{typed}: {self.allowed}. Type {self.fix}"
 
 
@@ -41,6 +42,17 @@ class ConfigErrors(ValueError):
 def config_error(key: str, value: object, allowed: str, fix: str) -> ConfigErrors:
     """Make the error of one wrong setting; see `ConfigError` for the four parts."""
     return ConfigErrors(ConfigError(key, value, allowed, fix))
+
+
+def in_grammar(value: Any, of_text: Callable[[str], str] = str) -> str:
+    """Return a value as it is typed, ``[true,null]`` and not ``[True, None]``; `of_text` quotes a text."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(in_grammar(each, of_text) for each in value)}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{name}:{in_grammar(inner, of_text)}" for name, inner in value.items()) + "}"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return of_text(value) if isinstance(value, str) else str(value)
 
 
 def raised(error: BaseException) -> str:

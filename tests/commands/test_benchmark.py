@@ -26,6 +26,9 @@ def typed(tmp_path, *arguments):
         (["batch_sizes=[]"], "an empty list times nothing. Type batch_sizes=[32,128,512]"),
         (["batch_sizes=[32,abc]", "budget_seconds=-1", "clock=sun"], "3 errors"),
         (["batch_sizes=[64,9999]"], "at most 1257, the size of the training split"),
+        (["num_blocks=5,6"], "num_blocks=5,6: one value. Type num_blocks=5"),
+        (["lr=[0.1,0.2]"], "1 error; nothing was run, nothing was written.\n  lr=[0.1,0.2]: one value"),
+        (["search=joint"], "search=joint: has no effect here"),
         (["clock=process"], "Type clock=process num_threads=1"),
     ],
 )

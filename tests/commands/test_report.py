@@ -85,9 +85,12 @@ def known_runs(client, experiment_id):
 
 
 WRONG = {
-    "study=none-of-that-name": "none in",
+    "study=none-of-that-name": "no such study with trainings in",
+    "study=x lr=5": "lr=5: has no effect: a page is made of what was recorded. Type the command without lr",
+    "study=x data=digits": "data=digits: has no effect",
+    "search=joint": "study=joint-digits-mlp: no such study",
     "output=html study=x": "text or json",
-    "": "study=runs-digits-mlp: none in",
+    "": "study=runs-digits-mlp: no such study with trainings in",
 }
 
 

@@ -32,5 +32,5 @@ def test_a_list_has_at_least_one_value_and_none_that_is_not_allowed(value):
 def test_a_type_a_range_and_a_key_of_a_run_are_errors_of_one_message(refused_by_script):
     said = refused_by_script("advise", "budget_seconds=-1", "target=abc", "method=magic", "num_seeds=0")
     assert [line.partition("=")[0].strip() for line in said.splitlines()[1:]] == [
-        *("target", "budget_seconds", "method", "num_seeds")
+        *("num_seeds", "target", "budget_seconds", "method")
     ]

@@ -108,7 +108,8 @@ def test_holm_counts_the_looks_and_the_claims():
         (["max_seeds=5"], "max_seeds=24"),
         (["budget_minutes=-1"], "budget_minutes=90"),
         (["num_workers=0"], "num_workers=2"),
-        (["batch_size=32,64"], "one value for each key"),
+        (["batch_size=32,64"], "about one configuration. Type batch_size=32"),
+        (["experiment=lbfgs"], "Type python scripts/claims.py lbfgs"),
     ],
 )
 def test_wrong_input_costs_nothing(refused_by_script, arguments, said):

@@ -7,7 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from batchlab.config.registration import register_schema
 from batchlab.config.schema import REPOSITORY
 from batchlab.errors import ConfigErrors
-from batchlab.search.sampler import grid_size, sampler_of
+from batchlab.search.sampler import limit_to_grid, sampler_of
 from batchlab.search.settings import read_settings
 from batchlab.search.storage import open_storage
 from batchlab.search.study import open_study
@@ -92,10 +92,17 @@ def test_one_objective_has_cmaes_too(space_of):
 
 def test_a_grid_goes_through_every_point(space_of):
     space = space_of("b=16,32,64", "lr=0.1,0.2", "optimizer=adam,sgd")
-    assert grid_size(space) == 12
-    assert sampler_of(settings_of("hydra/sweeper/sampler=grid"), space)(0, 0) is not None
+    settings = settings_of("hydra/sweeper/sampler=grid")
+    assert sampler_of(settings, space)(0, 0) is not None
     with pytest.raises(ConfigErrors, match="a grid needs a list"):
-        grid_size(space_of("lr=interval(0.1,1.0)"))
+        limit_to_grid(settings, space_of("lr=interval(0.1,1.0)"))
+
+
+@pytest.mark.parametrize(("sampler", "asked", "num_trials"), [("grid", 20, 12), ("grid", 5, 5), ("random", 20, 20)])
+def test_a_grid_has_no_more_trials_than_points(space_of, sampler, asked, num_trials):
+    space = space_of("b=16,32,64", "lr=0.1,0.2", "optimizer=adam,sgd")
+    settings = settings_of(f"hydra/sweeper/sampler={sampler}", f"hydra.sweeper.n_trials={asked}")
+    assert limit_to_grid(settings, space).num_trials == num_trials
 
 
 @pytest.mark.parametrize("seed", ["null", "3"])

@@ -1,11 +1,14 @@
 """Every override form of hydra-optuna-sweeper, and the distribution it becomes."""
 
+import itertools
+
 import pytest
 from optuna.distributions import CategoricalDistribution as Choice
 from optuna.distributions import FloatDistribution as Real
 from optuna.distributions import IntDistribution as Whole
 
 from batchlab.errors import ConfigErrors
+from batchlab.search.sampler import _values
 
 FORMS = {
     "b=16,32,64": ("log2(b)", Whole(4, 6)),
@@ -14,7 +17,8 @@ FORMS = {
     "b=64,128": ("b", Whole(64, 128, step=64)),
     "b=choice(10,20,30)": ("b", Whole(10, 30, step=10)),
     "b=10,32,100": ("place(b)", Whole(0, 2)),
-    "lr=0.1,0.2,0.3": ("lr", Real(0.1, 0.3, step=0.1)),
+    "lr=0.1,0.2,0.3": ("place(lr)", Whole(0, 2)),
+    "lr=choice(0.1)": ("place(lr)", Whole(0, 0)),
     "lr=0.001,0.01,0.1": ("place(lr)", Whole(0, 2)),
     "b=shuffle(range(1,4))": ("b", Whole(1, 3)),
     "+new=1,2": ("new", Whole(1, 2)),
@@ -55,7 +59,7 @@ def test_both_ends_of_a_distribution_are_values_that_were_typed(space_of, line):
     [
         ("b=tag(pow2,int(interval(16,8192)))", 7, "b=128"),
         ("b=10,32,100", 1, "b=32"),
-        ("lr=0.1,0.2,0.3", 0.30000000000000004, "lr=0.3"),
+        ("lr=0.1,0.2,0.3", 2, "lr=0.3"),
         ("+new=1,2", 2, "+new=2"),
         ("flag=true,false", True, "flag=True"),
         ("lr=interval(0.0,1.0)", 0.25, "lr=0.25"),
@@ -96,6 +100,7 @@ def test_structural_dimensions_are_asked_first(space_of):
     ("line", "word"),
     [
         ("b=16,32,16", "twice"),
+        ("lr=0.1,0.2,1e-1", "Type lr=0.1,0.2"),
         ("lr=tag(lg,interval(0.1,1))", "tags are log and pow2"),
         ("lr=interval(1,0.1)", "lower one first"),
         ("lr=tag(log,interval(0,1))", "above 0"),
@@ -106,6 +111,15 @@ def test_structural_dimensions_are_asked_first(space_of):
 def test_a_line_without_a_distribution_is_refused(space_of, line, word):
     with pytest.raises(ConfigErrors, match=word):
         space_of(line)
+
+
+def test_each_value_of_a_list_can_be_drawn(space_of):
+    """Optuna cuts a range of floats at its last whole step: of 0.01 and 0.1 it never draws the second."""
+    values = [digit * 10.0**exponent for digit in (1, 2, 3, 5, 7) for exponent in range(-5, 1)]
+    for pair in itertools.combinations(sorted(values), 2):
+        [dimension] = space_of("lr=" + ",".join(map(str, pair))).dimensions
+        drawn = {dimension.text(place) for place in _values("lr", dimension.distribution)}
+        assert drawn == set(map(str, pair))
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
 """Runs whose processes are gone reach MLflow once, whoever was cut off in the middle, and whatever MLflow knows."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from batchlab.tracking.mlflow_store import TrackingUnavailable, client_of, open_store
+from batchlab.tracking.mlflow_store import TrackingUnavailable, client_of, forget_stores, open_store
 from batchlab.tracking.sink import RUN_ID, send
 from batchlab.tracking.spool import End, Header, Spool, Value, begin
+from batchlab.tracking.store_checks import check_study
 from batchlab.tracking.study_reader import recorded_runs
 from batchlab.tracking.unsent_runs import (
     send_at_end,
@@ -102,6 +106,24 @@ def test_a_run_that_mlflow_has_lost_is_sent_anew_and_whole(mlruns):
     with pytest.raises(TrackingUnavailable):
         send(mlruns, spool)
     send(mlruns, spool)
+    check_whole(mlruns, "FINISHED")
+
+
+def test_runs_of_a_deleted_experiment_wait_for_the_command_that_the_message_names(mlruns):
+    store = open_store(mlruns, "study")
+    store.client.delete_experiment(store.experiment_id)
+    forget_stores()
+    left(mlruns, end=End("FINISHED", 9_000, {"outcome": "done"})).close()
+    [line] = summary_lines(send_unsent_runs(mlruns), mlruns, is_end=True)
+    assert "the experiment study was deleted in MLflow; " in line
+    [error] = check_study(mlruns, "study")
+    _, restore, _ = line.split("`")
+    assert error.fix == f"study=study-2, or bring it back with `{restore}`"
+    assert list(check_study(mlruns, "study-2")) == []
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(restore, shell=True, check=True, capture_output=True, env=os.environ | {"PATH": path})
+    assert list(check_study(mlruns, "study")) == []
+    assert send_unsent_runs(mlruns).num_sent == 1
     check_whole(mlruns, "FINISHED")
 
 

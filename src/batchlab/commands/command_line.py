@@ -1,10 +1,11 @@
 """The command line of every command: read, composed and checked before anything is written."""
 
+import re
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,6 +18,7 @@ from omegaconf import OmegaConf
 from batchlab.config.command_keys import KEYS, key_errors
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
 from batchlab.config.installation import CONF, program
+from batchlab.config.override_text import swept_values
 from batchlab.config.registration import register_schema
 from batchlab.config.schema import Config
 from batchlab.config.trusted_targets import untrusted_jobs
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
 Check = Callable[[Any, list[Config]], Iterable[ConfigError]]
 """Finds errors, given a command's own keys and the configurations of its jobs."""
 ONE_CONFIGURATION = ("advise", "noise", "claims")
+OF_TRAIN = ("search", "experiment", "objectives", "num_seeds", "hydra")
+"""Keys of which only `train` makes something, and groups of them; claims has its experiments' own."""
+OF_REPORT = ("mlruns", "study", "search", "experiment", "data", "model")
+"""Keys that say where a study is recorded and what it is called: beside a typed study only the first two."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +105,14 @@ def read_command(name: str, arguments: Sequence[str]) -> Request:
         stop(errors)
     extra = search_path(folders := folders_from_elsewhere(args))
     with composing(name):
-        overrides = [_in_brackets(word, own) for word in args.overrides]
+        overrides = [_in_brackets(word, name) for word in args.overrides]
         if args.help or args.cfg:
             shown = compose(name, [*extra, *([] if args.help else overrides)])
             print(shown.hydra.help.header.strip() if args.help else OmegaConf.to_yaml(without_hydra(shown)).rstrip())
             sys.exit(0)
         configs, errors = grid(name, overrides, extra, is_multirun=True, typed=args.overrides)
-        errors += _without_effect(name, configs) + (untrusted_jobs(configs, args.overrides) if folders else [])
+        errors = _of_this_command(name, configs, overrides, errors)
+        errors += untrusted_jobs(configs, args.overrides) if folders else []
         try:
             composed = compose(name, [*extra, *(each for each in overrides if each.partition("=")[0] in own)])
         except COMPOSE_ERRORS:
@@ -149,12 +156,21 @@ def _not_of_a_script(name: str, args: Namespace) -> list[ConfigError]:
     return [ConfigError(flag, "", allowed, f"{program(name)} --help") for flag, value in typed.items() if value]
 
 
-def _without_effect(name: str, configs: Sequence[Config]) -> list[ConfigError]:
+def _of_this_command(
+    name: str, configs: Sequence[Config], typed: Sequence[str], errors: Sequence[ConfigError]
+) -> list[ConfigError]:
+    """Add what a command cannot follow to a grid's errors; a key has one message, and lists go without -m."""
+    unread = {error.key: error for error in _not_read(name, typed)}
+    others = [replace(each, fix=each.fix.removeprefix("-m ")) for each in errors if each.key not in unread]
+    known = {*unread, *(error.key for error in others)}
+    without_effect = [each for each in _without_effect(name, configs, typed) if each.key not in known]
+    return [*unread.values(), *others, *without_effect]
+
+
+def _without_effect(name: str, configs: Sequence[Config], typed: Sequence[str]) -> list[ConfigError]:
     """Find lists and keys of a run that only `train`, or only it and the benchmark, follow."""
-    errors, most = [], max((config.num_processes for config in configs), default=1)
-    if name in ONE_CONFIGURATION and len(configs) > 1:
-        allowed = "lists: this command is about one configuration"
-        errors.append(ConfigError("the command line", "", allowed, "one value for each key"))
+    most = max((config.num_processes for config in configs), default=1)
+    errors = list(_several(name, typed))
     if name != "benchmark" and most > 1:
         allowed = "this command measures in one process"
         errors.append(ConfigError("num_processes", most, allowed, "num_processes=1"))
@@ -164,10 +180,43 @@ def _without_effect(name: str, configs: Sequence[Config]) -> list[ConfigError]:
     return errors
 
 
-def _in_brackets(word: str, own: Sequence[str]) -> str:
-    """Return a list, a choice or a range of one of the command's own keys as a list; any other word as it is."""
+def _several(name: str, typed: Sequence[str]) -> Iterator[ConfigError]:
+    """Find lists of values where a command takes one: for its own keys, and for all where it has one configuration."""
+    own = [each.name for each in fields(KEYS[name])]
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    for override in parser.parse_overrides(list(typed)):
+        key, _, text = (override.input_line or "").partition("=")
+        is_single = key in own or name in ONE_CONFIGURATION
+        if is_single and override.is_discrete_sweep() and (values := swept_values(override)):
+            allowed = "one value" if key in own else "one value: this command is about one configuration"
+            yield ConfigError(key, text, allowed, f"{key}={values[0]}")
+
+
+def _not_read(name: str, typed: Sequence[str]) -> Iterator[ConfigError]:
+    """Find keys that were typed and that a command makes nothing of."""
+    own = [each.name for each in fields(KEYS[name])]
+    words = [word.lstrip("+~").partition("=") for word in typed]
+    read = OF_REPORT[:2] if "study" in (key for key, _, _ in words) else OF_REPORT
+    for key, _, value in words:
+        group = re.split(r"[./@]", key)[0]
+        is_train = group in OF_TRAIN if name != "claims" else key in ("search", "experiment")
+        is_read = group in read if name == "report" else not is_train
+        if is_read or key in own or key == "hydra.searchpath" or value in ("none", "null"):
+            continue
+        allowed = "has no effect here: it is for train"
+        if name == "report":
+            allowed = "has no effect: a page is made of what was recorded"
+        fix = (
+            f"{program('claims')} {value}" if (name, key) == ("claims", "experiment") else f"the command without {key}"
+        )
+        yield ConfigError(key, value, allowed, fix)
+
+
+def _in_brackets(word: str, name: str) -> str:
+    """Return a list, a choice or a range of one of the command's own lists as a list; any other word as it is."""
     key, _, value = word.partition("=")
-    if key not in own or value.startswith("["):
+    lists = [each.name for each in fields(KEYS[name]) if each.type is Any]
+    if key not in lists or value.startswith("["):
         return word
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     try:

@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from annotated_types import Interval
 
 from batchlab.config.override_text import override_text, value_text
+from batchlab.config.units import amount, unit_of
 from batchlab.errors import ConfigError, nearest
 
 MISSING = "???"
@@ -77,6 +78,12 @@ class Key:
         parts = parts if parts not in ([], ["null"]) else [*parts, KINDS[self.kind]]
         return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"
 
+    @property
+    def unit(self) -> str:
+        """Return the unit of the numbers; empty where they have none."""
+        most = self.numbers and (self.numbers.lt or self.numbers.le)
+        return "share" if most == 1 else unit_of(self.name)
+
     def is_allowed(self, value: Any) -> bool:
         """Tell whether the declaration allows a value."""
         if value is None or not self.is_limited:  # types are OmegaConf's to check
@@ -102,6 +109,13 @@ class Key:
         allowed = f"at most {most:,}" if is_above else self.allowed
         close = nearest(value, map(str, self.words)) if isinstance(value, str) and self.kind is not list else None
         fix = close or (self.default if self.fix is None else self.fix)
+        if isinstance(value, list) and value and self.kind is not list and all(map(self.is_allowed, value)):
+            several = override_text(name or self.name, value).replace("[", "").replace("]", "").strip("'")
+            return ConfigError(
+                name or self.name, value, "one value; several stand there without brackets", f"-m {several}"
+            )
+        meant = amount(value, self.unit) if isinstance(value, str) else None
+        fix = meant if meant is not None and self.is_allowed(meant) else fix
         return ConfigError(name or self.name, value, f"{allowed}: {self.help}", override_text(name or self.name, fix))
 
 
@@ -152,7 +166,7 @@ def keys_of(schema: type, prefix: str = "") -> Iterator[Key]:
         name, hint = f"{prefix}{field.name}", hints[field.name]
         if dataclasses.is_dataclass(hint):
             inner = list(keys_of(hint, f"{name}."))  # pyright: ignore[reportArgumentType]
-            affects = reduce(or_, (each.affects for each in inner))
+            affects = reduce(or_, (each.affects for each in inner), Affects.NOTHING)
             yield from (Key(name, dict, MISSING, (hint.__doc__ or "").partition("\n")[0], affects=affects), *inner)
         elif "declared" in field.metadata:
             types = get_args(hint) if isinstance(hint, UnionType) else (hint,)

@@ -7,6 +7,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
 
+from batchlab.errors import in_grammar
+
 
 def override_text(key: str, value: Any) -> str:
     """Return the override that sets a key, quoted for Hydra's grammar and for the shell.
@@ -26,15 +28,13 @@ def swept_values(override: Override) -> list[str]:
 
 def value_text(value: Any) -> str:
     """Return a value in Hydra's override grammar; text that would be read as something else stands in quotes."""
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(value_text, value))}]"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{name}:{value_text(inner)}" for name, inner in value.items()) + "}"
-    if not isinstance(value, str):
-        return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    if _is_read_as_it_stands(value):
-        return value
-    escaped = value.replace('\\"', '\\\\"').replace('"', '\\"').replace("${", "\\${")
+    return in_grammar(value, _quoted)
+
+
+def _quoted(text: str) -> str:
+    if _is_read_as_it_stands(text):
+        return text
+    escaped = text.replace('\\"', '\\\\"').replace('"', '\\"').replace("${", "\\${")
     return f'"{escaped}\\"' if escaped.endswith("\\") else f'"{escaped}"'
 
 

@@ -65,7 +65,7 @@ class Memory:
     """What micro_batch_size=auto may take; refused where that is none or a number."""
 
     limit_bytes: Any = key(
-        None, "bytes that a run may take, Python included; null = what the device has free", COUNT, IDENTITY | MEMORY
+        None, "bytes that a run may take, Python included; null = what is free", COUNT, IDENTITY | MEMORY, fix=2**31
     )
     headroom: float | None = key(
         None, "share of the limit that stays free; null = 0.1", BELOW_ONE, IDENTITY | MEMORY, fix=0.1

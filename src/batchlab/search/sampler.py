@@ -6,6 +6,7 @@ import random
 import warnings
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,7 @@ from batchlab.search.finalize import RESULT
 from batchlab.search.optuna_internals import fix_param, forget_relative_params, frozen, is_fixed, suggest
 from batchlab.search.settings import Settings
 from batchlab.search.space import Dimension, Space
+from batchlab.search.sweeper_keys import sampler_traits
 
 TRIES = 5
 """Draws of the sampler, after which batch sizes are drawn at random."""
@@ -97,9 +99,12 @@ def grid_of(space: Space) -> dict[str, list[Any]]:
     return {each.name: _values(each.key, each.distribution) for each in space.dimensions}
 
 
-def grid_size(space: Space) -> int:
-    """Count the points of the grid."""
-    return math.prod(len(values) for values in grid_of(space).values())
+def limit_to_grid(settings: Settings, space: Space) -> Settings:
+    """Set the trials of a grid to its points where more are asked for; another sampler's settings stay as they are."""
+    if not sampler_traits(settings.sampler).grid:
+        return settings
+    num_points = math.prod(len(values) for values in grid_of(space).values())
+    return replace(settings, num_trials=min(settings.num_trials, num_points))
 
 
 def _values(key: str, distribution: BaseDistribution) -> list[Any]:
@@ -108,13 +113,10 @@ def _values(key: str, distribution: BaseDistribution) -> list[Any]:
     if isinstance(distribution, IntDistribution):
         return list(range(distribution.low, distribution.high + 1, distribution.step))
     assert isinstance(distribution, FloatDistribution)
-    if distribution.step is None:
-        if distribution.low == distribution.high:
-            return [distribution.low]
-        allowed = "a grid needs a list of values in every dimension"
-        raise config_error(key, f"{distribution.low} to {distribution.high}", allowed, f"{key}=0.01,0.1,1")
-    count = round((distribution.high - distribution.low) / distribution.step) + 1
-    return [distribution.low + place * distribution.step for place in range(count)]
+    if distribution.single():
+        return [distribution.low]
+    allowed = "a grid needs a list of values in every dimension"
+    raise config_error(key, f"{distribution.low} to {distribution.high}", allowed, f"{key}=0.01,0.1,1")
 
 
 def batch_dimension(space: Space) -> Dimension | None:

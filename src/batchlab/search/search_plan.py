@@ -127,11 +127,10 @@ def storage_error(settings: Settings, error: Exception) -> ConfigError:
     """Make the error of a storage that cannot be opened, with what mends it where the reason is known."""
     address, why = masked(str(settings.storage or optuna_url(settings.mlruns))), masked(reason(error))
     fix = next((fix for word, fix in FIXES.items() if word in why), "")
-    kinds = "an address of SQLAlchemy, grpc://host:port or a journal file .log"
+    kinds = "an address of SQLAlchemy, grpc://host:port, a journal file .log, or null for mlruns/optuna.db"
     allowed = f"cannot be opened: {why}" if fix else f"cannot be opened as {kinds}: {why}"
-    return ConfigError(
-        "hydra.sweeper.storage", address, allowed, fix or "hydra.sweeper.storage=null for mlruns/optuna.db"
-    )
+    other = "null" if "://" in address else f"sqlite:///{address}"
+    return ConfigError("hydra.sweeper.storage", address, allowed, fix or f"hydra.sweeper.storage={other}")
 
 
 def as_begun(plan: SearchPlan, base: DictConfig) -> tuple[SearchPlan, list[ConfigError]]:
@@ -156,6 +155,8 @@ def _find(settings: Settings) -> Study | None:
     address = settings.storage or optuna_url(settings.mlruns)
     if isinstance(address, str) and address.startswith("sqlite:///"):
         path = Path(address.removeprefix("sqlite:///"))
-        if (not path.exists() and path.parent.exists()) or (not settings.storage and not path.exists()):
+        if not path.exists():
+            if settings.storage and not path.parent.exists():
+                raise FileNotFoundError(f"there is no folder {path.parent}")
             return None
     return found_study(settings, open_storage(settings.mlruns, settings.storage))

@@ -90,7 +90,7 @@ class Space:
     def is_discrete(self) -> bool:
         """Tell whether there are finitely many points."""
         reals = [each.distribution for each in self.dimensions if isinstance(each.distribution, FloatDistribution)]
-        return all(real.step is not None or real.single() for real in reals)
+        return all(real.single() for real in reals)
 
     def suggest(
         self, ask: Callable[[Dimension], Any], is_active: Callable[[Sequence[str], Dimension], bool]

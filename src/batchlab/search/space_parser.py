@@ -64,9 +64,10 @@ def _dimension(override: Override, is_structural: bool, is_typed: bool) -> Dimen
     items = swept_values(override)
     if not items:
         raise config_error(key, text, "has no value: a range goes up and excludes its end", f"{key}=16,32,64")
-    if len(set(items)) < len(items):
-        raise config_error(key, text, "has a value twice", f"{key}={','.join(dict.fromkeys(items))}")
     values = [value_of(item) for item in items]
+    once = [item for place, item in enumerate(items) if values[place] not in values[:place]]
+    if len(once) < len(items):
+        raise config_error(key, text, "has a value twice", f"{key}={','.join(once)}")
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) < len(items) or is_structural:
         choices = CategoricalDistribution(items if is_structural else values)
@@ -89,13 +90,14 @@ def value_of(item: str) -> Any:
 
 
 def _ordered(name: str, numbers: list[Any]) -> tuple[str, BaseDistribution]:
-    """A rising list of numbers as a range where it is evenly spaced, else as its exponents or places."""
+    """A rising list of numbers: integers as a range or as exponents of two, all others as places in the list.
+
+    Optuna cuts a range at its last step, which rounding may put before the last of two floats.
+    """
     are_integers = all(isinstance(number, int) for number in numbers)
-    steps = [high - low for low, high in itertools.pairwise(numbers)]
-    if not steps or max(steps) - min(steps) <= 1e-9 * max(abs(numbers[0]), abs(numbers[-1])):
-        if are_integers:
-            return name, IntDistribution(numbers[0], numbers[-1], step=steps[0] if steps else 1)
-        return name, FloatDistribution(numbers[0], numbers[-1], step=steps[0] if steps else None)
+    steps = {high - low for low, high in itertools.pairwise(numbers)}
+    if are_integers and len(steps) <= 1:
+        return name, IntDistribution(numbers[0], numbers[-1], step=max(steps, default=1))
     is_doubling = are_integers and all(high == 2 * low for low, high in itertools.pairwise(numbers))
     if is_doubling and numbers[0] > 0 and math.log2(numbers[0]).is_integer():
         return f"log2({name})", IntDistribution(numbers[0].bit_length() - 1, numbers[-1].bit_length() - 1)

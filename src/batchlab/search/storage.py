@@ -66,16 +66,28 @@ def _open(mlruns: str, address: str) -> BaseStorage:
         return RetryingStorage(proxy, address)
     if address.startswith("sqlite"):
         share_sqlite()
+        if (path := sqlite_path(address)) is not None and path.exists():
+            _connect_once(address)
         with study_lock(mlruns, address):
-            if (path := sqlite_path(address)) is not None:
+            if path is not None:
                 create_whole(path, lambda part: RDBStorage(part).engine.dispose())
             return RDBStorage(address)
     with ExitStack() as stack:
         if not is_known:
             stack.enter_context(without_retries())
+            _connect_once(address)
         stack.enter_context(study_lock(mlruns, address))
         made = with_retries(lambda: ServerStorage(address, own_lease().as_attribute()), address)
     return RetryingStorage(get_storage(made), address)
+
+
+def _connect_once(address: str) -> None:
+    """Raise what is wrong with a database or its address, before a lock file is made on its behalf."""
+    engine = create_engine(address, **engine_settings(address, num_connections=1))
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 def start_proxy(mlruns: str, address: str, host: str, port: int, num_threads: int) -> Any:

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
@@ -27,7 +26,7 @@ from batchlab.search.first_points import first_points
 from batchlab.search.optuna_internals import storage_of, suggest, trial_id_of
 from batchlab.search.picks import write_solutions
 from batchlab.search.retry import without_retries
-from batchlab.search.sampler import batch_dimension, draw_one_that_fits, grid_size, sampler_of, smallest_too_large
+from batchlab.search.sampler import batch_dimension, draw_one_that_fits, limit_to_grid, sampler_of, smallest_too_large
 from batchlab.search.search_plan import fingerprint, fix_time_objective, score_metric, storage_error
 from batchlab.search.settings import Settings, read_settings
 from batchlab.search.space import Dimension, Space
@@ -60,9 +59,7 @@ def search(
     settings = read_settings(master, score_metric(master))
     deadline = time.monotonic() + settings.timeout if settings.timeout else float("inf")
     space = parse_space(settings, arguments, context.config_loader)
-    is_grid = sampler_traits(settings.sampler).grid
-    if is_grid:
-        settings = replace(settings, num_trials=min(settings.num_trials, grid_size(space)))
+    settings = limit_to_grid(settings, space)
     try:
         storage = open_storage(settings.mlruns, settings.storage)
     except Exception as error:
@@ -75,7 +72,8 @@ def search(
         raise ConfigErrors(*errors)
     if WORKER not in os.environ:
         announce(study, settings, space)
-    points = [] if is_grid else first_points(settings, space, composer.base())  # a grid has its points
+    is_grid = sampler_traits(settings.sampler).grid  # which has points of its own
+    points = [] if is_grid else first_points(settings, space, composer.base())
     queue = TrialQueue(study, settings, own_lease(), points)
     try:
         if settings.num_workers and WORKER not in os.environ:

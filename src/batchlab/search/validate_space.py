@@ -18,7 +18,7 @@ from batchlab.config.schema import OPEN_GROUPS, Config, declared_key
 from batchlab.config.trusted_targets import untrusted
 from batchlab.errors import ConfigError, ConfigErrors, raised, reason
 from batchlab.search.first_points import check_first_points, default_point
-from batchlab.search.sampler import try_out
+from batchlab.search.sampler import limit_to_grid, try_out
 from batchlab.search.search_plan import SearchPlan, fingerprint, fix_time_objective, score_metric, typed_config
 from batchlab.search.settings import Settings, read_settings
 from batchlab.search.space import Dimension, Space
@@ -27,7 +27,7 @@ from batchlab.search.trial_configs import is_active, parse_space
 from batchlab.system.torchrun_env import torchrun_env
 from batchlab.validation.compose_errors import diagnose
 from batchlab.validation.dry_run import check_source
-from batchlab.validation.grid import gate_one, with_values
+from batchlab.validation.grid import gate_one, with_values, without_brackets
 from batchlab.validation.signature import without
 from batchlab.validation.task_rules import check_comparable
 
@@ -68,9 +68,18 @@ def validate_space(
     if settings.metrics and set(settings.directions) <= {"minimize", "maximize"}:  # else the objectives are to blame
         errors += _names(settings, space, overrides)
     corners, more = _checked_corners(config_name, list(extra), space, overrides)
-    if errors := [*errors, *more]:
+    lists = {error.key: error for error in _lists(base, overrides)}
+    if errors := [*lists.values(), *(error for error in [*errors, *more] if error.key not in lists)]:
         return [], None, errors
+    settings = limit_to_grid(settings, space)
     return corners, SearchPlan(settings, space, fingerprint(settings, space, base), config_name, extra), []
+
+
+def _lists(base: DictConfig, overrides: Sequence[str]) -> list[ConfigError]:
+    """Find lists that were typed without their brackets."""
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    typed = parser.parse_overrides([line for line in overrides if not line.lstrip("+~").startswith("hydra")])
+    return list(without_brackets(base, [override for override in typed if override.is_sweep_override()]))
 
 
 def _no_dimensions(space: Space) -> Iterator[ConfigError]:

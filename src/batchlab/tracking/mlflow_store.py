@@ -9,13 +9,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from mlflow import MlflowClient
+from mlflow.entities import LifecycleStage
 from mlflow.exceptions import MlflowException
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from batchlab.system.environment_errors import EnvironmentFailure, masked, reason_of
 from batchlab.tracking.mlflow_tables import create_tables, try_once
-from batchlab.tracking.stores import create_whole, locked, share_sqlite, sqlite_path, tracking_uri
+from batchlab.tracking.stores import RESTORE, create_whole, locked, share_sqlite, sqlite_path, tracking_uri
 
 CLIENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -54,6 +55,12 @@ def tracking_errors(mlruns: str) -> Iterator[None]:
         away = TrackingUnavailable(_describe(tracking_uri(mlruns), _reason(error)))
         away.is_refusal = isinstance(error, MlflowException) and error.error_code in REFUSALS
         raise away from error
+
+
+def _refused(why: str) -> TrackingUnavailable:
+    refused = TrackingUnavailable(why)
+    refused.is_refusal = True
+    return refused
 
 
 def _reason(error: Exception) -> str:
@@ -128,6 +135,9 @@ def _open(address: str, mlruns: str, study: str) -> Store:
 def _experiment(client: MlflowClient, study: str, location: str | None) -> tuple[str, bool]:
     """Return the id of the study's experiment, and whether it was made here."""
     if (found := client.get_experiment_by_name(study)) is not None:
+        if found.lifecycle_stage == LifecycleStage.DELETED:  # MLflow takes no run of it, and keeps its name
+            restore = RESTORE.format(masked(client.tracking_uri), found.experiment_id)
+            raise _refused(f"the experiment {study} was deleted in MLflow; `{restore}` brings it back")
         return found.experiment_id, False
     try:
         return client.create_experiment(study, location, EXPERIMENT_TAGS), True

@@ -9,7 +9,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 from batchlab.errors import ConfigError
 from batchlab.system.environment_errors import masked
 from batchlab.system.secrets import TRACKING
-from batchlab.tracking.stores import SERVERS
+from batchlab.tracking.stores import RESTORE, SERVERS, sqlite_path, tracking_uri
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 OWN = (".lock", "spool", "artifacts", "artifacts-optuna", "reports", "hydra")
@@ -72,6 +72,19 @@ def check_stores(mlruns: str) -> list[ConfigError]:
         fix = f"{TRACKING}=sqlite:////another/file.db, or none for mlflow.db in mlruns"
         errors += _database(Path(address.removeprefix("sqlite:///")), MLFLOW, ConfigError(TRACKING, address, "", fix))
     return [*errors, *_database(folder / "optuna.db", OPTUNA, named)]
+
+
+def check_study(mlruns: str, study: str) -> Iterator[ConfigError]:
+    """Find a study whose experiment was deleted in MLflow, which then takes no run of that name; no server is asked."""
+    path = sqlite_path(tracking_uri(mlruns))
+    if path is None or not path.exists() or not path.stat().st_size:
+        return
+    asked = "SELECT experiment_id FROM experiments WHERE name = ? AND lifecycle_stage = 'deleted'"
+    with suppress(sqlite3.Error), _opened(path) as connection:  # one that cannot be read is said by `check_stores`
+        if row := connection.execute(asked, (study,)).fetchone():
+            restore = RESTORE.format(tracking_uri(mlruns), row[0])
+            allowed = "its experiment was deleted in MLflow, which keeps the name"
+            yield ConfigError("study", study, allowed, f"study={study}-2, or bring it back with `{restore}`")
 
 
 def unwritable(folder: str) -> Iterator[ConfigError]:
@@ -143,14 +156,19 @@ def _database(path: Path, owner: Owner, named: ConfigError) -> Iterator[ConfigEr
 
 def _look_into(path: Path) -> tuple[set[str], str | None]:
     """Return the names of the tables, and the schema's revision where one is noted."""
-    is_open = path.with_name(f"{path.name}-wal").exists()
-    how = "mode=ro" if is_open else "immutable=1"  # without it SQLite makes the files beside that nobody else has made
-    with closing(sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True)) as connection:
+    with _opened(path) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if "alembic_version" not in tables:
             return tables, None
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     return tables - {"alembic_version"}, row[0] if row else None
+
+
+def _opened(path: Path) -> closing[sqlite3.Connection]:
+    """Open a database to be read; nothing is made beside it."""
+    is_open = path.with_name(f"{path.name}-wal").exists()
+    how = "mode=ro" if is_open else "immutable=1"  # without it SQLite makes the files beside that nobody else has made
+    return closing(sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True))
 
 
 def _newest(owner: Owner) -> str | None:

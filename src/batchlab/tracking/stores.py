@@ -15,6 +15,8 @@ from batchlab.system.secrets import TRACKING
 SQLITE = "sqlite:///"
 SERVERS = ("http", "https")
 SECONDS_TO_ANSWER = 3.0
+RESTORE = "MLFLOW_TRACKING_URI={} mlflow experiments restore --experiment-id {}"
+"""Command that brings a deleted experiment back, of an address and its id."""
 FAULTS = ("OperationalError", "DatabaseError", "InterfaceError")
 """What a database raises where it cannot work; its other errors are those of who asked."""
 

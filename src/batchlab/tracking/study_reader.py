@@ -69,13 +69,13 @@ def recorded_runs(config: Config, sweep_id: str, say: Callable[[str], object] = 
 
 
 def study_names(mlruns: str) -> list[str]:
-    """Return the names of recorded studies, the latest first; no store is made where there is none."""
+    """Return the names of studies that have trainings, the latest first; no store is made where there is none."""
     if not _is_there(mlruns):
         return []
-    client = client_of(mlruns)
+    client, where = client_of(mlruns), "tags.`batchlab.role` = 'run'"
     with tracking_errors(mlruns):
         found = client.search_experiments(order_by=["last_update_time DESC"])
-    return [each.name for each in found if each.name != "Default"]
+        return [each.name for each in found if runs_where(client, each.experiment_id, where)]
 
 
 def _is_there(mlruns: str) -> bool:

@@ -12,7 +12,7 @@ from batchlab.config.hydra_internals import args_parser
 from batchlab.config.installation import CONF, program
 from batchlab.config.override_text import swept_values
 from batchlab.errors import ConfigError
-from batchlab.validation.compose_errors import not_a_setting
+from batchlab.validation.unreadable import not_a_setting
 
 SEARCHPATH = "hydra.searchpath="
 OF_COMMAND = ("hydra.", "hydra/", "mlruns=", "search=")

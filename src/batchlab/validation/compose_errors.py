@@ -1,9 +1,9 @@
 """Why Hydra could not compose a command line, said in the same form as every other error."""
 
-import re
 import shlex
-from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
+from types import SimpleNamespace
+from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -15,14 +15,15 @@ from batchlab.config.command_keys import KEYS, key_errors
 from batchlab.config.compose import COMPOSE_ERRORS, compose, without_hydra
 from batchlab.config.hydra_internals import keys_of
 from batchlab.config.installation import program
+from batchlab.config.keys import KINDS, Key
+from batchlab.config.keys import keys_of as keys_of_schema
 from batchlab.config.override_text import override_text, swept_values
 from batchlab.config.resolve import resolved
 from batchlab.config.schema import declared_key
 from batchlab.errors import ConfigError, ConfigErrors, nearest, reason
 from batchlab.validation.rules import check_config
+from batchlab.validation.unreadable import joined, not_a_setting, unreadable
 
-FUNCTIONS = ["choice", "range", "interval", "int", "float", "tag", "sort", "shuffle", "glob"]
-"""Of Hydra's override grammar, those that make a list or a range."""
 SYNONYMS = {
     "learning_rate": "lr",
     "num_epochs": "epochs",
@@ -64,7 +65,10 @@ def diagnose(config_name: str, overrides: list[str], extra: list[str], message: 
     for line, cut_off in joined(overrides):
         if cut_off:
             key, _, value = line.partition("=")
-            errors.append(ConfigError(key, value, "a list has no spaces and does not end in a comma", cut_off))
+            is_list = OmegaConf.is_list(OmegaConf.select(default, key, throw_on_missing=False))
+            fix = shlex.quote(cut_off if is_list else cut_off.replace("=[", "=").removesuffix("]"))
+            fix = fix if is_list and "=[" in cut_off else f"-m {fix}"
+            errors.append(ConfigError(key, value, "a list has no spaces and does not end in a comma", fix))
             continue
         found = _errors_of(config_name, line, extra, default)
         errors += found
@@ -77,23 +81,16 @@ def diagnose(config_name: str, overrides: list[str], extra: list[str], message: 
     try:
         rest = compose(config_name, [*extra, *good])
         HydraConfig.instance().set_config(rest)
-        errors += [*key_errors(config_name, rest), *check_config(resolved(without_hydra(rest)))]
+        mended = {word.partition("=")[0] for error in errors for word in error.fix.replace("'", "").split()}
+        plain: Any = OmegaConf.to_container(without_hydra(rest), resolve=True)
+        more = [*key_errors(config_name, SimpleNamespace(**plain)), *check_config(resolved(without_hydra(rest)))]
+        mended -= {line.lstrip("+~").partition("=")[0] for line in overrides}
+        errors += [error for error in more if error.key not in mended]  # one mistake, one message
     except ConfigErrors as error:
         errors += error.errors
     except COMPOSE_ERRORS:
         pass  # the others do not stand alone; what was found is enough to fix
     return errors
-
-
-def joined(overrides: list[str]) -> Iterator[tuple[str, str]]:
-    """Join overrides with the words that a space cut off from their list; the list as one word where that happened."""
-    words = list(overrides)
-    while words:
-        line, rest = words.pop(0), []
-        while words and (line if not rest else rest[-1]).endswith(",") and "=" not in words[0]:
-            rest.append(words.pop(0))
-        is_cut_off = "=" in line and line.endswith(",")
-        yield " ".join([line, *rest]), f"-m {shlex.quote(''.join([line, *rest]).rstrip(','))}" if is_cut_off else ""
 
 
 def _group_lines(config_name: str, overrides: list[str], extra: list[str]) -> list[str]:
@@ -115,30 +112,15 @@ def _values(line: str) -> list[str]:
 
 
 def _errors_of(config_name: str, line: str, extra: list[str], default: DictConfig) -> list[ConfigError]:
-    key, equals, value = line.lstrip("+~").partition("=")
+    key, equals, _ = line.lstrip("+~").partition("=")
     if not equals and not line.startswith("~"):
         return [not_a_setting(line)]
     try:
         lines = _values(line)
     except HydraException:
-        calls = re.findall(r"(\w+)\(", value) if re.fullmatch(r"\w+\(.*\)", value) else []
-        for name in (name for name in calls if name not in FUNCTIONS):
-            allowed = f"there is no {name}(); there are {', '.join(FUNCTIONS)}"
-            better = line.replace(f"{name}(", f"{nearest(name, FUNCTIONS) or 'interval'}(")
-            return [ConfigError(key, value, allowed, shlex.quote(better))]
-        known = OmegaConf.select(default, key, throw_on_missing=False)
-        items = value.removeprefix("[").removesuffix("]").split(",") if value.startswith("[") else None
-        fix = override_text(key, known if isinstance(known, int | float) else items or value)
-        return [ConfigError(key, value, "cannot be read; text with spaces or signs stands in quotes", fix)]
+        return [unreadable(line, OmegaConf.select(default, key, throw_on_missing=False))]
     found = (_error_of(config_name, each, extra, default) for each in lines)
     return [error for error in found if error]
-
-
-def not_a_setting(word: str) -> ConfigError:
-    """Return the error for a word on the command line that is no setting."""
-    fix = f"{program()} --help" if word.strip("-") in ("h", "help") else f"the command without {word}"
-    fix = word.lstrip("-") if "=" in word else fix
-    return ConfigError(word, "", "is no setting; settings are key=value, lists have no spaces", fix)
 
 
 def _error_of(config_name: str, line: str, extra: list[str], default: DictConfig) -> ConfigError | None:
@@ -185,11 +167,23 @@ def _value_or_key(key: str, value: str, error: Exception, default: DictConfig) -
         return ConfigError(key, value, allowed, fix)
     if OmegaConf.is_list(known) and not value.startswith("["):
         return ConfigError(key, value, "a list stands in brackets", shlex.quote(f"{key}=[{value}]"))
-    if (error_of_values := declared_key(key).error(value, key)) is not None:
-        return error_of_values
+    items = OverridesParser.create().parse_override(f"key={value}").value() if value[:1] == "[" else None
+    if (wrong := _declaration(key, default).error(items or value, key)) is not None:
+        return wrong
+    if value != "null" and type(known) in KINDS:
+        said = KINDS[type(known)]
     plain = OmegaConf.to_container(known) if OmegaConf.is_config(known) else known
     fix = f"the command without {key}" if known is None else override_text(key, plain)
     return ConfigError(key, value, said, fix)
+
+
+def _declaration(key: str, default: DictConfig) -> Key:
+    """Return the declaration of a key: of a run's, a command's or a sweeper's."""
+    group, _, name = key.rpartition(".")
+    node = OmegaConf.select(default, group) if group else default
+    schema = OmegaConf.get_type(node) if isinstance(node, DictConfig) else None
+    of_schema = keys_of_schema(schema) if is_dataclass(schema) and isinstance(schema, type) else ()
+    return next((each for each in of_schema if each.name == name), declared_key(key))
 
 
 def _unknown_key(key: str, value: str, keys: list[str]) -> ConfigError:
@@ -211,6 +205,7 @@ def _unknown_key(key: str, value: str, keys: list[str]) -> ConfigError:
     named = [each for each in alike if each not in options and not each.endswith(("_target_", "_partial_"))]
     close = nearest(key, [*named, *groups, *SYNONYMS])
     if close is None:
-        return ConfigError(key, value, "no such key; --help lists them", f"the command without {key}")
+        table = f"data=table {override_text('data.path', value)}" if value.endswith(TABLES) else ""
+        return ConfigError(key, value, "no such key; --help lists them", table or f"the command without {key}")
     close = SYNONYMS.get(close, close)
     return ConfigError(key, value, f"no such key; the nearest is {close}", f"{close}={value}")

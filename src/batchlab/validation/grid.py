@@ -2,7 +2,7 @@
 
 import itertools
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from functools import lru_cache
 
@@ -62,6 +62,10 @@ def grid(
         if strangers := untrusted(base, config_name, [*extra, *fixed, *choice], overrides if typed is None else typed):
             errors += strangers
             continue
+        unbracketed = {error.key: error for error in without_brackets(base, plain)}
+        errors += unbracketed.values()
+        sweeps = [sweep for sweep in sweeps if sweep.key_or_group not in unbracketed]
+        plain = [sweep for sweep in plain if sweep.key_or_group not in unbracketed]
         HydraConfig.instance().set_config(base)
         is_multirun = is_multirun or base.hydra.mode == RunMode.MULTIRUN
         own = without_hydra(base)
@@ -75,6 +79,16 @@ def grid(
         allowed = "several values need a multirun"
         errors += [_sweep_error(sweep, allowed, f"-m {shlex.quote(sweep.input_line or '')}") for sweep in sweeps]
     return configs, errors
+
+
+def without_brackets(base: DictConfig, sweeps: Sequence[Override]) -> Iterator[ConfigError]:
+    """Find values of a key that holds a list, typed without its brackets: they would be values of several runs."""
+    for sweep in sweeps:
+        is_list = OmegaConf.is_list(OmegaConf.select(base, sweep.key_or_group, throw_on_missing=False))
+        values = swept_values(sweep) if is_list and sweep.is_discrete_sweep() else []
+        if values and not any(value.startswith("[") for value in values):
+            fix = shlex.quote(f"{sweep.get_key_element()}=[{','.join(values)}]")
+            yield _sweep_error(sweep, "a list stands in brackets", fix)
 
 
 def _is_search(parsed: list[Override]) -> bool:

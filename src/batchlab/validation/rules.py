@@ -1,12 +1,10 @@
 """Gate 1: keys and values of a configuration, before any data or torch is touched."""
 
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
-from batchlab.config.override_text import override_text
 from batchlab.config.schema import BUDGETS, OPEN_GROUPS, Config, declared_key
 from batchlab.config.traits import BatchScheduleTraits, LrScheduleTraits, check_traits, declared
 from batchlab.config.trusted_targets import check_trust
@@ -51,7 +49,7 @@ def _ranges(config: Config) -> Iterator[ConfigError]:
     for key, value in settings_of(config):
         key_declared = declared_key(key)
         if (error := key_declared.error(value, key)) is not None:
-            yield _with_own_fix(error)
+            yield replace(error, fix="budget=epochs") if key == "budget.kind" else error
         elif key_declared.name.endswith(".*") and isinstance(value, float) and not math.isfinite(value):
             yield ConfigError(key, value, "a finite number", f"the command without {key}")
 
@@ -67,19 +65,6 @@ def settings_of(config: Config) -> Iterator[tuple[str, Any]]:
                 yield from walk(f"{key}.{name}" if key else str(name), inner)
 
     return walk("", asdict(config))
-
-
-def _with_own_fix(error: ConfigError) -> ConfigError:
-    """Give an error a fix that keeps what was meant: a list of batch sizes, a size in GiB."""
-    if error.key == "batch_size" and isinstance(error.value, list):
-        return replace(error, fix=f"-m batch_size={','.join(map(str, error.value))}")
-    size = re.fullmatch(r"(\d+(?:\.\d+)?) *([kmgt])(i?)b?", str(error.value).lower())
-    if error.key == "memory.limit_bytes" and error.value != 0:
-        factor = (1024 if size[3] else 1000) ** (1 + "kmgt".index(size[2])) if size else 0
-        return replace(error, fix=override_text(error.key, round(float(size[1]) * factor) if size else 2 * 1024**3))
-    if error.key == "budget.kind":
-        return replace(error, fix="budget=epochs")
-    return error
 
 
 def _memory(config: Config) -> Iterator[ConfigError]:

@@ -27,7 +27,8 @@ def check(keys: Report, configs: list[Config]) -> Iterator[ConfigError]:
         names = study_names(config.mlruns)
         if config.study not in names:
             listed = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-            allowed = f"no such study in {config.mlruns}; there are {listed}" if names else f"none in {config.mlruns}"
+            allowed = f"no such study with trainings in {config.mlruns}"
+            allowed = f"{allowed}; there are {listed}" if names else allowed
             fix = f"study={nearest(config.study, names) or names[0]}" if names else "mlruns=/folder/of/results"
             yield ConfigError("study", config.study, allowed, fix)
         elif is_searched(config.mlruns, config.study) and not find_study(config.mlruns, config.study, keys.storage):

@@ -25,7 +25,7 @@ from batchlab.experiments.arms import compose_arms
 from batchlab.experiments.experiment import Experiment, experiment_of, possible_configs
 from batchlab.system.deferred_writes import writes_wait
 from batchlab.system.secrets import in_files
-from batchlab.tracking.store_checks import check_stores
+from batchlab.tracking.store_checks import check_stores, check_study
 from batchlab.validation.cli_args import folders_from_elsewhere, is_only_shown, read_flags, search_path
 from batchlab.validation.compose_errors import diagnose
 from batchlab.validation.grid import grid, params_of
@@ -60,8 +60,9 @@ def preflight(arguments: list[str], config_name: str = "train") -> Request:
         found, errors = _found(name, args, extra, base)
     if base is not None and has_folders_from_elsewhere(base):
         errors += untrusted_jobs(found.configs, args.overrides)
-    folders = sorted({config.mlruns for config in found.configs})
-    errors += [error for folder in folders for error in check_stores(folder)]
+    places = sorted({(config.mlruns, config.study) for config in found.configs})
+    errors += [error for folder in sorted({folder for folder, _ in places}) for error in check_stores(folder)]
+    errors = errors or [error for place in places for error in check_study(*place)]
     errors = errors or _gate_two(found.configs, found.search)
     if found.search is not None and base is not None:
         from batchlab.search.search_plan import as_begun
