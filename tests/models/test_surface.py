@@ -103,9 +103,9 @@ def test_near_the_saddle_the_weights_spread_as_the_linear_theory_says(config_of,
         ({"saddle": -1.0}, r"model\.saddle=-1\.0: a number above -1 and at most 0"),
         ({"saddle": 0.1}, r"model\.saddle=0\.1"),
         ({"scale": 0.0}, r"model\.scale=0\.0: a number above 0\."),
-        ({"curvatures": [1.0, 0.0]}, r"model\.curvatures=\[1\.0, 0\.0\]: two numbers above 0"),
+        ({"curvatures": [1.0, 0.0]}, r"model\.curvatures=\[1\.0,0\.0\]: two numbers above 0"),
         ({"curvatures": 3.0}, r"model\.curvatures=3\.0: two numbers"),
-        ({"start": [math.inf, 0.0]}, r"model\.start=\[inf, 0\.0\]: two numbers"),
+        ({"start": [math.inf, 0.0]}, r"model\.start=\[inf,0\.0\]: two numbers"),
     ],
 )
 def test_wrong_settings_are_refused(settings, message):

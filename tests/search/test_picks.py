@@ -4,7 +4,7 @@ import pytest
 from optuna.trial import create_trial
 
 from batchlab.search.pareto_front import pareto_front
-from batchlab.search.picks import MAX_SHORT, Candidates, all_picks, first_pick
+from batchlab.search.picks import MAX_SHORT, Candidates, all_picks, first_pick, worst_score
 
 METRICS, DIRECTIONS = ("cost/train_seconds", "final/val_accuracy"), ("minimize", "maximize")
 
@@ -63,3 +63,28 @@ def test_the_fastest_gives_way_so_often_and_not_for_ever():
         assert str(number) not in known
         known[str(number)] = fresh(0.5)
     assert all_picks(many, 0.9, known)["fastest"].number == 20
+
+
+def as_errors(values: list[float]) -> list[float]:
+    return [1 - value for value in values]
+
+
+@pytest.mark.parametrize("known", [{}, {"4": (0.94,), "3": (0.95,)}, {"1": (0.93, 0.95), "4": (0.98, 0.979)}])
+@pytest.mark.parametrize("least", [None, 0.965, 0.95])
+def test_an_error_is_picked_by_as_an_accuracy_is(known, least):
+    metrics, directions = ("cost/train_seconds", "final/val_rmse"), ("minimize", "minimize")
+    values = [[trial.values[0], *as_errors(trial.values[1:])] for trial in FOUND.trials]
+    trials = [create_trial(values=each) for each in values]
+    for number, trial in enumerate(trials):
+        trial.number = number
+    errors = Candidates(trials, [trials[trial.number] for trial in FOUND.front], metrics, directions)
+    accurate = {number: fresh(*each) for number, each in known.items()}
+    wrong = {
+        number: {"final/val_rmse": as_errors([*each]), "cost/train_seconds": [1.0]} for number, each in known.items()
+    }
+    by_accuracy = all_picks(FOUND, least, accurate)
+    by_error = all_picks(errors, None if least is None else 1 - least + 1e-12, wrong)
+    names = {"best_score", "fastest"}
+    assert {name: by_error[name].number for name in names} == {name: by_accuracy[name].number for name in names}
+    best, worst = worst_score(FOUND, accurate), worst_score(errors, wrong)
+    assert best == worst or worst == pytest.approx(1 - (best or 0.0))

@@ -83,3 +83,12 @@ def test_an_objective_without_a_bound_is_never_given_up():
 def test_a_curve_survives_its_attribute():
     curve = power_law(0.6, 0.8)
     assert Curve.of(curve.as_attribute()).error == curve.error
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction"),
+    [("final/val_loss", "minimize"), ("final/val_rmse", "maximize"), ("sharpness/lambda_max", "minimize")],
+)
+def test_what_has_no_best_value_has_no_bound(metric, direction):
+    front = Front(("cost/train_seconds", metric), ("minimize", direction), [(0.0, -9.0), (0.0, 9.0)], known(60))
+    assert not is_dominated(front, cut(power_law(0.6, 0.8), 5))

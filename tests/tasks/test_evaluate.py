@@ -69,13 +69,34 @@ def test_a_missing_class_and_infinite_outputs_give_nan_not_zero():
     assert all(math.isnan(value) for value in measured(CLASSIFICATION, logits * math.inf, targets, 3).values())
 
 
+def test_r2_is_not_known_of_one_value():
+    found = measured(REGRESSION, torch.ones(3), torch.ones(3))
+    assert math.isnan(found["r2"])
+    assert found["rmse"] == 0.0
+    assert math.isnan(measured(REGRESSION, torch.ones(1), torch.zeros(1), parts=1)["r2"])
+
+
+def test_of_several_processes_one_measures_alone(tmp_path):
+    """Torchmetrics would wait for the others."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    try:
+        tally = Tally(CLASSIFICATION.metrics, 3, 1.0)
+        assert not any(made.sync_on_compute for made in tally._made.values())
+        tally.update(torch.eye(3), torch.arange(3))
+        assert tally.compute()["accuracy"] == 1.0
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_chance_is_what_a_constant_answer_reaches():
     targets = torch.tensor([0] * 9 + [1])
     accuracy, f1 = CLASSIFICATION.score, CLASSIFICATION.find("f1")
     assert chance_level(accuracy, targets, targets, 2) == pytest.approx(0.9)
-    assert chance_level(f1, targets, targets, 2) == 0.0
+    assert chance_level(f1, targets, targets, 2) == pytest.approx(2 * 0.1 / 1.1)  # of always answering class 1
     values = torch.tensor([1.0, 3.0])
     assert chance_level(REGRESSION.score, values, values, None, unit=10.0) == pytest.approx(10.0)
+    skewed = torch.tensor([0.0, 0.0, 9.0])
+    assert chance_level(REGRESSION.find("mae"), skewed, skewed, None) == pytest.approx(3.0)  # of the median
 
 
 def test_the_score_is_the_typed_metric_else_an_objective_else_the_tasks_own():
