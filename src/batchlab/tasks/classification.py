@@ -3,7 +3,7 @@
 # torchmetrics is imported when a metric is made: it takes a second
 from typing import Any
 
-from batchlab.tasks.metric import LOSS, Metric
+from batchlab.tasks.metric import ALONE, LOSS, Metric
 from batchlab.tasks.task import Task
 
 
@@ -12,7 +12,7 @@ def _made(name: str, num_classes: int, average: str | None = None) -> Any:
     import torchmetrics.classification as metrics
 
     average = average or ("none" if num_classes == 2 else "macro")
-    return getattr(metrics, f"Multiclass{name}")(num_classes=num_classes, average=average, validate_args=False)
+    return getattr(metrics, f"Multiclass{name}")(num_classes=num_classes, average=average, validate_args=False, **ALONE)
 
 
 METRICS = (

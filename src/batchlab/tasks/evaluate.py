@@ -26,7 +26,6 @@ class Tally:
         self._seen = torch.zeros(num_classes or 0, dtype=torch.int64)
         for made in self._made.values():
             made.set_dtype(torch.float64)
-            made.sync_on_compute = False  # of several processes one evaluates, on the whole split
         self._least, self._most = float("inf"), float("-inf")
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:

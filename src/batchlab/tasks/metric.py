@@ -55,4 +55,6 @@ def distance(direction: str, value: float) -> float:
     return 1 - value if direction == "maximize" else value
 
 
+ALONE = {"sync_on_compute": False}
+"""Settings of each torchmetrics.Metric: of several processes one evaluates, on the whole split."""
 LOSS = Metric("loss", "loss", "minimize", "loss")

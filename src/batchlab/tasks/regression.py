@@ -3,14 +3,14 @@
 # torchmetrics is imported when a metric is made: it takes a second
 from typing import Any
 
-from batchlab.tasks.metric import LOSS, Metric
+from batchlab.tasks.metric import ALONE, LOSS, Metric
 from batchlab.tasks.task import Task
 
 
 def _made(name: str, **settings: Any) -> Any:
     import torchmetrics.regression as metrics
 
-    return getattr(metrics, name)(**settings)
+    return getattr(metrics, name)(**settings, **ALONE)
 
 
 REGRESSION = Task(
