@@ -39,7 +39,7 @@ def multirun(type_command, tmp_path):
 def test_a_page_that_is_deleted_comes_back_byte_for_byte(multirun, tmp_path, type_command):
     folder = multirun / "reports" / "two"
     before = files_of(folder)
-    assert {"index.html", "summary.json", "accuracy.png", "accuracy.svg"} <= {path.name for path in before}
+    assert {"index.html", "summary.json", "score.png", "score.svg"} <= {path.name for path in before}
     shutil.rmtree(multirun / "reports")
     again = report(tmp_path, "study=two", "output=json")
     assert again.returncode == 0, again.stderr
