@@ -63,7 +63,7 @@ def test_a_page_that_is_deleted_comes_back_byte_for_byte(multirun, tmp_path, typ
         assert curve == {point.step: point.value for point in client.get_metric_history(run_id, metric)}
     [parent] = client.search_runs([experiment.experiment_id], "tags.`batchlab.role` = 'parent'")
     laid = {each.path for each in client.list_artifacts(parent.info.run_id, "report")}
-    assert {"report/accuracy.png", "report/accuracy.svg", "report/summary.json"} <= laid
+    assert {"report/score.png", "report/score.svg", "report/summary.json"} <= laid
     command = shlex.split(summary["recommended"]["command"])
     assert type_command(*command[2:], "study=again").returncode == 0
     keys = [run["tags"]["config_key"] for name in ("two", "again") for run in study_runs(str(multirun), name)]
