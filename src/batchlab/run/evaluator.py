@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import torchmetrics.classification
+import torchmetrics.regression  # noqa: F401  (a second, off the clock; what it takes in memory counts beforehand)
 from torch import Tensor
 
 from batchlab.data.dataset import Split
@@ -37,7 +39,6 @@ class Evaluator:
         least = 64 if built.plan.micro_batch_size is None else 1  # where parts are limited, memory is short
         self._size = min(4096, max(least, largest_part))
         self._sample = self._train_sample(TRAIN_SAMPLE)
-        self._tally(built.task.metrics)  # torchmetrics takes a second to import, off the clock of evaluations
 
     def __call__(self, point: LoopPoint, earlier: Sequence[Evaluation]) -> Evaluation:
         """Evaluate the model where the loop stands; with earlier evaluations it decides if a target is reached."""
