@@ -120,7 +120,7 @@ def test_two_commands_that_start_at_once_on_fresh_stores_both_work(tmp_path):
 def test_a_terminal_shows_a_bar_with_loss_accuracy_speed_and_time_left(tmp_path):
     arguments = [*TRAIN[1:], "budget=seconds", "budget.seconds=3"]
     child = pexpect.spawn(TRAIN[0], arguments, env=environment(tmp_path), dimensions=(40, 140), encoding="utf8")
-    child.expect(r"seed 0 [^\r]*━[^\r]* % [^\r]*\d:\d\d[^\r]* loss [\d.]+ val acc [\d.]+ [\d,]+ ex/s", timeout=120)
+    child.expect(r"seed 0 [^\r]*━[^\r]* % [^\r]*\d:\d\d[^\r]* loss [\d.]+ val accuracy [\d.]+ [\d,]+ ex/s", timeout=120)
     child.expect("val accuracy", timeout=60)
     child.expect(pexpect.EOF, timeout=60)
     child.close()
