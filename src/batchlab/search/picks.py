@@ -17,7 +17,7 @@ from batchlab.search.pareto_front import knee, pareto_front
 from batchlab.search.settings import Settings
 from batchlab.search.space import Space
 from batchlab.search.study import done_trials
-from batchlab.tasks.objectives import score_of
+from batchlab.tasks.objectives import judging_objective
 
 BEST_SCORE = "best_score"
 """Name of the pick from whose retraining the others follow."""
@@ -56,7 +56,7 @@ def candidates_of(
 
 def first_pick(found: Candidates, known: Retrained) -> dict[str, FrozenTrial]:
     """Pick the trial from whose retraining the others follow: of the best score, or the best of the first objective."""
-    if score_of(found.metrics) is not None:
+    if judging_objective(found.metrics) is not None:
         return {BEST_SCORE: best_score(found, known)}
     metric = found.metrics[0]
     name = "fastest" if metric in TIMES else f"best_{metric.rpartition('/')[2]}"
@@ -69,7 +69,7 @@ def all_picks(found: Candidates, worst_score: float | None, known: Retrained) ->
     `worst_score` is the worse end of the interval of the retraining of the best score, None where there is none;
     `known` are metrics of fresh seeds of trials that were retrained already.
     """
-    picks, score = first_pick(found, known), score_of(found.metrics)
+    picks, score = first_pick(found, known), judging_objective(found.metrics)
     for metric in found.metrics:
         if metric in TIMES and score is not None:
             picks["fastest"] = fastest(found, metric, worst_score, known)
@@ -112,14 +112,14 @@ def best_score(found: Candidates, known: Retrained) -> FrozenTrial:
 
 def _score_and_sign(found: Candidates) -> tuple[str, int]:
     """The score's name, and 1 where larger is better, else -1."""
-    score = score_of(found.metrics)
+    score = judging_objective(found.metrics)
     assert score is not None
     return score, 1 if found.directions[list(found.metrics).index(score)] == "maximize" else -1
 
 
 def worst_score(found: Candidates, known: Retrained) -> float | None:
     """Return the worse end of the 95 % t interval of the best score's fresh seeds; None where it has none."""
-    if score_of(found.metrics) is None:
+    if judging_objective(found.metrics) is None:
         return None
     score, sign = _score_and_sign(found)
     fresh = mean_of(known.get(str(best_score(found, known).number), {}).get(score, []))

@@ -21,7 +21,7 @@ import numpy as np
 from batchlab.config.objectives import TIMES
 from batchlab.tasks.known_tasks import metric_of_final
 from batchlab.tasks.metric import distance
-from batchlab.tasks.objectives import score_of
+from batchlab.tasks.objectives import judging_objective
 
 MIN_CURVES = 10
 """Comparable finished curves, below which nothing is said of the end."""
@@ -104,7 +104,7 @@ def is_dominated(front: Front, curve: Curve) -> bool:
 
     False where an objective has no bound: only seconds and a score that has a best value have one.
     """
-    score = score_of(front.metrics)
+    score = judging_objective(front.metrics)
     ends = [
         optimistic_end(metric, direction, front.curves, curve) if has_bound(metric, direction, score) else None
         for metric, direction in zip(front.metrics, front.directions, strict=True)

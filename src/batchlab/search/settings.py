@@ -17,7 +17,7 @@ from batchlab.config.override_text import override_text
 from batchlab.errors import ConfigError, ConfigErrors, config_error, nearest
 from batchlab.search.sweeper_keys import SAMPLERS, BatchlabSweeperConf, sampler_traits
 from batchlab.tasks.metric import LOSS, Metric
-from batchlab.tasks.objectives import is_final, name_of, parse_objective, score_of
+from batchlab.tasks.objectives import is_final, judging_objective, name_of, parse_objective
 
 FIRST_POINTS = ("default", "linear", "sqrt")
 BYTES_OF_A_WORKER = 2**30
@@ -160,7 +160,7 @@ def _disagreements(sweeper: dict[str, Any], study: str, objectives: list[tuple[s
     if directions and directions != [direction for _, direction in objectives]:
         stated = ", ".join(f"{direction} {metric}" for metric, direction in objectives)
         fix = "objectives=[final/val_loss]" if directions == ["minimize"] else "hydra.sweeper.direction=null"
-        if directions == [direction for name, direction in objectives if name == score_of([name])]:
+        if directions == [direction for name, direction in objectives if name == judging_objective([name])]:
             fix = "objectives=[score]"
         yield ConfigError(
             "hydra.sweeper.direction", ",".join(directions), f"disagrees with the objectives: {stated}", fix

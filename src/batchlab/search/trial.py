@@ -23,7 +23,7 @@ from batchlab.search.storage import open_storage
 from batchlab.search.study import DIGEST, DataChanged, changed_data
 from batchlab.search.trial_ref import TrialRef, current_ref
 from batchlab.tasks.known_tasks import FINAL
-from batchlab.tasks.objectives import score_of
+from batchlab.tasks.objectives import judging_objective
 from batchlab.training.evaluation import Evaluation
 from batchlab.training.loop import LoopPoint
 
@@ -172,7 +172,7 @@ class SearchTrial:
     def curve(self) -> Curve:
         """Return the first seed's curve so far."""
         objectives = dict(zip(self._trial_ref.metrics, self._trial_ref.directions, strict=True))
-        direction = objectives.get(score_of(self._trial_ref.metrics) or "", "maximize")
+        direction = objectives.get(judging_objective(self._trial_ref.metrics) or "", "maximize")
         return Curve(
             tuple(each.point.progress for each in self._evaluations),
             tuple(each.point.counts.seconds for each in self._evaluations),

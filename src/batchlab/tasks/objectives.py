@@ -56,7 +56,7 @@ def is_final(objective: str) -> bool:
     return ":" in objective or objective in (*DIRECTIONS, SCORE) or objective.startswith(SHARPNESS)
 
 
-def score_of(metrics: Sequence[str]) -> str | None:
+def judging_objective(metrics: Sequence[str]) -> str | None:
     """Return the objective by which trials are judged: the first that is measured on the validation split."""
     return next((name for name in metrics if name.startswith(FINAL)), None)
 

@@ -44,9 +44,14 @@ def check_comparable(varied: Iterable[str], objectives: Sequence[str], score: st
             yield ConfigError("objectives", objective, allowed, replaced(objectives, objective, SCORE))
 
 
+def chance_of(score: Metric, dataset: Dataset) -> float:
+    """Return the best that a metric is on the validation split for an output that looks at no input; NaN for a loss."""
+    return chance_level(score, dataset.train.targets, dataset.val.targets, dataset.num_classes, dataset.target_std)
+
+
 def check_target(key: str, target: float, score: Metric, dataset: Dataset) -> Iterator[ConfigError]:
     """Find a target that no score can reach, or that a model reaches which looks at no input."""
-    chance = chance_level(score, dataset.train.targets, dataset.val.targets, dataset.num_classes, dataset.target_std)
+    chance = chance_of(score, dataset)
     best = None if score.unit == "loss" else distance(score.direction, 0.0)
     better = distance(score.direction, distance(score.direction, chance) / 2)
     fix = f"{key}={better:.4g}" if better not in (best, chance) and math.isfinite(better) else f"{key}=0.5"

@@ -12,10 +12,10 @@ from batchlab.data.dataset import Split
 from batchlab.laws.estimate import Estimate
 from batchlab.run.target import target_metrics
 from batchlab.run.training_run import run, run_to_end
-from batchlab.tasks.evaluate import chance_level
 from batchlab.tasks.metric import Metric
 from batchlab.training.build import Built, build
 from batchlab.training.evaluation import Evaluation
+from batchlab.validation.task_rules import chance_of
 
 LR_FACTOR = 2.0
 """Learning rates of a line search lie so far apart."""
@@ -174,7 +174,7 @@ def first_training(config: Config, batch_size: int, num_train: int, seconds: flo
     wanted = best - 2 * sign * score.standard_error(best, len(dataset.val)) if target is None else target
     at = (seen for (seen, _), level in zip(known, smooth, strict=True) if sign * level >= sign * wanted)
     there = float(next(at, known[-1][0]))
-    chance = chance_level(score, dataset.train.targets, dataset.val.targets, dataset.num_classes, dataset.target_std)
+    chance = chance_of(score, dataset)
     if sign * wanted <= sign * chance:
         why = f"was at {score.text(best)}, not surely better than {score.title} {score.text(chance)}, which a model "
         why += "reaches that always answers the same; another score= or a longer budget_seconds= may tell"
