@@ -183,3 +183,8 @@ def test_a_path_without_its_ending_is_offered_with_it(frame, tmp_path, beside):
     with pytest.raises(ConfigErrors) as refused:
         load(tmp_path / "num")
     assert refused.value.errors[0].fix == f"data.path={tmp_path / beside}"
+
+
+def test_a_number_that_is_the_same_in_every_row_is_no_target(frame, tmp_path):
+    with pytest.raises(ConfigErrors, match=r"it is 7\.5 in every row: nothing can be learned"):
+        load(write(frame.assign(y=7.5), tmp_path / "t.csv"), "y", task="regression")

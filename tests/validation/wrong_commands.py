@@ -110,6 +110,7 @@ WRONG_COMMANDS = [
     (["budget=target", "budget.score=nan"], "a value of accuracy"),
     (["-m", "score=accuracy,f1"], "one metric judges all runs"),
     (["score=acuracy"], "Type score=accuracy"),
+    (["objectives=[score,final/val_accuracy]"], "twice: it is final/val_accuracy. Type objectives=[score]"),
     (["data=quadratic", "loss=squared_error", "objectives=[final/val_accuracy]"], "Type objectives=[score]"),
     (["budget=target", "budget.score=95"], "at most 1, the best accuracy there can be"),
     (["budget=target", "budget.score=0.1"], "reached by a model that always answers the same"),

@@ -47,6 +47,8 @@ def read_target(raw: Any, target: str | None, task: str) -> Target:
         raise config_error("data.task", task, f"{target} is text, which has no mean", "data.task=classification")
     is_bool = infer_dtype(raw, skipna=True) == "boolean"
     if task == "regression" or (task == "auto" and not _is_classes(values, kind, is_bool)):
+        if values.min() == values.max():
+            raise config_error("data.target", target, f"it is {values[0]:g} in every row: nothing can be learned", fix)
         facts = _integer_facts(values, target) if task == "auto" else ()
         return Target(has_target, torch.from_numpy(values.astype(np.float32)), None, facts)
     if kind == "text":

@@ -121,6 +121,10 @@ def check_of_task(objectives: list[str], score: str | None, task: Task) -> list[
     if score is not None and judging and name_of(judging[0]) not in (SCORE, f"{FINAL}{score}"):
         said = f"trials are judged by {judging[0]}, the first objective of val"
         errors.append(ConfigError("score", score, said, replaced(objectives, judging[0], SCORE)))
+    judge = f"{FINAL}{score or task.score.name}"
+    if any(name_of(each) == SCORE for each in objectives) and judge in map(name_of, objectives):
+        fix = f"objectives=[{','.join(each for each in objectives if name_of(each) != judge)}]"
+        errors.append(ConfigError("objectives", SCORE, f"stands there twice: it is {judge}", fix))
     for objective in objectives:
         name = name_of(objective)
         if name.startswith(FINAL) and task.find(name.removeprefix(FINAL)) is None:

@@ -228,13 +228,10 @@ def build_optimizer(config: Config, model: nn.Module, settings: dict[str, Any]) 
     is_torchs = factory.__module__.startswith("torch.optim") and "fused" in asked
     is_chosen = {"fused", "foreach", "differentiable"} & set(settings)
     is_sparse = any(getattr(module, "sparse", False) for module in model.modules())
-    if is_torchs and not is_chosen and not is_sparse and all(_can_be_fused(each) for each in model.parameters()):
+    can_be = all(each.is_cuda and each.is_floating_point() for each in model.parameters())
+    if is_torchs and not is_chosen and not is_sparse and can_be:
         settings = settings | {"fused": True}
     return factory(model if next(iter(asked)) == "model" else model.parameters(), **settings)
-
-
-def _can_be_fused(parameter: nn.Parameter) -> bool:
-    return parameter.is_cuda and parameter.is_floating_point()
 
 
 def make_schedule(config: Config, plan: Plan) -> Schedule:
